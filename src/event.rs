@@ -1,0 +1,271 @@
+//! The words that the rooms share: what an event is before and after it became durable.
+//!
+//! No I/O, no locks, no clocks.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message;
+
+use crate::proto;
+
+/// Place of an event in the log. Starts at 1; 0 stands before the first event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// Before the first event.
+    pub const ZERO: Self = Self(0);
+
+    /// The place right after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Identity of an event: the same for every delivery of it. Written as 32 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventId(pub [u8; 16]);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+/// A text that is not 32 lower-case hex digits.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event id is 32 lower-case hex digits")]
+pub struct MalformedEventId;
+
+impl FromStr for EventId {
+    type Err = MalformedEventId;
+
+    fn from_str(text: &str) -> Result<Self, MalformedEventId> {
+        let digits = text.as_bytes();
+        if digits.len() != 32 {
+            return Err(MalformedEventId);
+        }
+        let mut id = [0; 16];
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+        }
+        Ok(Self(id))
+    }
+}
+
+/// Identity of a log, random and made with it. A cursor is good for one epoch only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub [u8; 16]);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+/// A place in the log that something has come to: everything up to and including `sequence`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The last event that is covered; [`Sequence::ZERO`] if none is.
+    pub sequence: Sequence,
+    /// The first bytes of that event's id: they tell a log from a rewound or restored copy of it. Zeroes at the origin.
+    pub id_tag: [u8; 6],
+    /// That event's receive time; none at the origin.
+    pub receive_time: Option<Timestamp>,
+}
+
+impl Position {
+    /// Before the first event.
+    pub const ORIGIN: Self = Self {
+        sequence: Sequence::ZERO,
+        id_tag: [0; 6],
+        receive_time: None,
+    };
+
+    /// Right behind the event with these keys.
+    #[must_use]
+    pub fn of(sequence: Sequence, id: EventId, receive_time: Timestamp) -> Self {
+        let mut id_tag = [0; 6];
+        id_tag.copy_from_slice(&id.0[..6]);
+        Self {
+            sequence,
+            id_tag,
+            receive_time: Some(receive_time),
+        }
+    }
+}
+
+/// A webhook as it came: the body byte for byte, and the headers that were read with it (lower-case names).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raw {
+    /// The body: a JSON object in UTF-8.
+    pub json: Bytes,
+    /// `x-webhook-*`, `user-agent` and `content-type`, sorted by name.
+    pub headers: Vec<(String, String)>,
+}
+
+/// An event that waits to become durable.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Its identity.
+    pub id: EventId,
+    /// The event in `EVENT_VIEW_STANDARD`, with its receive time as the door saw it and without a sequence.
+    pub event: proto::Event,
+    /// Whether `event.event_time` is Verbex's. If not it follows the receive time.
+    pub event_time_given: bool,
+    /// What it was made from.
+    pub raw: Raw,
+}
+
+impl NewEvent {
+    /// Gives the event its place: `sequence`, and a receive time that does not lie before that of the event before it.
+    #[must_use]
+    pub fn place(mut self, sequence: Sequence, receive_time: Timestamp) -> StoredEvent {
+        let receive = timestamp(receive_time);
+        if !self.event_time_given {
+            self.event.event_time = Some(receive);
+        }
+        self.event.receive_time = Some(receive);
+        self.event.sequence = sequence.0;
+        let encoded = self.event.encode_to_vec().into();
+        StoredEvent {
+            sequence,
+            id: self.id,
+            receive_time,
+            keys: Keys {
+                event_type: self.event.r#type(),
+                event_name: self.event.event_name,
+                organization_id: self.event.organization_id,
+                agent_id: self.event.agent_id,
+                call_id: self.event.call_id,
+                status: self.event.status,
+            },
+            encoded,
+            raw: Some(self.raw),
+        }
+    }
+}
+
+/// What filters look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// `Event.type`.
+    pub event_type: proto::EventType,
+    /// `Event.event_name`.
+    pub event_name: String,
+    /// `Event.organization_id`.
+    pub organization_id: String,
+    /// `Event.agent_id`.
+    pub agent_id: String,
+    /// `Event.call_id`.
+    pub call_id: String,
+    /// `Event.status`.
+    pub status: String,
+}
+
+/// A durable event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its place in the log.
+    pub sequence: Sequence,
+    /// Its identity.
+    pub id: EventId,
+    /// When the gateway took it; never decreases along `sequence`.
+    pub receive_time: Timestamp,
+    /// What filters look at.
+    pub keys: Keys,
+    /// A whole `verbex.gateway.v1.Event` in `EVENT_VIEW_STANDARD`.
+    pub encoded: Bytes,
+    /// What it was made from. A reader that did not ask for it gets none.
+    pub raw: Option<Raw>,
+}
+
+impl StoredEvent {
+    /// The place right behind this event.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position::of(self.sequence, self.id, self.receive_time)
+    }
+}
+
+/// Events that became durable together, in order.
+pub type Group = Arc<[StoredEvent]>;
+
+/// A time as protobuf writes it.
+#[must_use]
+pub fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    // Nanoseconds count forward from the second in protobuf, towards zero in jiff.
+    let nanos = time.as_nanosecond();
+    prost_types::Timestamp {
+        seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or_default(),
+        nanos: i32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or_default(),
+    }
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+fn hex_digit(digit: u8) -> Result<u8, MalformedEventId> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(MalformedEventId),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_id_survives_its_text_and_refuses_any_other() {
+        let id = EventId(*b"\x00\x01\x7f\x80\xff0123456789a");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in [
+            "",
+            "00",
+            &"A".repeat(32),
+            &"g".repeat(32),
+            &"0".repeat(33),
+            "é",
+        ] {
+            assert_eq!(text.parse::<EventId>(), Err(MalformedEventId), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_before_1970_has_nanoseconds_that_count_forward() {
+        let time: Timestamp = "1969-12-31T23:59:59.25Z".parse().unwrap();
+        let expected = prost_types::Timestamp {
+            seconds: -1,
+            nanos: 250_000_000,
+        };
+        assert_eq!(timestamp(time), expected);
+    }
+
+    #[test]
+    fn a_placed_event_carries_its_sequence_and_its_times() {
+        let receive_time: Timestamp = "2026-04-27T12:00:00Z".parse().unwrap();
+        let event = NewEvent {
+            id: EventId([7; 16]),
+            event: proto::Event::default(),
+            event_time_given: false,
+            raw: Raw::default(),
+        };
+        let stored = event.place(Sequence(3), receive_time);
+        let decoded = proto::Event::decode(stored.encoded).unwrap();
+        assert_eq!(decoded.sequence, 3);
+        assert_eq!(decoded.event_time, Some(timestamp(receive_time)));
+        assert_eq!(decoded.receive_time, decoded.event_time);
+    }
+}

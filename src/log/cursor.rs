@@ -1,0 +1,127 @@
+//! Cursors: a place in the log as a client keeps it.
+//!
+//! Opaque, 36 URL-safe characters, valid for as long as the log lives:
+//!
+//! ```text
+//! version 1 │ epoch 8 │ sequence 8 (big-endian) │ id tag 6 │ check 4     bytes, then base64url without padding
+//! ```
+//!
+//! The epoch tells a log from one that was made anew; sequence and id tag tell it from a rewound or restored copy. The check
+//! catches what was cut or mistyped; it is no secret, since a cursor gives no rights. A cursor knows nothing of filter or view.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::event::{Epoch, Position, Sequence};
+
+const VERSION: u8 = 1;
+const BODY_BYTES: usize = 23;
+const CURSOR_BYTES: usize = BODY_BYTES + 4;
+
+/// A cursor as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    epoch_tag: [u8; 8],
+    /// The last event that it covers.
+    pub sequence: Sequence,
+    /// The first bytes of that event's id.
+    pub id_tag: [u8; 6],
+}
+
+/// A text that is no cursor.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a cursor of a verbex-gateway")]
+pub struct Malformed;
+
+impl Cursor {
+    /// Whether it was made by the log of this epoch.
+    #[must_use]
+    pub fn is_of(&self, epoch: Epoch) -> bool {
+        self.epoch_tag == epoch_tag(epoch)
+    }
+
+    /// Reads what [`encode`] wrote.
+    ///
+    /// # Errors
+    /// If the text is anything else.
+    pub fn decode(text: &str) -> Result<Self, Malformed> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Malformed)?;
+        let bytes: [u8; CURSOR_BYTES] = bytes.try_into().map_err(|_| Malformed)?;
+        let (body, check) = bytes.split_at(BODY_BYTES);
+        if body[0] != VERSION || check != check_of(body) {
+            return Err(Malformed);
+        }
+        Ok(Self {
+            epoch_tag: array(&body[1..9]),
+            sequence: Sequence(u64::from_be_bytes(array(&body[9..17]))),
+            id_tag: array(&body[17..23]),
+        })
+    }
+}
+
+/// The cursor of a place in the log of this epoch.
+#[must_use]
+pub fn encode(epoch: Epoch, position: &Position) -> String {
+    let mut bytes = [0; CURSOR_BYTES];
+    bytes[0] = VERSION;
+    bytes[1..9].copy_from_slice(&epoch_tag(epoch));
+    bytes[9..17].copy_from_slice(&position.sequence.0.to_be_bytes());
+    bytes[17..23].copy_from_slice(&position.id_tag);
+    let check = check_of(&bytes[..BODY_BYTES]);
+    bytes[BODY_BYTES..].copy_from_slice(&check);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn epoch_tag(epoch: Epoch) -> [u8; 8] {
+    array(&epoch.0[..8])
+}
+
+/// CRC-free on purpose: one hash in the house is enough, and this is far from any hot path's cost.
+fn check_of(body: &[u8]) -> [u8; 4] {
+    array(&blake3::hash(body).as_bytes()[..4])
+}
+
+/// `slice` has `N` bytes: every caller cuts it so.
+fn array<const N: usize>(slice: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(slice);
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_survives_its_text(epoch: [u8; 16], sequence: u64, id_tag: [u8; 6]) {
+            let epoch = Epoch(epoch);
+            let position = Position { sequence: Sequence(sequence), id_tag, receive_time: None };
+            let text = encode(epoch, &position);
+            prop_assert!(text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+            let cursor = Cursor::decode(&text).unwrap();
+            prop_assert!(cursor.is_of(epoch));
+            prop_assert_eq!((cursor.sequence, cursor.id_tag), (position.sequence, position.id_tag));
+        }
+
+        #[test]
+        fn a_changed_cursor_is_refused(at in 0usize..36, to in "[A-Za-z0-9_-]") {
+            let text = encode(Epoch([3; 16]), &Position::ORIGIN);
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, &to);
+            prop_assert_eq!(Cursor::decode(&changed).is_ok(), changed == text);
+        }
+
+        #[test]
+        fn any_other_text_is_refused(text: String) {
+            prop_assert_eq!(Cursor::decode(&text), Err(Malformed));
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_epoch_is_told_apart() {
+        let cursor = Cursor::decode(&encode(Epoch([1; 16]), &Position::ORIGIN)).unwrap();
+        assert!(!cursor.is_of(Epoch([2; 16])));
+    }
+}

@@ -1,0 +1,226 @@
+//! The log: makes events durable, numbers them, and reads them back.
+//!
+//! # Contract
+//!
+//! - **Committing.** [`Appender::append`] resolves when its event is on disk, together with all that waited with it (a group),
+//!   or when it is certain that the log did not take it now. An event whose id is already in the log is not stored again; the answer
+//!   is the first one's place. Sequences grow strictly, receive times never fall.
+//! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after the commit and before
+//!   the answer, so whoever has an answer can read the event. [`Log::groups`] brings what was committed without a read; it is
+//!   bounded, and a group that finds it full is left out: a follower that sees the tail beyond what came reads the rest.
+//! - **Reading.** A [`Reader`] only knows the file, never the appender: whatever commits elsewhere one day and is
+//!   followed into the file is read the same way.
+//!
+//! ```text
+//!       trimmed            earliest                     tail
+//!  ────────┼───────────────────┼──────── events ─────────┼──────▶ sequence
+//!   removed by retention        what readers see          what is durable
+//! ```
+
+pub mod cursor;
+pub mod sqlite;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+pub use sqlite::{Appender, Reader, open};
+
+use crate::{
+    event::{Epoch, EventId, Group, Position, Sequence, StoredEvent},
+    filter::Filter,
+};
+
+/// How the log is kept.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder that holds the file and its lock. Made if it is not there.
+    pub data_dir: PathBuf,
+    /// Reads that run at the same time, each on a connection and a thread of its own.
+    pub readers_max: usize,
+}
+
+/// An open log, in its parts.
+pub struct Log {
+    /// Who the log is.
+    pub identity: Identity,
+    /// The way in.
+    pub appender: Appender,
+    /// The way out.
+    pub reader: Reader,
+    /// Where it ends.
+    pub tail: watch::Receiver<Tail>,
+    /// What was committed, as it was committed.
+    pub groups: mpsc::Receiver<Group>,
+}
+
+/// What is made once, with the log.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Tells this log from any other.
+    pub epoch: Epoch,
+    /// Key of the event ids in it, so that nobody can guess the content of an event from its id.
+    pub id_key: [u8; 32],
+}
+
+/// Where the log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The newest durable event.
+    pub position: Position,
+    /// Whether events can be committed.
+    pub available: bool,
+}
+
+/// The answer to an append: the event is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its identity.
+    pub id: EventId,
+    /// Its place; the first one's, if it was there before.
+    pub sequence: Sequence,
+    /// Whether the log had it already.
+    pub duplicate: bool,
+}
+
+/// Why an event was not taken. It may be offered again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The file cannot be written now: a full disk, an I/O error. The log tries by itself to come back.
+    #[error("the log cannot take events now: {0}")]
+    Unavailable(Arc<str>),
+    /// The gateway is leaving.
+    #[error("the log is closed")]
+    Closed,
+}
+
+/// Why nothing was read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be read now.
+    #[error("the log cannot be read now: {0}")]
+    Unavailable(Arc<str>),
+    /// What the file holds is not what was written.
+    #[error("the log is damaged: {0}")]
+    Damaged(Arc<str>),
+    /// Retention has removed events between the place asked for and the earliest.
+    #[error("the events after that place have been removed")]
+    Expired(Earliest),
+}
+
+/// Where a log begins that has lost its first events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earliest {
+    /// Right before the earliest event: a reader that goes on from here misses nothing that is left.
+    pub before: Position,
+    /// That event's receive time; none if the log is empty.
+    pub time: Option<Timestamp>,
+}
+
+/// A stretch of the log to read, bounded in what it returns and in what it looks at.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Which events.
+    pub filter: Arc<Filter>,
+    /// From right after this place …
+    pub after: Sequence,
+    /// … up to and including this one.
+    pub through: Sequence,
+    /// From the end of that stretch to its beginning.
+    pub newest_first: bool,
+    /// The most events to return, at least 1.
+    pub events_max: usize,
+    /// Stop after the event that passes this many bytes of encoded event and, where asked for, raw body.
+    pub bytes_max: usize,
+    /// Whether to bring [`StoredEvent::raw`].
+    pub with_raw: bool,
+}
+
+/// What a [`Query`] found.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The events, in the order asked for.
+    pub events: Vec<StoredEvent>,
+    /// How far the reader looked: every match up to here is in `events` or was before it. Forward, the newest event looked at, matching
+    /// or not, and never before `after`. Newest first, the oldest one looked at, or the origin once it has passed `after`.
+    pub covered: Position,
+    /// Whether the whole stretch was looked at.
+    pub complete: bool,
+}
+
+/// The ends of the log and what lies between.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Where it begins.
+    pub earliest: Earliest,
+    /// The earliest event; none if it is empty.
+    pub earliest_sequence: Option<Sequence>,
+    /// The newest event that there ever was.
+    pub latest: Position,
+    /// Events in the log.
+    pub event_count: u64,
+    /// Bytes of bodies, headers and encoded events.
+    pub event_bytes: u64,
+}
+
+/// What is at a place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Located {
+    /// An event, with this position right behind it. The origin is always here.
+    Here(Position),
+    /// No event any more, between others that are there.
+    Hole,
+    /// Retention has removed this place and the one after it.
+    Expired(Earliest),
+    /// The log has never come so far.
+    Beyond,
+}
+
+/// Why a log could not be opened. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made or written.
+    #[error(
+        "cannot use the data folder {path}: {source}; give --data-dir a folder that this user may write to"
+    )]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another gateway has it.
+    #[error(
+        "the data folder {path} is in use by another gateway; stop that one, or give this one a --data-dir of its own"
+    )]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "the log {path} has schema version {found}, and this gateway knows only {known}; use the newer gateway that wrote it"
+    )]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest that this build knows.
+        known: i64,
+    },
+    /// Anything else that SQLite says.
+    #[error("cannot open the log {path}: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+}
+
+/// Rows looked at by one read at the most, so that a filter that matches nothing does not hold a reader for long.
+pub const SCAN_ROWS_MAX: u64 = 50_000;
+/// How often a log that is away is tried again.
+pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);

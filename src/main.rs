@@ -1,0 +1,3 @@
+//! The `verbex-gateway` program.
+
+fn main() {}
