@@ -10,6 +10,8 @@
 //! ```
 
 pub mod event;
+pub mod fanout;
 pub mod filter;
 pub mod log;
 pub mod proto;
+pub mod view;

@@ -39,6 +39,16 @@ impl Cursor {
         self.epoch_tag == epoch_tag(epoch)
     }
 
+    /// The place that it marks, without the time of the event there.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position {
+            sequence: self.sequence,
+            id_tag: self.id_tag,
+            receive_time: None,
+        }
+    }
+
     /// Reads what [`encode`] wrote.
     ///
     /// # Errors

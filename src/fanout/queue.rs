@@ -1,0 +1,258 @@
+//! The queue between the router and one subscription.
+//!
+//! Invariants:
+//! - `bytes == frames.iter().map(len).sum() <= bytes_max`, unless a single frame is larger than that.
+//! - Detached: `frames` is empty, and nothing is pushed until the router attaches the queue again.
+//! - What was pushed is popped in order, or dropped as a whole by an overflow: the subscription then reads from the log what it
+//!   has not popped, so nothing is lost.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use super::{EndReason, frame::Frame};
+use crate::event::Position;
+
+/// Frames for one subscription, bounded in bytes. When full it is emptied and detached: the log serves instead.
+#[derive(Debug)]
+pub(super) struct Queue {
+    bytes_max: usize,
+    // A std mutex: held for a few instructions, never over an await; the waker is called after its release.
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    attached: bool,
+    /// Something beside the queue has changed that the subscription looks at, such as the log's state.
+    nudged: bool,
+    end: Option<EndReason>,
+    waker: Option<Waker>,
+}
+
+/// What a subscription finds in its queue.
+#[derive(Debug)]
+pub(super) enum Signal {
+    /// The next frame.
+    Frame(Frame),
+    /// The queue was too small; go on from the log.
+    Detached,
+    /// Look around.
+    Nudged,
+    /// The stream is over.
+    End(EndReason),
+}
+
+impl Queue {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// From now on frames may come. Only the router calls this.
+    pub(super) fn attach(&self) {
+        self.lock().attached = true;
+    }
+
+    /// Whether the router feeds it.
+    pub(super) fn is_attached(&self) -> bool {
+        self.lock().attached
+    }
+
+    /// Takes a frame. False if the queue is full or was given up: it is detached then, and the router forgets it.
+    pub(super) fn push(&self, frame: &Frame) -> bool {
+        let mut inner = self.lock();
+        if !inner.attached {
+            return false;
+        }
+        // A frame larger than the whole bound is taken when nothing else waits: else it could never be sent.
+        if !inner.frames.is_empty() && inner.bytes + frame.bytes.len() > self.bytes_max {
+            inner.detach();
+            wake(inner);
+            return false;
+        }
+        inner.bytes += frame.bytes.len();
+        inner.frames.push_back(frame.clone());
+        wake(inner);
+        true
+    }
+
+    /// Empties the queue and lets it take no more.
+    pub(super) fn detach(&self) {
+        self.lock().detach();
+    }
+
+    /// Ends the stream: behind what is queued when draining, at once for any other reason. The first reason counts.
+    pub(super) fn end(&self, reason: EndReason) {
+        let mut inner = self.lock();
+        if reason != EndReason::Draining {
+            inner.detach();
+        }
+        inner.end.get_or_insert(reason);
+        wake(inner);
+    }
+
+    /// Makes the subscription look around.
+    pub(super) fn nudge(&self) {
+        let mut inner = self.lock();
+        inner.nudged = true;
+        wake(inner);
+    }
+
+    /// Where a live subscription stands that has popped everything: at `head`, read before this call. The router moves the
+    /// head after its frames are pushed, so an empty queue has nothing at or before it still to be delivered.
+    pub(super) fn covers(&self, head: Position) -> Option<Position> {
+        let inner = self.lock();
+        (inner.attached && inner.frames.is_empty()).then_some(head)
+    }
+
+    /// The next thing to do for a live subscription.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Signal> {
+        let mut inner = self.lock();
+        if let Some(frame) = inner.frames.pop_front() {
+            inner.bytes -= frame.bytes.len();
+            return Poll::Ready(Signal::Frame(frame));
+        }
+        if let Some(reason) = inner.end {
+            return Poll::Ready(Signal::End(reason));
+        }
+        if !inner.attached {
+            return Poll::Ready(Signal::Detached);
+        }
+        if std::mem::take(&mut inner.nudged) {
+            return Poll::Ready(Signal::Nudged);
+        }
+        inner.wait(cx)
+    }
+
+    /// The end of the stream, for a subscription that reads from the log.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<EndReason> {
+        let mut inner = self.lock();
+        match inner.end {
+            Some(reason) => Poll::Ready(reason),
+            None => inner.wait(cx),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code panics while it holds the lock.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn detach(&mut self) {
+        self.attached = false;
+        self.bytes = 0;
+        // Gives the memory back, too: most detached queues stay so for a while.
+        self.frames = VecDeque::new();
+    }
+
+    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        match &self.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => self.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+fn wake(mut inner: MutexGuard<'_, Inner>) {
+    let waker = inner.waker.take();
+    drop(inner);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::Sequence;
+
+    fn frame(sequence: u64, bytes: usize) -> Frame {
+        let end = Position {
+            sequence: Sequence(sequence),
+            ..Position::ORIGIN
+        };
+        Frame {
+            bytes: Bytes::from(vec![0; bytes]),
+            events: 1,
+            end,
+        }
+    }
+
+    fn next(queue: &Queue) -> String {
+        match queue.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => "pending".into(),
+            Poll::Ready(Signal::Frame(frame)) => frame.end.sequence.to_string(),
+            Poll::Ready(other) => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn frames_come_out_in_order_and_a_full_queue_is_detached_and_emptied() {
+        let queue = Queue::new(100);
+        queue.attach();
+        assert!(queue.push(&frame(1, 60)));
+        assert_eq!(next(&queue), "1");
+        assert!(queue.push(&frame(2, 60)));
+        assert!(queue.push(&frame(3, 40)));
+        assert!(!queue.push(&frame(4, 1)), "the bound is reached");
+        assert_eq!(next(&queue), "Detached");
+        assert!(
+            !queue.push(&frame(5, 1)),
+            "nothing comes until it is attached again"
+        );
+        queue.attach();
+        assert!(queue.push(&frame(6, 1)));
+        assert_eq!(next(&queue), "6");
+        assert_eq!(next(&queue), "pending");
+    }
+
+    #[test]
+    fn a_frame_above_the_bound_passes_when_nothing_else_waits() {
+        let queue = Queue::new(10);
+        queue.attach();
+        assert!(queue.push(&frame(1, 50)));
+        assert_eq!(next(&queue), "1");
+    }
+
+    #[test]
+    fn draining_sends_what_is_queued_and_a_disconnect_does_not() {
+        for (reason, expected) in [
+            (EndReason::Draining, "1"),
+            (EndReason::Disconnected, "End(Disconnected)"),
+        ] {
+            let queue = Queue::new(100);
+            queue.attach();
+            queue.push(&frame(1, 1));
+            queue.end(reason);
+            assert_eq!(next(&queue), expected);
+            assert_eq!(next(&queue), format!("End({reason:?})"));
+        }
+    }
+
+    #[test]
+    fn the_head_is_covered_only_once_everything_was_popped() {
+        let queue = Queue::new(100);
+        let head = Position {
+            sequence: Sequence(7),
+            ..Position::ORIGIN
+        };
+        assert_eq!(queue.covers(head), None, "a detached queue covers nothing");
+        queue.attach();
+        queue.push(&frame(7, 1));
+        assert_eq!(queue.covers(head), None);
+        assert_eq!(next(&queue), "7");
+        assert_eq!(queue.covers(head), Some(head));
+    }
+}

@@ -1,0 +1,213 @@
+//! Who is subscribed: a small record for each, looked at without stopping anybody.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, AtomicU64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+
+use super::{EndReason, NoSuchSubscriber, SubscribeError, queue::Queue};
+use crate::{event::Sequence, filter::Filter, proto::SubscriptionState, view::View};
+
+/// Number of a subscription within this run, in the order in which they began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SubscriberId(u64);
+
+/// The record of one subscription. The subscription writes, everybody reads.
+pub(super) struct Entry {
+    pub serial: SubscriberId,
+    /// What operators know it by; never the same in another run.
+    pub id: String,
+    pub name: String,
+    pub peer: String,
+    pub filter: Arc<Filter>,
+    pub view: View,
+    pub queue: Arc<Queue>,
+    pub connect_time: Timestamp,
+    pub state: AtomicI32,
+    pub position: AtomicU64,
+    pub delivered: AtomicU64,
+}
+
+impl Entry {
+    pub(super) fn state(&self) -> SubscriptionState {
+        SubscriptionState::try_from(self.state.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
+    /// What it has come to: an idle live subscriber has what the router has come to.
+    pub(super) fn position(&self, head: Sequence) -> Sequence {
+        let position = Sequence(self.position.load(Ordering::Relaxed));
+        let up_to_date = crate::event::Position {
+            sequence: head,
+            ..crate::event::Position::ORIGIN
+        };
+        match self.queue.covers(up_to_date) {
+            Some(covered) if self.state() != SubscriptionState::CatchingUp => {
+                covered.sequence.max(position)
+            }
+            _ => position,
+        }
+    }
+}
+
+/// A subscriber as operators see it.
+#[derive(Clone, Debug)]
+pub struct SubscriberInfo {
+    /// For [`super::Fanout::disconnect`].
+    pub id: String,
+    /// As it calls itself.
+    pub name: String,
+    /// Address and port.
+    pub peer: String,
+    /// What it asked for.
+    pub filter: Arc<Filter>,
+    /// How much of each event it gets.
+    pub view: View,
+    /// Whether it is up to date.
+    pub state: SubscriptionState,
+    /// Covered so far.
+    pub position: Sequence,
+    /// Events sent.
+    pub delivered: u64,
+    /// When it subscribed.
+    pub connect_time: Timestamp,
+}
+
+/// Some subscribers, oldest first.
+#[derive(Debug)]
+pub struct Page {
+    /// The subscribers.
+    pub subscribers: Vec<SubscriberInfo>,
+    /// Where the next page begins, if there is one.
+    pub next_after: Option<u64>,
+}
+
+pub(super) struct Registry {
+    count_max: usize,
+    /// Part of every id, so that an id of a former run finds nobody.
+    run: u32,
+    // A std mutex: held to look up, add, remove or list, never over an await.
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    next: u64,
+    draining: bool,
+    entries: BTreeMap<SubscriberId, Arc<Entry>>,
+}
+
+impl Registry {
+    pub(super) fn new(count_max: usize) -> Self {
+        let inner = Inner {
+            next: 1,
+            draining: false,
+            entries: BTreeMap::new(),
+        };
+        Self {
+            count_max,
+            run: rand::random(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Makes a record with a number of its own.
+    pub(super) fn enter(
+        &self,
+        make: impl FnOnce(SubscriberId, String) -> Entry,
+    ) -> Result<Arc<Entry>, SubscribeError> {
+        let mut inner = self.lock();
+        if inner.draining {
+            return Err(SubscribeError::Draining);
+        }
+        if inner.entries.len() >= self.count_max {
+            return Err(SubscribeError::Limit {
+                limit: self.count_max,
+            });
+        }
+        let serial = SubscriberId(inner.next);
+        inner.next += 1;
+        let entry = Arc::new(make(serial, format!("{:08x}{:08x}", self.run, serial.0)));
+        inner.entries.insert(serial, entry.clone());
+        Ok(entry)
+    }
+
+    pub(super) fn leave(&self, serial: SubscriberId) {
+        self.lock().entries.remove(&serial);
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.lock().entries.values().cloned().collect()
+    }
+
+    pub(super) fn page(&self, after: u64, count_max: usize, head: Sequence) -> Page {
+        let inner = self.lock();
+        let mut rest = inner.entries.range(SubscriberId(after.saturating_add(1))..);
+        let entries: Vec<Arc<Entry>> = rest
+            .by_ref()
+            .take(count_max)
+            .map(|(_, entry)| entry.clone())
+            .collect();
+        let more = rest.next().is_some();
+        drop(inner);
+        let next_after = entries.last().filter(|_| more).map(|entry| entry.serial.0);
+        let info = |entry: Arc<Entry>| SubscriberInfo {
+            id: entry.id.clone(),
+            name: entry.name.clone(),
+            peer: entry.peer.clone(),
+            filter: entry.filter.clone(),
+            view: entry.view,
+            state: entry.state(),
+            position: entry.position(head),
+            delivered: entry.delivered.load(Ordering::Relaxed),
+            connect_time: entry.connect_time,
+        };
+        Page {
+            subscribers: entries.into_iter().map(info).collect(),
+            next_after,
+        }
+    }
+
+    pub(super) fn disconnect(&self, id: &str) -> Result<(), NoSuchSubscriber> {
+        let serial = id
+            .strip_prefix(&format!("{:08x}", self.run))
+            .and_then(|serial| u64::from_str_radix(serial, 16).ok())
+            .ok_or(NoSuchSubscriber)?;
+        let entry = self
+            .lock()
+            .entries
+            .get(&SubscriberId(serial))
+            .filter(|entry| entry.id == id)
+            .cloned();
+        entry
+            .ok_or(NoSuchSubscriber)?
+            .queue
+            .end(EndReason::Disconnected);
+        Ok(())
+    }
+
+    /// Makes every subscription look at the log's state.
+    pub(super) fn nudge_all(&self) {
+        self.entries().iter().for_each(|entry| entry.queue.nudge());
+    }
+
+    /// Ends every subscription behind what is queued, and lets none begin.
+    pub(super) fn drain(&self) {
+        self.lock().draining = true;
+        self.entries()
+            .iter()
+            .for_each(|entry| entry.queue.end(EndReason::Draining));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code panics while it holds the lock.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

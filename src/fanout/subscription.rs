@@ -1,0 +1,455 @@
+//! One subscription: where it stands, and what it sends next.
+//!
+//! Invariant: every match at or before `covered` was returned by [`Subscription::next`], and none after it, except that the frames in
+//! `pending` move `covered` as they leave. All else that can come lies after it: in the queue, or in the log.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+
+use super::{
+    EndReason, ExpiredAction, Request, Shared, SubscribeError,
+    frame::{self, Frame},
+    queue::{Queue, Signal},
+    registry::Entry,
+    router::{ClassKey, Command},
+};
+use crate::{
+    event::Position,
+    log::{self, Batch, Earliest, Query, ReadError},
+    proto::SubscriptionState,
+};
+
+/// Events that one catch-up read takes at the most.
+const READ_EVENTS_MAX: usize = 500;
+/// Bytes after which a catch-up read stops: what a catching-up subscriber costs in memory, with the one event that passes it.
+const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// A stream of messages for one subscriber. Dropping it ends the subscription.
+pub struct Subscription {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+    class: ClassKey,
+    expired: ExpiredAction,
+    /// Begun at the earliest event or at a time, and no event sent yet: then retention makes no gap, the start just moves.
+    from_start: bool,
+
+    covered: Position,
+    standing: Standing,
+    /// The log cannot be read at the moment.
+    away: bool,
+    told: Option<SubscriptionState>,
+    /// Frames from the log that wait to be sent: those of one read at the most.
+    pending: VecDeque<Frame>,
+
+    progress_interval: Duration,
+    sent_at: Instant,
+    /// Fires no later than a progress is due. Moved when it fires, not with each message.
+    timer: Pin<Box<Sleep>>,
+    end: Option<EndReason>,
+}
+
+/// Where the next message comes from. `joined` is the head where the router took over: the rest up to there is still to be read.
+enum Standing {
+    /// To be decided, once `pending` is sent.
+    Behind { joined: Option<Position> },
+    /// From the log, up to `through`.
+    Reading {
+        joined: Option<Position>,
+        through: Position,
+        batch: BoxFuture<'static, Result<Batch, ReadError>>,
+    },
+    /// From the queue, as soon as the router feeds it.
+    Attaching {
+        head: BoxFuture<'static, Option<Position>>,
+    },
+    /// From the queue.
+    Live,
+}
+
+impl Subscription {
+    /// Enters the registry. The first message is due.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        request: Request,
+        covered: Position,
+        from_start: bool,
+    ) -> Result<Self, SubscribeError> {
+        let filter = Arc::new(request.filter);
+        let entry = shared.registry.enter(|serial, id| Entry {
+            serial,
+            id,
+            name: request.name,
+            peer: request.peer,
+            filter: filter.clone(),
+            view: request.view,
+            queue: Arc::new(Queue::new(shared.config.queue_bytes_max)),
+            connect_time: Timestamp::now(),
+            state: AtomicI32::new(SubscriptionState::CatchingUp.into()),
+            position: AtomicU64::new(covered.sequence.0),
+            delivered: AtomicU64::new(0),
+        })?;
+        tracing::info!(
+            subscriber = entry.id,
+            name = entry.name,
+            peer = entry.peer,
+            "subscribed"
+        );
+        let now = Instant::now();
+        Ok(Self {
+            class: ClassKey {
+                filter,
+                view: request.view,
+            },
+            expired: request.expired,
+            from_start,
+            covered,
+            standing: Standing::Behind { joined: None },
+            away: false,
+            told: None,
+            pending: VecDeque::new(),
+            progress_interval: request.progress_interval,
+            sent_at: now,
+            timer: Box::pin(sleep_until(now + request.progress_interval)),
+            end: None,
+            entry,
+            shared,
+        })
+    }
+
+    /// Starts live at the head, wherever that is by now.
+    pub(super) async fn join_latest(mut self) -> Self {
+        if let Some(head) = self.attach().await {
+            self.cover(head);
+            self.standing = Standing::Live;
+        }
+        self
+    }
+
+    /// Starts live if nothing lies between the start and the head: who is up to date is not told to be catching up.
+    pub(super) async fn join_if_up_to_date(mut self) -> Self {
+        if self.covered.sequence >= self.shared.head.position().sequence
+            && let Some(head) = self.attach().await
+        {
+            self.proceed(Some(head));
+        }
+        self
+    }
+
+    /// Tells of events that are gone, and goes on behind them.
+    pub(super) fn skip_to(&mut self, earliest: &Earliest) {
+        let bytes = frame::gap(self.shared.epoch, earliest);
+        self.pending.push_back(Frame {
+            bytes,
+            events: 0,
+            end: earliest.before,
+        });
+    }
+
+    /// The next messages, whole and framed for gRPC. Not to be called again after an end.
+    ///
+    /// # Errors
+    /// The reason why the stream is over.
+    pub async fn next(&mut self) -> Result<Bytes, EndReason> {
+        let next = self.advance().await;
+        self.end = next.as_ref().err().copied();
+        next
+    }
+
+    async fn advance(&mut self) -> Result<Bytes, EndReason> {
+        loop {
+            if self.told.is_some()
+                && let Some(frame) = self.pending.pop_front()
+            {
+                return Ok(self.send(frame));
+            }
+            let state = self.state();
+            if self.told != Some(state) {
+                return Ok(self.progress());
+            }
+            if let Some(message) = self.step().await? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Whether the subscriber is up to date, as it is told.
+    fn state(&self) -> SubscriptionState {
+        match self.standing {
+            _ if self.away => SubscriptionState::Stalled,
+            Standing::Live if self.shared.head.available.load(Ordering::Relaxed) => {
+                SubscriptionState::Live
+            }
+            Standing::Live => SubscriptionState::Stalled,
+            _ => SubscriptionState::CatchingUp,
+        }
+    }
+
+    /// Waits for what comes first: something to send or to do, a progress that is due, or the end.
+    async fn step(&mut self) -> Result<Option<Bytes>, EndReason> {
+        let queue = &self.entry.queue;
+        match &mut self.standing {
+            Standing::Behind { joined } => {
+                let joined = *joined;
+                self.proceed(joined);
+            }
+            Standing::Live => {
+                let signal = tokio::select! {
+                    biased;
+                    signal = poll_fn(|cx| queue.poll_next(cx)) => signal,
+                    () = &mut self.timer => return Ok(self.progress_if_due()),
+                };
+                match signal {
+                    Signal::Frame(frame) => return Ok(Some(self.send(frame))),
+                    Signal::Detached => self.standing = Standing::Behind { joined: None },
+                    Signal::Nudged => {}
+                    Signal::End(reason) => return Err(reason),
+                }
+            }
+            Standing::Attaching { head } => {
+                let head = tokio::select! {
+                    biased;
+                    reason = poll_fn(|cx| queue.poll_end(cx)) => return Err(reason),
+                    head = head => head,
+                    () = &mut self.timer => return Ok(self.progress_if_due()),
+                };
+                self.away = head.is_none();
+                self.standing = Standing::Behind { joined: head };
+            }
+            Standing::Reading {
+                joined,
+                through,
+                batch,
+            } => {
+                let (joined, through) = (*joined, *through);
+                let read = tokio::select! {
+                    biased;
+                    reason = poll_fn(|cx| queue.poll_end(cx)) => return Err(reason),
+                    read = batch => read,
+                    () = &mut self.timer => return Ok(self.progress_if_due()),
+                };
+                self.standing = Standing::Behind { joined };
+                self.take(read, through)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decides where the next message comes from. Everything up to `covered` is sent.
+    fn proceed(&mut self, joined: Option<Position>) {
+        let through = joined.unwrap_or_else(|| self.shared.head.position());
+        self.standing = if self.covered.sequence < through.sequence {
+            Standing::Reading {
+                joined,
+                through,
+                batch: Box::pin(self.read(through)),
+            }
+        } else if joined.is_none() {
+            let head = self.attach();
+            Standing::Attaching {
+                head: Box::pin(async move {
+                    let head = head.await;
+                    if head.is_none() {
+                        sleep(log::RETRY_INTERVAL).await;
+                    }
+                    head
+                }),
+            }
+        } else if self.entry.queue.is_attached() {
+            Standing::Live
+        } else {
+            // The queue overflowed while the rest was read.
+            Standing::Behind { joined: None }
+        };
+    }
+
+    fn read(
+        &self,
+        through: Position,
+    ) -> impl Future<Output = Result<Batch, ReadError>> + Send + use<> {
+        let reader = self.shared.reader.clone();
+        let pause = if self.away {
+            log::RETRY_INTERVAL
+        } else {
+            Duration::ZERO
+        };
+        let query = Query {
+            filter: self.class.filter.clone(),
+            after: self.covered.sequence,
+            through: through.sequence,
+            newest_first: false,
+            events_max: READ_EVENTS_MAX,
+            bytes_max: READ_BYTES_MAX,
+            with_raw: self.class.view.needs_raw(),
+        };
+        async move {
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+            reader.read(query).await
+        }
+    }
+
+    /// The head from which on the queue is fed; none if the router has not come as far as this subscription, because it cannot
+    /// read the log.
+    fn attach(&self) -> impl Future<Output = Option<Position>> + Send + use<> {
+        let (attached, head) = oneshot::channel();
+        let attach = Command::Attach {
+            id: self.entry.serial,
+            class: self.class.clone(),
+            queue: self.entry.queue.clone(),
+            at_least: self.covered.sequence,
+            attached,
+        };
+        // If the router is gone, so is the sender of `head`.
+        let _ = self.shared.commands.send(attach);
+        async move { head.await.ok() }
+    }
+
+    /// Frames what was read, or decides about what was not.
+    fn take(&mut self, read: Result<Batch, ReadError>, through: Position) -> Result<(), EndReason> {
+        self.away = matches!(read, Err(ReadError::Unavailable(_)));
+        match read {
+            Ok(batch) => {
+                let frames = self.frames(&batch)?;
+                self.pending.extend(frames);
+                let covered = if batch.complete {
+                    through
+                } else {
+                    batch.covered
+                };
+                match self.pending.back_mut() {
+                    Some(last) => last.end = covered,
+                    None => self.cover(covered),
+                }
+            }
+            Err(ReadError::Expired(earliest)) if self.from_start => self.cover(earliest.before),
+            Err(ReadError::Expired(earliest)) if self.expired == ExpiredAction::Earliest => {
+                self.skip_to(&earliest)
+            }
+            Err(ReadError::Expired(earliest)) => return Err(EndReason::Expired(earliest)),
+            Err(ReadError::Unavailable(error)) => {
+                tracing::warn!(subscriber = self.entry.id, %error, "cannot catch up");
+            }
+            Err(ReadError::Damaged(error)) => return Err(self.damaged(&error)),
+        }
+        Ok(())
+    }
+
+    fn frames(&self, batch: &Batch) -> Result<Vec<Frame>, EndReason> {
+        let mut messages = Vec::with_capacity(batch.events.len());
+        for event in &batch.events {
+            let rendered = self
+                .class
+                .view
+                .render(event)
+                .map_err(|error| self.damaged(&error))?;
+            messages.push((
+                event.position(),
+                frame::event_message(self.shared.epoch, event, &rendered),
+            ));
+        }
+        Ok(frame::join(
+            messages.iter().map(|(end, message)| (*end, message)),
+        ))
+    }
+
+    fn damaged(&self, error: &dyn std::fmt::Display) -> EndReason {
+        tracing::error!(subscriber = self.entry.id, %error, "the log is damaged");
+        EndReason::Damaged
+    }
+
+    fn send(&mut self, frame: Frame) -> Bytes {
+        self.cover(frame.end);
+        self.sent_at = Instant::now();
+        if frame.events > 0 {
+            self.from_start = false;
+            self.entry
+                .delivered
+                .fetch_add(frame.events.into(), Ordering::Relaxed);
+            self.shared.metrics.events.inc_by(frame.events.into());
+        }
+        self.shared.metrics.bytes.inc_by(frame.bytes.len() as u64);
+        frame.bytes
+    }
+
+    fn progress_if_due(&mut self) -> Option<Bytes> {
+        let due = self.sent_at + self.progress_interval;
+        if Instant::now() < due {
+            self.timer.as_mut().reset(due);
+            return None;
+        }
+        Some(self.progress())
+    }
+
+    fn progress(&mut self) -> Bytes {
+        if matches!(self.standing, Standing::Live) {
+            // In this order: see `Queue::covers`.
+            let head = self.shared.head.position();
+            if let Some(covered) = self.entry.queue.covers(head) {
+                self.cover(covered);
+            }
+        }
+        let state = self.state();
+        self.told = Some(state);
+        self.entry.state.store(state.into(), Ordering::Relaxed);
+        let bytes = frame::progress(self.shared.epoch, &self.covered, state, Timestamp::now());
+        let bytes = self.send(Frame {
+            bytes,
+            events: 0,
+            end: self.covered,
+        });
+        self.timer
+            .as_mut()
+            .reset(self.sent_at + self.progress_interval);
+        bytes
+    }
+
+    fn cover(&mut self, position: Position) {
+        self.covered = position;
+        self.entry
+            .position
+            .store(position.sequence.0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.registry.leave(self.entry.serial);
+        // If the router is gone, it has forgotten everybody.
+        let _ = self.shared.commands.send(Command::Leave {
+            id: self.entry.serial,
+            class: self.class.clone(),
+        });
+        let reason = match self.end {
+            None => "client left",
+            Some(EndReason::Draining) => "draining",
+            Some(EndReason::Disconnected) => "disconnected",
+            Some(EndReason::Expired(_)) => "cursor expired",
+            Some(EndReason::Damaged) => "log damaged",
+        };
+        let delivered = self.entry.delivered.load(Ordering::Relaxed);
+        tracing::info!(
+            subscriber = self.entry.id,
+            name = self.entry.name,
+            delivered,
+            reason,
+            "subscription ended"
+        );
+    }
+}
