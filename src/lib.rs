@@ -13,3 +13,5 @@ pub mod event;
 pub mod filter;
 pub mod log;
 pub mod proto;
+pub mod server;
+pub mod tls;
