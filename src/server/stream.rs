@@ -212,11 +212,17 @@ mod tests {
         let whole = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: 5\r\ndate: now\r\n\r\n{431}";
         check(bare, Some(whole));
         let earlier = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-        check(&format!("{earlier}{bare}"), Some(&format!("{earlier}{whole}")));
+        check(
+            &format!("{earlier}{bare}"),
+            Some(&format!("{earlier}{whole}")),
+        );
         check(earlier, None);
         check("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None);
         check("HTTP/1.1 404 Not Found\r\ncontent-length: 20\r\n\r\n", None);
-        check("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}", None);
+        check(
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}",
+            None,
+        );
         check("", None);
     }
 }
