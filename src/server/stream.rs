@@ -24,7 +24,7 @@ use tokio::{
 };
 
 /// How long a client may take to close its side after the last answer.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(1);
 /// The fixed beginning of an HTTP/2 connection; see RFC 9113, section 3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
