@@ -9,9 +9,13 @@
 //!                                           └── catch-up reads of the slow and the returning
 //! ```
 
+pub mod auth;
 pub mod event;
 pub mod fanout;
 pub mod filter;
+pub mod grpc;
 pub mod log;
 pub mod proto;
+pub mod server;
+pub mod tls;
 pub mod view;

@@ -1,0 +1,110 @@
+//! `AdminService`: a look at the running gateway.
+
+use std::time::Instant;
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    page_token::{PageToken, Scope},
+    request,
+    status::Failure,
+};
+use crate::{
+    event::{Epoch, Position, timestamp},
+    fanout::{Fanout, SubscriberInfo},
+    log::Reader,
+    proto::{
+        DisconnectSubscriberRequest, DisconnectSubscriberResponse, EventView, GetStatusRequest,
+        GetStatusResponse, ListSubscribersRequest, ListSubscribersResponse, Subscriber,
+        admin_service_server::AdminService,
+    },
+};
+
+pub(super) struct Admin {
+    pub epoch: Epoch,
+    pub reader: Reader,
+    pub fanout: Fanout,
+    pub started: Instant,
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn get_status(
+        &self,
+        _: Request<GetStatusRequest>,
+    ) -> Result<Response<GetStatusResponse>, Status> {
+        let bounds = self
+            .reader
+            .bounds()
+            .await
+            .map_err(|error| Failure::read(&error, self.epoch))?;
+        Ok(Response::new(GetStatusResponse {
+            version: env!("CARGO_PKG_VERSION").into(),
+            log_epoch: self.epoch.to_string(),
+            earliest_sequence: bounds.earliest_sequence.unwrap_or_default().0,
+            latest_sequence: bounds.latest.sequence.0,
+            event_count: bounds.event_count,
+            event_bytes: bounds.event_bytes,
+            uptime: self.started.elapsed().try_into().ok(),
+            subscriber_count: u32::try_from(self.fanout.subscriber_count()).unwrap_or(u32::MAX),
+        }))
+    }
+
+    async fn list_subscribers(
+        &self,
+        request: Request<ListSubscribersRequest>,
+    ) -> Result<Response<ListSubscribersResponse>, Status> {
+        let request = request.into_inner();
+        let page_size = request::page_size(request.page_size)?;
+        let scope = Scope::new(
+            "ListSubscribers",
+            &ListSubscribersRequest::default(),
+            self.epoch,
+        );
+        let after = scope
+            .decode(&request.page_token)?
+            .map_or(0, |token| token.at);
+
+        let latest = self
+            .reader
+            .bounds()
+            .await
+            .map_err(|error| Failure::read(&error, self.epoch))?
+            .latest
+            .sequence;
+        let page = self.fanout.subscribers(after, page_size);
+        let subscriber = |info: SubscriberInfo| Subscriber {
+            id: info.id,
+            name: info.name,
+            peer: info.peer,
+            filter: Some(info.filter.to_proto()),
+            view: EventView::from(info.view).into(),
+            state: info.state.into(),
+            position_sequence: info.position.0,
+            events_behind: latest.0.saturating_sub(info.position.0),
+            events_delivered: info.delivered,
+            connect_time: Some(timestamp(info.connect_time)),
+        };
+        let token = |at| {
+            scope.encode(&PageToken {
+                snapshot: Position::ORIGIN,
+                at,
+            })
+        };
+        Ok(Response::new(ListSubscribersResponse {
+            subscribers: page.subscribers.into_iter().map(subscriber).collect(),
+            next_page_token: page.next_after.map(token).unwrap_or_default(),
+        }))
+    }
+
+    async fn disconnect_subscriber(
+        &self,
+        request: Request<DisconnectSubscriberRequest>,
+    ) -> Result<Response<DisconnectSubscriberResponse>, Status> {
+        let id = request.into_inner().id;
+        self.fanout
+            .disconnect(&id)
+            .map_err(|error| Failure::disconnect(&error, id.chars().take(64).collect()))?;
+        Ok(Response::new(DisconnectSubscriberResponse {}))
+    }
+}

@@ -1,0 +1,219 @@
+//! What stands before every method: who may call it, from where, and until when; and that every error says why.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, Uri, header, uri::Authority};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use super::status::Failure;
+use crate::{auth::Tokens, proto};
+
+/// The rules of this door.
+pub(super) struct Guard {
+    /// Who may subscribe; if nobody is named, everybody may.
+    pub tokens: Tokens,
+    /// Whether the door is open to this machine alone.
+    pub loopback: bool,
+    /// Origins of web pages that may read the answers.
+    pub cors_origins: Vec<String>,
+}
+
+/// When the caller stops waiting, in the extensions of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline(pub Instant);
+
+/// The middleware.
+pub(super) async fn guard(
+    State(guard): State<Arc<Guard>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Err(failure) = guard.check(&request) {
+        return answer(failure);
+    }
+    let Some(timeout) = grpc_timeout(request.headers()) else {
+        return complete(next.run(request).await);
+    };
+    let deadline = Instant::now() + timeout;
+    request.extensions_mut().insert(Deadline(deadline));
+    // Bounds the answer's head; a stream's body looks at its deadline itself.
+    match tokio::time::timeout_at(deadline, next.run(request)).await {
+        Ok(response) => complete(response),
+        Err(_) => answer(Failure::DeadlineExceeded),
+    }
+}
+
+impl Guard {
+    fn check(&self, request: &Request) -> Result<(), Failure> {
+        let open = self.tokens.is_empty();
+        if open && self.loopback {
+            self.check_origin(request)?;
+        }
+        let path = request.uri().path();
+        let service = path
+            .trim_start_matches('/')
+            .split('/')
+            .next()
+            .unwrap_or_default();
+        let admin = service == proto::admin_service_server::SERVICE_NAME;
+        if !admin && service != proto::event_service_server::SERVICE_NAME {
+            // Health, reflection: what any client of any gateway may know.
+            return Ok(());
+        }
+        if open {
+            return if admin && !self.loopback {
+                Err(Failure::CredentialsInvalid)
+            } else {
+                Ok(())
+            };
+        }
+        let authorization = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let identity = self
+            .tokens
+            .check(authorization, Timestamp::now())
+            .map_err(|denied| {
+                tracing::debug!(%denied, "credentials refused");
+                Failure::CredentialsInvalid
+            })?;
+        if admin && !identity.admin {
+            return Err(Failure::ScopeDenied {
+                method: path.trim_start_matches('/').into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A web page may send requests to this machine, under its own name (Origin) or under a name of its own that it lets
+    /// resolve to this machine (Host). Neither may read calls here.
+    fn check_origin(&self, request: &Request) -> Result<(), Failure> {
+        let host = request
+            .headers()
+            .get(header::HOST)
+            .map(|host| host.to_str().unwrap_or_default());
+        let authority = request.uri().authority().map(Authority::as_str);
+        if let Some(host) = authority.or(host)
+            && !is_loopback(host)
+        {
+            return Err(Failure::OriginDenied { header: "host" });
+        }
+        if let Some(origin) = request.headers().get(header::ORIGIN) {
+            let origin = origin.to_str().unwrap_or_default();
+            let here = origin
+                .parse::<Uri>()
+                .is_ok_and(|uri| uri.authority().is_some_and(|at| is_loopback(at.as_str())));
+            if !here && !self.cors_origins.iter().any(|allowed| allowed == origin) {
+                return Err(Failure::OriginDenied { header: "origin" });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `host`, with or without a port, can only mean this machine.
+fn is_loopback(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let name_is_local =
+        name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost");
+    name_is_local
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// gRPC over HTTP/2, "Timeout": at most eight digits and a unit. One that cannot be read is left out.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit())
+    {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+/// Errors that the library made have no details: gives them some.
+fn complete(response: Response) -> Response {
+    let bare = response.headers().contains_key(Status::GRPC_STATUS)
+        && !response.headers().contains_key(Status::GRPC_STATUS_DETAILS);
+    match Status::from_header_map(response.headers()).filter(|_| bare) {
+        None => response,
+        Some(status) => match status.code() {
+            Code::Ok => response,
+            Code::Unimplemented => answer(Failure::MethodUnknown),
+            _ => answer(Failure::internal(&status)),
+        },
+    }
+}
+
+fn answer(failure: Failure) -> Response {
+    Status::from(failure).into_http::<Body>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        let check = |host: &str, expected: bool| assert_eq!(is_loopback(host), expected, "{host}");
+        check("localhost", true);
+        check("LOCALHOST:50051", true);
+        check("app.localhost:1", true);
+        check("127.0.0.1:50051", true);
+        check("127.8.9.10", true);
+        check("[::1]:50051", true);
+        check("[::ffff:127.0.0.1]", true);
+        check("example.org", false);
+        check("localhost.example.org", false);
+        check("127.0.0.1.example.org", false);
+        check("10.0.0.1", false);
+        check("", false);
+        check("a b", false);
+    }
+
+    #[test]
+    fn a_timeout_is_read_as_the_protocol_writes_it() {
+        let check = |text: &str, expected: Option<Duration>| {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("grpc-timeout"),
+                text.parse().unwrap(),
+            )]);
+            assert_eq!(grpc_timeout(&headers), expected, "{text}");
+        };
+        check("1S", Some(Duration::from_secs(1)));
+        check("99999999H", Some(Duration::from_secs(99_999_999 * 3600)));
+        check("5m", Some(Duration::from_millis(5)));
+        check("7u", Some(Duration::from_micros(7)));
+        check("0n", Some(Duration::ZERO));
+        check("123456789S", None);
+        check("S", None);
+        check("-1S", None);
+        check("1x", None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Page tokens: where the next page begins, and which request it belongs to.
+//!
+//! ```text
+//! version 1 │ request 8 │ epoch 8 │ snapshot sequence 8 │ snapshot id tag 6 │ at 8 │ check 4     then base64url without padding
+//! ```
+//!
+//! A token gives no rights. `request` is a hash of all that must stay the same, so that a token is refused with another request.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use prost::Message;
+
+use super::status::{Failure, Violation};
+use crate::event::{Epoch, Position, Sequence};
+
+const VERSION: u8 = 1;
+const BODY_BYTES: usize = 39;
+
+/// What a token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PageToken {
+    /// Where the log stood when the first page was read.
+    pub snapshot: Position,
+    /// The last place that was looked at.
+    pub at: u64,
+}
+
+/// What a token belongs to: a request without page size and token, to one log.
+pub(super) struct Scope {
+    request: [u8; 8],
+    epoch: [u8; 8],
+}
+
+impl Scope {
+    /// `request` must have its page size and token cleared, and its filter in canonical form.
+    pub(super) fn new(method: &str, request: &impl Message, epoch: Epoch) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update(method.as_bytes())
+            .update(&[0])
+            .update(&request.encode_to_vec());
+        Self {
+            request: array(&hasher.finalize().as_bytes()[..8]),
+            epoch: array(&epoch.0[..8]),
+        }
+    }
+
+    pub(super) fn encode(&self, token: &PageToken) -> String {
+        let mut bytes = Vec::with_capacity(BODY_BYTES + 4);
+        bytes.push(VERSION);
+        bytes.extend(self.request);
+        bytes.extend(self.epoch);
+        bytes.extend(token.snapshot.sequence.0.to_be_bytes());
+        bytes.extend(token.snapshot.id_tag);
+        bytes.extend(token.at.to_be_bytes());
+        bytes.extend(check_of(&bytes));
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// None for the empty token, which asks for the first page.
+    pub(super) fn decode(&self, text: &str) -> Result<Option<PageToken>, Failure> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let refuse = |description: &str| {
+            Failure::InvalidRequest(vec![Violation {
+                field: "page_token".into(),
+                description: description.into(),
+            }])
+        };
+        let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+        let (body, check) = bytes
+            .split_at_checked(BODY_BYTES)
+            .ok_or_else(|| refuse("is not a page token"))?;
+        if body[0] != VERSION || check != check_of(body) {
+            return Err(refuse("is not a page token"));
+        }
+        if body[1..9] != self.request || body[9..17] != self.epoch {
+            return Err(refuse(
+                "came from another request; all but page_size must stay the same from page to page",
+            ));
+        }
+        let snapshot = Position {
+            sequence: Sequence(u64::from_be_bytes(array(&body[17..25]))),
+            id_tag: array(&body[25..31]),
+            receive_time: None,
+        };
+        Ok(Some(PageToken {
+            snapshot,
+            at: u64::from_be_bytes(array(&body[31..39])),
+        }))
+    }
+}
+
+fn check_of(body: &[u8]) -> [u8; 4] {
+    array(&blake3::hash(body).as_bytes()[..4])
+}
+
+/// `slice` has `N` bytes: every caller cuts it so.
+fn array<const N: usize>(slice: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(slice);
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::ListEventsRequest;
+
+    fn scope(method: &str, newest_first: bool, epoch: u8) -> Scope {
+        let request = ListEventsRequest {
+            newest_first,
+            ..ListEventsRequest::default()
+        };
+        Scope::new(method, &request, Epoch([epoch; 16]))
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_survives_its_text_and_no_other_request_takes_it(sequence: u64, id_tag: [u8; 6], at: u64) {
+            let snapshot = Position { sequence: Sequence(sequence), id_tag, receive_time: None };
+            let token = PageToken { snapshot, at };
+            let text = scope("ListEvents", false, 1).encode(&token);
+            prop_assert_eq!(scope("ListEvents", false, 1).decode(&text).unwrap(), Some(token));
+            for other in [scope("ListSubscribers", false, 1), scope("ListEvents", true, 1), scope("ListEvents", false, 2)] {
+                prop_assert!(other.decode(&text).is_err());
+            }
+        }
+
+        #[test]
+        fn any_other_text_is_refused(text in ".{1,80}") {
+            prop_assert!(scope("ListEvents", false, 1).decode(&text).is_err());
+        }
+    }
+
+    #[test]
+    fn the_empty_token_is_the_first_page() {
+        assert_eq!(scope("ListEvents", false, 1).decode("").unwrap(), None);
+    }
+}

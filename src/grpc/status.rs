@@ -1,0 +1,386 @@
+//! Every way in which a call can fail. Nothing else in the crate chooses a gRPC code.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use jiff::Timestamp;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::{
+    event::Epoch,
+    fanout::{EndReason, NoSuchSubscriber, SubscribeError},
+    log::{Earliest, ReadError, cursor},
+};
+
+/// The domain of every `ErrorInfo`.
+const DOMAIN: &str = "verbex.gateway";
+
+/// Why a call fails, with everything that its answer says.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// The request breaks a rule of the contract.
+    InvalidRequest(Vec<Violation>),
+    /// The text is no cursor.
+    CursorInvalid { empty: bool },
+    /// The cursor is of a log that was recreated, restored or rewound.
+    CursorForeignLog,
+    /// Retention has removed what comes after the cursor.
+    CursorExpired {
+        earliest_cursor: String,
+        earliest_time: Option<Timestamp>,
+    },
+    /// No event has that id.
+    EventNotFound { id: String },
+    /// No subscription has that id.
+    SubscriberNotFound { id: String },
+    /// No, wrong or expired credentials.
+    CredentialsInvalid,
+    /// The credentials are good, but not for this method.
+    ScopeDenied { method: String },
+    /// A page of another site asks, or a name that is not this machine was looked up to it.
+    OriginDenied { header: &'static str },
+    /// There are as many subscribers as allowed.
+    SubscriberLimit { limit: usize },
+    /// The gateway is leaving.
+    Draining,
+    /// The log cannot be read now.
+    LogUnavailable,
+    /// The log does not hold what was written.
+    LogDamaged,
+    /// An operator ended the stream.
+    Disconnected,
+    /// The caller's own deadline has passed.
+    DeadlineExceeded,
+    /// There is no such method.
+    MethodUnknown,
+    /// Anything else; `id` is also in the gateway's log.
+    Internal { id: String },
+}
+
+/// A field of a request, by its path, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub field: String,
+    pub description: String,
+}
+
+impl Failure {
+    /// Logs what happened under an id, and tells the caller only that.
+    pub(super) fn internal(error: &dyn fmt::Display) -> Self {
+        let id = format!("{:016x}", rand::random::<u64>());
+        tracing::error!(id, %error, "internal error");
+        Self::Internal { id }
+    }
+
+    pub(super) fn end(reason: EndReason, epoch: Epoch) -> Self {
+        match reason {
+            EndReason::Draining => Self::Draining,
+            EndReason::Disconnected => Self::Disconnected,
+            EndReason::Expired(earliest) => Self::expired(&earliest, epoch),
+            EndReason::Damaged => Self::LogDamaged,
+        }
+    }
+
+    pub(super) fn subscribe(error: &SubscribeError, epoch: Epoch) -> Self {
+        match error {
+            SubscribeError::Limit { limit } => Self::SubscriberLimit { limit: *limit },
+            SubscribeError::Draining => Self::Draining,
+            SubscribeError::ForeignLog => Self::CursorForeignLog,
+            SubscribeError::Log(error) => Self::read(error, epoch),
+        }
+    }
+
+    pub(super) fn read(error: &ReadError, epoch: Epoch) -> Self {
+        match error {
+            ReadError::Unavailable(_) => {
+                tracing::warn!(%error, "cannot read");
+                Self::LogUnavailable
+            }
+            ReadError::Damaged(_) => {
+                tracing::error!(%error, "cannot read");
+                Self::LogDamaged
+            }
+            ReadError::Expired(earliest) => Self::expired(earliest, epoch),
+        }
+    }
+
+    fn expired(earliest: &Earliest, epoch: Epoch) -> Self {
+        Self::CursorExpired {
+            earliest_cursor: cursor::encode(epoch, &earliest.before),
+            earliest_time: earliest.time,
+        }
+    }
+
+    pub(super) fn disconnect(_: &NoSuchSubscriber, id: String) -> Self {
+        Self::SubscriberNotFound { id }
+    }
+
+    /// The contract's table.
+    pub(super) fn code_and_reason(&self) -> (Code, &'static str) {
+        match self {
+            Self::InvalidRequest(_) => (Code::InvalidArgument, "INVALID_REQUEST"),
+            Self::CursorInvalid { .. } => (Code::InvalidArgument, "CURSOR_INVALID"),
+            Self::CursorForeignLog => (Code::FailedPrecondition, "CURSOR_FOREIGN_LOG"),
+            Self::CursorExpired { .. } => (Code::OutOfRange, "CURSOR_EXPIRED"),
+            Self::EventNotFound { .. } => (Code::NotFound, "EVENT_NOT_FOUND"),
+            Self::SubscriberNotFound { .. } => (Code::NotFound, "SUBSCRIBER_NOT_FOUND"),
+            Self::CredentialsInvalid => (Code::Unauthenticated, "CREDENTIALS_INVALID"),
+            Self::ScopeDenied { .. } => (Code::PermissionDenied, "SCOPE_DENIED"),
+            Self::OriginDenied { .. } => (Code::PermissionDenied, "ORIGIN_DENIED"),
+            Self::SubscriberLimit { .. } => (Code::ResourceExhausted, "SUBSCRIBER_LIMIT"),
+            Self::Draining => (Code::Unavailable, "DRAINING"),
+            Self::LogUnavailable => (Code::Unavailable, "LOG_UNAVAILABLE"),
+            Self::LogDamaged => (Code::DataLoss, "LOG_DAMAGED"),
+            Self::Disconnected => (Code::Aborted, "DISCONNECTED"),
+            Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            Self::MethodUnknown => (Code::Unimplemented, "METHOD_UNKNOWN"),
+            Self::Internal { .. } => (Code::Internal, "INTERNAL"),
+        }
+    }
+
+    /// How long to wait where that helps. The caller spreads it.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Draining | Self::LogUnavailable => Some(Duration::from_secs(2)),
+            Self::SubscriberLimit { .. } => Some(Duration::from_secs(10)),
+            _ => None,
+        }
+    }
+
+    /// Everything in the message that varies.
+    fn metadata(&self) -> HashMap<String, String> {
+        let pairs: Vec<(&str, String)> = match self {
+            Self::CursorExpired {
+                earliest_cursor,
+                earliest_time,
+            } => {
+                let cursor = ("earliest_cursor", earliest_cursor.clone());
+                let time = earliest_time.map(|time| ("earliest_time", time.to_string()));
+                std::iter::once(cursor).chain(time).collect()
+            }
+            Self::EventNotFound { id }
+            | Self::SubscriberNotFound { id }
+            | Self::Internal { id } => vec![("id", id.clone())],
+            Self::ScopeDenied { method } => vec![("method", method.clone())],
+            Self::OriginDenied { header } => vec![("header", (*header).into())],
+            Self::SubscriberLimit { limit } => vec![("limit", limit.to_string())],
+            _ => Vec::new(),
+        };
+        pairs
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect()
+    }
+
+    fn violations(&self) -> Vec<FieldViolation> {
+        match self {
+            Self::InvalidRequest(violations) => violations
+                .iter()
+                .map(|violation| FieldViolation::new(&violation.field, &violation.description))
+                .collect(),
+            Self::CursorInvalid { .. } => {
+                vec![FieldViolation::new("after_cursor", self.to_string())]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidRequest(violations) => {
+                let texts: Vec<String> =
+                    violations.iter().map(|violation| format!("{} {}", violation.field, violation.description)).collect();
+                write!(f, "invalid request: {}", texts.join("; "))
+            }
+            Self::CursorInvalid { empty: true } => f.write_str(
+                "after_cursor is empty: on a first run leave start unset to begin with new events, or choose a start_position",
+            ),
+            Self::CursorInvalid { empty: false } => f.write_str(
+                "after_cursor is not a cursor: pass the cursor of the last message received, unchanged, or choose a start_position",
+            ),
+            Self::CursorForeignLog => f.write_str(
+                "the cursor is of another log: this one was recreated, restored or rewound since. Choose a start_position or start_time; \
+                 events may come again, so deduplicate by id",
+            ),
+            Self::CursorExpired { earliest_cursor, earliest_time } => {
+                f.write_str("the events after the cursor have been removed by retention")?;
+                if let Some(time) = earliest_time {
+                    write!(f, "; the earliest that is left was received at {time}")?;
+                }
+                write!(f, ". To go on there, use after_cursor {earliest_cursor}")
+            }
+            Self::EventNotFound { id } => write!(f, "no event has the id {id:?}"),
+            Self::SubscriberNotFound { id } => write!(f, "no open subscription has the id {id:?}"),
+            Self::CredentialsInvalid => f.write_str("credentials are missing or not valid"),
+            Self::ScopeDenied { method } => write!(f, "these credentials do not open {method}"),
+            Self::OriginDenied { header } => write!(
+                f,
+                "the {header} header is not of this machine, and this door asks for no credentials: connect to localhost, or \
+                 configure a token or the allowed origin",
+            ),
+            Self::SubscriberLimit { limit } => write!(f, "there are {limit} subscribers, as many as this gateway takes"),
+            Self::Draining => f.write_str("the gateway is shutting down: subscribe again with the last cursor"),
+            Self::LogUnavailable => f.write_str("the log is unavailable at the moment"),
+            Self::LogDamaged => f.write_str("the log is damaged here: restore it, or choose a later start"),
+            Self::Disconnected => f.write_str("an operator ended this subscription"),
+            Self::DeadlineExceeded => f.write_str("the deadline of this call has passed"),
+            Self::MethodUnknown => f.write_str("this gateway has no such method"),
+            Self::Internal { id } => write!(f, "internal error {id}: the gateway's log says more under this id"),
+        }
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let (code, reason) = failure.code_and_reason();
+        let mut details = ErrorDetails::new();
+        details.set_error_info(reason, DOMAIN, failure.metadata());
+        let violations = failure.violations();
+        if !violations.is_empty() {
+            details.set_bad_request(violations);
+        }
+        if let Some(after) = failure.retry_after() {
+            // Spread from once to twice as long, so that all who were told together do not come back together.
+            details.set_retry_info(Some(after.mul_f64(1.0 + rand::random::<f64>())));
+        }
+        Self::with_error_details(code, failure.to_string(), details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_failure() -> Vec<Failure> {
+        vec![
+            Failure::InvalidRequest(vec![Violation {
+                field: "page_size".into(),
+                description: "is negative".into(),
+            }]),
+            Failure::CursorInvalid { empty: true },
+            Failure::CursorForeignLog,
+            Failure::CursorExpired {
+                earliest_cursor: "c".into(),
+                earliest_time: Some(Timestamp::UNIX_EPOCH),
+            },
+            Failure::EventNotFound { id: "e".into() },
+            Failure::SubscriberNotFound { id: "s".into() },
+            Failure::CredentialsInvalid,
+            Failure::ScopeDenied { method: "m".into() },
+            Failure::OriginDenied { header: "origin" },
+            Failure::SubscriberLimit { limit: 7 },
+            Failure::Draining,
+            Failure::LogUnavailable,
+            Failure::LogDamaged,
+            Failure::Disconnected,
+            Failure::DeadlineExceeded,
+            Failure::MethodUnknown,
+            Failure::Internal { id: "i".into() },
+        ]
+    }
+
+    #[test]
+    fn every_failure_carries_what_the_contract_says() {
+        // code, reason, metadata keys, BadRequest field, RetryInfo
+        let table = [
+            (
+                Code::InvalidArgument,
+                "INVALID_REQUEST",
+                vec![],
+                Some("page_size"),
+                false,
+            ),
+            (
+                Code::InvalidArgument,
+                "CURSOR_INVALID",
+                vec![],
+                Some("after_cursor"),
+                false,
+            ),
+            (
+                Code::FailedPrecondition,
+                "CURSOR_FOREIGN_LOG",
+                vec![],
+                None,
+                false,
+            ),
+            (
+                Code::OutOfRange,
+                "CURSOR_EXPIRED",
+                vec!["earliest_cursor", "earliest_time"],
+                None,
+                false,
+            ),
+            (Code::NotFound, "EVENT_NOT_FOUND", vec!["id"], None, false),
+            (
+                Code::NotFound,
+                "SUBSCRIBER_NOT_FOUND",
+                vec!["id"],
+                None,
+                false,
+            ),
+            (
+                Code::Unauthenticated,
+                "CREDENTIALS_INVALID",
+                vec![],
+                None,
+                false,
+            ),
+            (
+                Code::PermissionDenied,
+                "SCOPE_DENIED",
+                vec!["method"],
+                None,
+                false,
+            ),
+            (
+                Code::PermissionDenied,
+                "ORIGIN_DENIED",
+                vec!["header"],
+                None,
+                false,
+            ),
+            (
+                Code::ResourceExhausted,
+                "SUBSCRIBER_LIMIT",
+                vec!["limit"],
+                None,
+                true,
+            ),
+            (Code::Unavailable, "DRAINING", vec![], None, true),
+            (Code::Unavailable, "LOG_UNAVAILABLE", vec![], None, true),
+            (Code::DataLoss, "LOG_DAMAGED", vec![], None, false),
+            (Code::Aborted, "DISCONNECTED", vec![], None, false),
+            (
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+                vec![],
+                None,
+                false,
+            ),
+            (Code::Unimplemented, "METHOD_UNKNOWN", vec![], None, false),
+            (Code::Internal, "INTERNAL", vec!["id"], None, false),
+        ];
+        let failures = every_failure();
+        assert_eq!(failures.len(), table.len());
+        for (failure, (code, reason, keys, field, retry)) in failures.into_iter().zip(table) {
+            let status = Status::from(failure);
+            let details = status.get_error_details();
+            let info = details.error_info().unwrap();
+            assert_eq!(
+                (status.code(), info.reason.as_str(), info.domain.as_str()),
+                (code, reason, DOMAIN)
+            );
+            let mut found: Vec<&str> = info.metadata.keys().map(String::as_str).collect();
+            found.sort_unstable();
+            assert_eq!(found, keys, "{reason}");
+            let violated = details
+                .bad_request()
+                .map(|bad| bad.field_violations[0].field.as_str());
+            assert_eq!(violated, field, "{reason}");
+            assert_eq!(details.retry_info().is_some(), retry, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A subscription as the body of an HTTP/2 response.
+//!
+//! The generated handler answers with an empty stream and an [`Outgoing`] in the response's extensions; [`swap`] puts the
+//! subscription in the place of that stream. So decoding, errors and interceptors stay tonic's, while frames leave as they were
+//! made, many messages in one chunk, past tonic's per-message encoder (a `Codec` cannot batch). The trailers are ours to send.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use http::{HeaderMap, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::time::{Instant, sleep_until};
+use tonic::Status;
+
+use super::status::Failure;
+use crate::{event::Epoch, fanout::Subscription};
+
+/// A subscription on its way from the handler to the body. Cloned with the extensions, taken once.
+#[derive(Clone)]
+pub(super) struct Outgoing(Arc<Mutex<Option<Sending>>>);
+
+struct Sending {
+    subscription: Subscription,
+    deadline: Option<Instant>,
+    epoch: Epoch,
+}
+
+impl Outgoing {
+    pub(super) fn new(subscription: Subscription, deadline: Option<Instant>, epoch: Epoch) -> Self {
+        Self(Arc::new(Mutex::new(Some(Sending {
+            subscription,
+            deadline,
+            epoch,
+        }))))
+    }
+}
+
+/// Gives a response its subscription, if it has one.
+pub(super) fn swap(mut response: Response<axum::body::Body>) -> Response<axum::body::Body> {
+    let outgoing = response.extensions_mut().remove::<Outgoing>();
+    let sending = outgoing
+        .and_then(|Outgoing(slot)| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+    match sending {
+        Some(sending) => response.map(|_| axum::body::Body::new(StreamBody::new(sending.frames()))),
+        None => response,
+    }
+}
+
+impl Sending {
+    fn frames(self) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send {
+        stream::unfold(Some(self), async |sending| {
+            let mut sending = sending?;
+            Some(match sending.next().await {
+                Ok(bytes) => (Ok(Frame::data(bytes)), Some(sending)),
+                Err(failure) => (Ok(Frame::trailers(trailers(failure))), None),
+            })
+        })
+    }
+
+    async fn next(&mut self) -> Result<Bytes, Failure> {
+        let deadline = self.deadline;
+        let passed = async move {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // A subscription that always has something to send must still end in time.
+            biased;
+            () = passed => Err(Failure::DeadlineExceeded),
+            next = self.subscription.next() => next.map_err(|reason| Failure::end(reason, self.epoch)),
+        }
+    }
+}
+
+fn trailers(failure: Failure) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if let Err(status) = Status::from(failure).add_header(&mut trailers) {
+        tracing::error!(%status, "cannot write a status");
+        trailers.insert("grpc-status", (tonic::Code::Internal as i32).into());
+    }
+    trailers
+}

@@ -1,0 +1,228 @@
+//! What stands between a connection and hyper.
+//!
+//! hyper answers a head that it cannot read by itself, with a status and an empty body, and it closes a connection whose
+//! request it did not read to the end, upon which the system throws away the answer on its way to the client (a reset).
+//! This wrapper gives those answers a body, and closes in the manner of RFC 9112, section 9.6: first its own side, then, once the client
+//! has closed too or had time to, the whole.
+
+use std::{
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::StatusCode;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+/// How long a client may take to close its side after the last answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// The fixed beginning of an HTTP/2 connection; see RFC 9113, section 3.4.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A byte stream that notices how HTTP begins on it and takes care of how it ends.
+pub(super) struct Stream<S> {
+    inner: S,
+    /// How much of the HTTP/2 preface has come; none once it is known whether it comes.
+    preface: Option<usize>,
+    /// Set when the preface is complete.
+    opened: Arc<AtomicBool>,
+    error_body: Option<fn(StatusCode) -> Bytes>,
+    /// A completed answer that is still to be written.
+    unwritten: Bytes,
+    /// Runs once our side is closed.
+    linger: Option<Pin<Box<Sleep>>>,
+    /// Whether the client has closed its side.
+    read_closed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
+    pub(super) fn new(
+        inner: S,
+        opened: Arc<AtomicBool>,
+        error_body: Option<fn(StatusCode) -> Bytes>,
+    ) -> Self {
+        Self {
+            inner,
+            preface: Some(0),
+            opened,
+            error_body,
+            unwritten: Bytes::new(),
+            linger: None,
+            read_closed: false,
+        }
+    }
+
+    fn watch_preface(&mut self, read: &[u8]) {
+        let Some(seen) = self.preface else { return };
+        let rest = &HTTP2_PREFACE[seen..];
+        let common = rest.len().min(read.len());
+        self.preface = (rest[..common] == read[..common]).then_some(seen + common);
+        if self.preface == Some(HTTP2_PREFACE.len()) {
+            self.opened.store(true, Ordering::Relaxed);
+            self.preface = None;
+        }
+    }
+
+    fn poll_write_completed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.unwritten.has_remaining() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.unwritten))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unwritten.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads and throws away until the client has closed, or its time is up.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut thrown_away = [0; 8 * 1024];
+        while !self.read_closed {
+            let mut buffer = ReadBuf::new(&mut thrown_away);
+            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer));
+            self.read_closed = read.is_err() || buffer.filled().is_empty();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let had_room = buffer.remaining() > 0;
+        ready!(pin!(&mut this.inner).poll_read(cx, buffer))?;
+        this.read_closed |= had_room && buffer.filled().len() == before;
+        this.watch_preface(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_write_completed(cx))?;
+        let completed = this
+            .error_body
+            .and_then(|error_body| complete(bytes, error_body));
+        let Some(completed) = completed else {
+            return Pin::new(&mut this.inner).poll_write(cx, bytes);
+        };
+        this.unwritten = completed;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        // An answer that hyper made itself is to come in one piece where it is completed.
+        self.error_body.is_none() && self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_write_vectored() {
+            return Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, slices);
+        }
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        self.poll_write(cx, first.map_or(&[], |slice| slice))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_write_completed(cx))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(this.poll_write_completed(cx))?;
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        }
+        ready!(this.poll_linger(cx));
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// If `bytes` end with a refusal that has no body, the same bytes with one. Answers of the doors' own never look so.
+fn complete(bytes: &[u8], error_body: fn(StatusCode) -> Bytes) -> Option<Bytes> {
+    const EMPTY: &str = "content-length: 0\r\n";
+    // What comes before is the end of an answer to an earlier request on the connection.
+    let head_at = bytes
+        .windows(STATUS_LINE.len())
+        .rposition(|window| window == STATUS_LINE)?;
+    let head = str::from_utf8(&bytes[head_at..]).ok()?;
+    let status = StatusCode::from_bytes(head.get(9..12)?.as_bytes()).ok()?;
+    if !(status.is_client_error() || status.is_server_error()) || !head.ends_with("\r\n\r\n") {
+        return None;
+    }
+    let (before, after) = head.split_once(EMPTY)?;
+    let body = error_body(status);
+    let length = body.len();
+    let mut completed = BytesMut::from(&bytes[..head_at]);
+    completed.extend_from_slice(before.as_bytes());
+    completed.extend_from_slice(
+        format!("content-type: application/json\r\ncontent-length: {length}\r\n").as_bytes(),
+    );
+    completed.extend_from_slice(after.as_bytes());
+    completed.extend_from_slice(&body);
+    Some(completed.freeze())
+}
+
+const STATUS_LINE: &[u8] = b"HTTP/1.1 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_body(status: StatusCode) -> Bytes {
+        format!("{{{}}}", status.as_u16()).into()
+    }
+
+    #[test]
+    fn only_a_refusal_without_a_body_gets_one() {
+        fn check(answer: &str, completed: Option<&str>) {
+            let actual = complete(answer.as_bytes(), error_body);
+            assert_eq!(actual.as_deref(), completed.map(str::as_bytes), "{answer}");
+        }
+        let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: now\r\n\r\n";
+        let whole = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: 5\r\ndate: now\r\n\r\n{431}";
+        check(bare, Some(whole));
+        let earlier = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        check(
+            &format!("{earlier}{bare}"),
+            Some(&format!("{earlier}{whole}")),
+        );
+        check(earlier, None);
+        check("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None);
+        check("HTTP/1.1 404 Not Found\r\ncontent-length: 20\r\n\r\n", None);
+        check(
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}",
+            None,
+        );
+        check("", None);
+    }
+}

@@ -1,0 +1,221 @@
+use std::convert::Infallible;
+
+use http_body_util::{BodyExt, Full};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+    time::Instant,
+};
+use tower::service_fn;
+
+use super::*;
+
+/// Far more than anything here takes; a promise that is not kept fails by it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Running {
+    address: SocketAddr,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<()>,
+    /// One for each request that came in; it is answered once that is told to go on.
+    requests: mpsc::Receiver<tokio::sync::oneshot::Sender<()>>,
+}
+
+/// Serves a door that answers with the peer's address: `/wait` when it is told to, anything else at once, reading no body.
+async fn run(config: Config) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let (inside, requests) = mpsc::channel(16);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let inside = inside.clone();
+        async move {
+            if request.uri().path() == "/wait" {
+                let (go_on, wait) = tokio::sync::oneshot::channel();
+                inside.send(go_on).await.unwrap();
+                let _ = wait.await;
+            }
+            let peer = request.extensions().get::<Peer>().unwrap().0;
+            let body = Full::new(Bytes::from(peer.to_string()));
+            Ok::<_, Infallible>(Response::new(body))
+        }
+    });
+    let served = tokio::spawn(serve(listener, None, config, service, stop.clone()));
+    Running {
+        address,
+        stop,
+        served,
+        requests,
+    }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn stopped(self) {
+        self.stop.cancel();
+        timeout(PATIENCE, self.served).await.unwrap().unwrap();
+    }
+}
+
+/// All that comes until the server closes.
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    let read = stream.read_to_string(&mut text);
+    timeout(PATIENCE, read).await.unwrap().unwrap();
+    text
+}
+
+async fn answer_to(running: &Running, request: &[u8]) -> String {
+    let mut stream = running.connect().await;
+    stream.write_all(request).await.unwrap();
+    read_all(&mut stream).await
+}
+
+#[tokio::test]
+async fn a_request_knows_its_peer_over_http1_and_over_http2_with_prior_knowledge() {
+    let running = run(Config::default()).await;
+    let url = format!("http://{}/", running.address);
+    let stream = running.connect().await;
+    let expected = stream.local_addr().unwrap().to_string();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let client_task = tokio::spawn(connection);
+    let request = Request::get(&url).body(Full::<Bytes>::default()).unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, expected);
+    drop(client);
+    client_task.await.unwrap().unwrap();
+
+    let mut stream = running.connect().await;
+    let expected = stream.local_addr().unwrap().to_string();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(read_all(&mut stream).await.ends_with(&expected));
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn what_the_library_refuses_by_itself_has_a_body_that_the_client_sees() {
+    let config = Config {
+        error_body: Some(|status| format!("<{}>", status.as_u16()).into()),
+        ..Config::default()
+    };
+    let running = run(config).await;
+    let many_headers = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
+    let long_header = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(300_000));
+    let long_path = format!("GET /{} HTTP/1.1\r\n\r\n", "b".repeat(300_000));
+    for (request, status) in [
+        ("garbage\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        ("GET / HTTP/7.0\r\n\r\n", 400),
+        (&many_headers, 431),
+        (&long_header, 431),
+        (&long_path, 431),
+        ("POST / HTTP/1.1\r\ncontent-length: x\r\n\r\n", 400),
+    ] {
+        let shown = &request[..request.len().min(40)];
+        let answer = answer_to(&running, request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect(shown);
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{shown}: {head}"
+        );
+        assert!(
+            head.contains("content-type: application/json"),
+            "{shown}: {head}"
+        );
+        assert_eq!(body, format!("<{status}>"), "{shown}");
+    }
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn an_answer_is_seen_by_a_client_that_is_still_sending() {
+    let running = run(Config::default()).await;
+    let mut stream = running.connect().await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // More than the socket buffers of both sides hold.
+    stream.write_all(&vec![b'a'; 8_000_000]).await.unwrap();
+    assert!(read_all(&mut stream).await.starts_with("HTTP/1.1 200 OK"));
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn a_client_that_opens_no_request_in_time_is_dropped() {
+    let config = Config {
+        opening_timeout: Duration::from_millis(50),
+        ..Config::default()
+    };
+    let running = run(config).await;
+    for opening in ["", "P", "PRI * HTTP/2", "POST / HTTP/1.1\r\nhost: "] {
+        let started = Instant::now();
+        assert_eq!(
+            answer_to(&running, opening.as_bytes()).await,
+            "",
+            "{opening}"
+        );
+        assert!(started.elapsed() < Config::default().idle_timeout);
+    }
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_bound_is_served_when_another_ends() {
+    let config = Config {
+        connections_max: 1,
+        ..Config::default()
+    };
+    let mut running = run(config).await;
+    let request = b"GET /wait HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let mut first = running.connect().await;
+    first.write_all(request).await.unwrap();
+    let go_on = running.requests.recv().await.unwrap();
+    let mut second = running.connect().await;
+    second.write_all(request).await.unwrap();
+    assert!(running.requests.try_recv().is_err());
+    go_on.send(()).unwrap();
+    assert!(read_all(&mut first).await.starts_with("HTTP/1.1 200"));
+    drop(first);
+    let go_on = timeout(PATIENCE, running.requests.recv()).await.unwrap();
+    go_on.unwrap().send(()).unwrap();
+    assert!(read_all(&mut second).await.starts_with("HTTP/1.1 200"));
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_the_answers_that_are_due_and_for_nothing_else() {
+    let mut running = run(Config::default()).await;
+    let silent = running.connect().await;
+    let mut busy = running.connect().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let go_on = running.requests.recv().await.unwrap();
+    running.stop.cancel();
+    go_on.send(()).unwrap();
+    assert!(read_all(&mut busy).await.starts_with("HTTP/1.1 200"));
+    drop(busy);
+    timeout(PATIENCE, running.served).await.unwrap().unwrap();
+    drop(silent);
+}
+
+#[tokio::test]
+async fn dropping_the_server_ends_the_connections_that_are_left() {
+    let mut running = run(Config::default()).await;
+    let mut busy = running.connect().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let _go_on = running.requests.recv().await.unwrap();
+    running.served.abort();
+    assert_eq!(read_all(&mut busy).await, "");
+}
