@@ -18,6 +18,7 @@
 //! ```
 
 pub mod cursor;
+mod metrics;
 pub mod sqlite;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
+pub use metrics::Metrics;
 pub use sqlite::{Appender, Reader, open};
 
 use crate::{
@@ -209,6 +211,12 @@ pub enum OpenError {
         found: i64,
         /// The newest that this build knows.
         known: i64,
+    },
+    /// The system gives no more threads.
+    #[error("cannot start the threads of the log: {source}; raise this user's limit")]
+    Threads {
+        /// What the system said.
+        source: std::io::Error,
     },
     /// Anything else that SQLite says.
     #[error("cannot open the log {path}: {source}")]

@@ -1,54 +1,84 @@
-//! The log's home: one SQLite file in the data folder.
+//! The log's home: one SQLite file, `events.db` in the data folder.
+//!
+//! # Locking
+//!
+//! `gateway.lock` beside the file is held by an OS lock for as long as the appender lives: one gateway writes, and a killed one leaves
+//! nothing to clean up. Within the process the appender's thread owns the one connection that writes, and each reader's thread
+//! one that only reads. Others may read with any SQLite tool at any time. They may write, too (remove events, add an
+//! index): the appender waits for them for 5 s, then says that it is unavailable until it gets through.
+//!
+//! # Compatibility
+//!
+//! `user_version` counts the migrations that the file has seen ([`schema`]). An older file is brought up to date at the start, in
+//! one transaction; a newer one is refused. Columns and their meaning are documented: users query them.
+//!
+//! # Performance
+//!
+//! A group is one transaction and one sync, whatever waits when the one before is done; nobody waits for a timer. The unique index on random ids costs
+//! the most, a page of write-ahead log an event once it has outgrown the cache. The write-ahead log is moved into the file by
+//! the appender at 16 MiB and cut back at 64 MiB, at the price of waiting for the reads that run just then. Reads are bounded in rows
+//! ([`super::SCAN_ROWS_MAX`]), so those are short; only a foreign reader that keeps its transaction open can make it grow.
+//! Start-up looks at the ends of the log alone, never at what is between.
+//!
+//! # Filesystem
+//!
+//! `synchronous=FULL`: a committed event survives power loss where the disk keeps its promises. The folder must be local: neither the lock nor
+//! SQLite's shared memory works over a network. Folder and files are their owner's alone, since they hold what callers said.
 
-use crate::event::{EventId, NewEvent, Sequence};
+mod connection;
+mod file;
+mod folder;
+mod query;
+mod reader;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::io;
+
 use jiff::Timestamp;
 
-use super::{
-    AppendError, Appended, Batch, Bounds, Config, Located, Log, OpenError, Query, ReadError,
-};
-use crate::event::StoredEvent;
+use self::{file::File, folder::Folder};
+pub use self::{reader::Reader, writer::Appender};
+use super::{Config, Identity, Log, Metrics, OpenError};
+use crate::event::Epoch;
 
-/// The way into the log. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Appender {}
-
-impl Appender {
-    /// Makes an event durable; see the contract in [`crate::log`].
-    pub async fn append(&self, _event: NewEvent) -> Result<Appended, AppendError> {
-        Err(AppendError::Closed)
-    }
-    /// Commits what has been taken, refuses what follows, and resolves when the appender thread is gone.
-    pub async fn finish(&self) {}
-}
-
-/// Reads the log. Clones share its connections.
-#[derive(Clone, Debug)]
-pub struct Reader {}
-
-impl Reader {
-    /// Reads a stretch.
-    pub async fn read(&self, _query: Query) -> Result<Batch, ReadError> {
-        Err(ReadError::Unavailable("".into()))
-    }
-    /// The event with this id, raw body included.
-    pub async fn get(&self, _id: EventId) -> Result<Option<StoredEvent>, ReadError> {
-        Err(ReadError::Unavailable("".into()))
-    }
-    /// What is at a place.
-    pub async fn locate(&self, _sequence: Sequence) -> Result<Located, ReadError> {
-        Err(ReadError::Unavailable("".into()))
-    }
-    /// The place right before the first event received at or after `time`: the tail if there is none.
-    pub async fn before_time(&self, _time: Timestamp) -> Result<crate::event::Position, ReadError> {
-        Err(ReadError::Unavailable("".into()))
-    }
-    /// The ends of the log.
-    pub async fn bounds(&self) -> Result<Bounds, ReadError> {
-        Err(ReadError::Unavailable("".into()))
-    }
-}
-
-/// Opens the log, or makes it.
-pub fn open(_config: &Config) -> Result<Log, OpenError> {
-    Err(OpenError::Locked { path: "".into() })
+/// Opens the log, or makes it. Blocks, for a moment.
+///
+/// A disk that cannot be written now is no error: the log then opens with [`super::Tail::available`] unset, and comes back by itself.
+///
+/// # Errors
+/// If the folder or the file cannot be used by this user, this version, or now that another gateway has it.
+pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
+    let Folder { log: path, lock } = Folder::hold(&config.data_dir)?;
+    let failed = |source| OpenError::Sqlite {
+        path: path.clone(),
+        source,
+    };
+    let mut conn = connection::writer(&path).map_err(failed)?;
+    schema::migrate(&mut conn, &path, Timestamp::now(), || Identity {
+        epoch: Epoch(rand::random()),
+        id_key: rand::random(),
+    })?;
+    let identity = schema::identity(&conn).map_err(failed)?;
+    let file = File::new(conn).map_err(failed)?;
+    let threads = |source: io::Error| OpenError::Threads { source };
+    let reader = reader::start(path.clone(), config.readers_max).map_err(threads)?;
+    let handles = writer::start(writer::Parts {
+        file,
+        path: path.clone(),
+        lock,
+        identity: identity.clone(),
+        metrics,
+    })
+    .map_err(threads)?;
+    Ok(Log {
+        identity,
+        appender: handles.appender,
+        reader,
+        tail: handles.tail,
+        groups: handles.groups,
+    })
 }

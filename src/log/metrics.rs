@@ -1,0 +1,83 @@
+//! What the log tells about itself.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::event::StoredEvent;
+
+/// The log's metrics. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    append_seconds: Histogram,
+    group_events: Histogram,
+    events: Family<TypeLabel, Counter>,
+    available: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabel {
+    r#type: &'static str,
+}
+
+impl Metrics {
+    /// Makes the metrics and puts them into `registry`.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        // From a sync of a fast disk to a disk that hardly answers; an append waits for the group before its own, too.
+        let seconds = [
+            0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
+        ];
+        let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+        let metrics = Self {
+            append_seconds: Histogram::new(seconds),
+            group_events: Histogram::new(sizes),
+            events: Family::default(),
+            available: Gauge::default(),
+        };
+        registry.register_with_unit(
+            "verbex_gateway_log_append",
+            "Time from an event's arrival at the log until it was durable, or known to be a duplicate",
+            Unit::Seconds,
+            metrics.append_seconds.clone(),
+        );
+        registry.register(
+            "verbex_gateway_log_group_events",
+            "New events that became durable together, with one sync",
+            metrics.group_events.clone(),
+        );
+        registry.register(
+            "verbex_gateway_log_events",
+            "Events that became durable",
+            metrics.events.clone(),
+        );
+        registry.register(
+            "verbex_gateway_log_available",
+            "Whether the log can take events: 1 or 0",
+            metrics.available.clone(),
+        );
+        metrics
+    }
+
+    pub(super) fn append_seconds(&self, taken: Duration) {
+        self.append_seconds.observe(taken.as_secs_f64());
+    }
+
+    pub(super) fn committed(&self, group: &[StoredEvent]) {
+        #[allow(clippy::cast_precision_loss, reason = "a group is small")]
+        self.group_events.observe(group.len() as f64);
+        for event in group {
+            let r#type = event.keys.event_type.as_str_name();
+            let label = TypeLabel { r#type };
+            self.events.get_or_create(&label).inc();
+        }
+    }
+
+    pub(super) fn set_available(&self, available: bool) {
+        self.available.set(available.into());
+    }
+}

@@ -1,0 +1,53 @@
+//! Connections to the file, set up for what they are used for.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+/// How long a connection waits for another one, an operator's say, before it gives up.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Unit of the file, and of its write-ahead log.
+pub(super) const PAGE_BYTES: u64 = 8 * 1024;
+/// Where the write-ahead log is cut back to once it has grown beyond it.
+pub(super) const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The same in pages.
+pub(super) const WAL_PAGES_MAX: u64 = WAL_BYTES_MAX / PAGE_BYTES;
+/// Pages that the appender keeps in memory, above all those of the index on random ids; in KiB.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// The same for a reader, which mostly goes straight ahead.
+const READER_CACHE_KIB: i64 = 4 * 1024;
+/// As many as a reader has shapes of filters in use.
+const STATEMENTS_MAX: usize = 64;
+
+/// The one connection that writes. The file has to be there.
+pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // Only in a file that is still empty does the page size do something, and only before the journal mode.
+    conn.pragma_update(None, "page_size", PAGE_BYTES)?;
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    // Where a plain sync only reaches the drive's cache (macOS).
+    conn.pragma_update(None, "fullfsync", true)?;
+    conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    // The appender says itself when; see `File::checkpoint`.
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))?;
+    Ok(conn)
+}
+
+/// One of those that read.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(conn)
+}
+
+fn open(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    // Neither SQLITE_OPEN_CREATE, so that a file that is gone is an error, nor URI, so that a folder may have any name.
+    let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Nothing of what callers said goes to a temporary folder.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(conn)
+}

@@ -1,0 +1,201 @@
+//! The file as its appender sees it: groups go in, one transaction and one sync each.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::{
+    connection::{self, BUSY_TIMEOUT, PAGE_BYTES, WAL_PAGES_MAX},
+    rows, schema,
+};
+use crate::{
+    event::{NewEvent, Position, Sequence, StoredEvent},
+    log::{Appended, Identity},
+};
+
+/// Pages of the write-ahead log that make a checkpoint worth its syncs.
+const CHECKPOINT_PAGES: u64 = WAL_PAGES_MAX / 4;
+/// How long a checkpoint that has to begin the write-ahead log anew waits for readers, and all appends with it.
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);
+
+/// An open file. What `last` says is what the file says, as long as no error came.
+pub(super) struct File {
+    conn: Connection,
+    last: Position,
+    /// The pages in the write-ahead log when it was last moved into the file.
+    checkpointed_at: u64,
+}
+
+/// A group that is durable.
+pub(super) struct Committed {
+    /// An answer for each event of the group, in its order.
+    pub(super) answers: Vec<Appended>,
+    /// Those that are new.
+    pub(super) events: Vec<StoredEvent>,
+}
+
+/// Why the file could not be taken up again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReopenError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(
+        "the file is another log now, or an older copy of this one; restart the gateway to use it"
+    )]
+    Replaced,
+}
+
+impl File {
+    /// Takes over a connection to a file of this schema version.
+    pub(super) fn new(conn: Connection) -> rusqlite::Result<Self> {
+        let last = last(&conn)?;
+        Ok(Self {
+            conn,
+            last,
+            checkpointed_at: 0,
+        })
+    }
+
+    /// Opens the file again after an error, and makes sure that it is the same and can be written. Where it ends is read anew: of
+    /// what an error left open, all or nothing may have become durable.
+    pub(super) fn reopen(
+        path: &Path,
+        identity: &Identity,
+        last: Position,
+    ) -> Result<Self, ReopenError> {
+        let mut file = Self::new(connection::writer(path)?)?;
+        let found = schema::identity(&file.conn)?;
+        if found.epoch != identity.epoch || file.last.sequence < last.sequence {
+            return Err(ReopenError::Replaced);
+        }
+        file.probe()?;
+        Ok(file)
+    }
+
+    /// The newest durable event.
+    pub(super) fn last(&self) -> Position {
+        self.last
+    }
+
+    /// Makes a group durable, or nothing of it. Duplicates are found, those within the group too, since it sees its own rows.
+    pub(super) fn commit(
+        &mut self,
+        group: impl IntoIterator<Item = NewEvent>,
+    ) -> rusqlite::Result<Committed> {
+        let transaction = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut last = self.last;
+        let mut committed = Committed {
+            answers: Vec::new(),
+            events: Vec::new(),
+        };
+        let mut bytes = 0;
+        {
+            let mut find =
+                transaction.prepare_cached("SELECT sequence FROM events WHERE id = ?1")?;
+            let mut insert = transaction.prepare_cached(rows::INSERT)?;
+            for event in group {
+                let id = event.id;
+                let first = find.query_row([id.0], |row| row.get(0)).optional()?;
+                let duplicate = first.is_some();
+                let sequence = first.map_or(last.sequence.next(), Sequence);
+                committed.answers.push(Appended {
+                    id,
+                    sequence,
+                    duplicate,
+                });
+                if duplicate {
+                    continue;
+                }
+                let seen = event.event.receive_time.and_then(rows::time);
+                let receive_time = seen.max(last.receive_time).unwrap_or_default();
+                let (event, size) = rows::insert(&mut insert, event, sequence, receive_time)?;
+                bytes += size;
+                last = event.position();
+                committed.events.push(event);
+            }
+        }
+        if let Some(event) = committed.events.last() {
+            transaction
+                .prepare_cached(
+                    "UPDATE log SET last_sequence = ?1, last_id = ?2, last_receive_time = ?3,
+                                    event_count = event_count + ?4, event_bytes = event_bytes + ?5",
+                )?
+                .execute(params![
+                    event.sequence.0,
+                    event.id.0,
+                    rows::time_text(event.receive_time),
+                    committed.events.len(),
+                    bytes,
+                ])?;
+        }
+        // Without a new row there is nothing to write, and no sync.
+        transaction.commit()?;
+        self.last = last;
+        Ok(committed)
+    }
+
+    /// Writes something that changes nothing, all the way to the disk.
+    pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
+        self.conn
+            .execute("UPDATE log SET last_sequence = last_sequence", [])?;
+        Ok(())
+    }
+
+    /// Moves the write-ahead log into the file whenever enough has come together, so that it stays short. Readers are not
+    /// waited for until it has become long; then they are, briefly, since else reads that overlap could keep it growing for ever.
+    pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
+        let pages = self.run_checkpoint("NOOP")?.pages;
+        if pages < self.checkpointed_at {
+            // It has begun anew.
+            self.checkpointed_at = 0;
+        }
+        if pages < self.checkpointed_at + CHECKPOINT_PAGES {
+            return Ok(());
+        }
+        self.checkpointed_at = pages;
+        if pages < WAL_PAGES_MAX {
+            self.run_checkpoint("PASSIVE")?;
+            return Ok(());
+        }
+        self.conn.busy_timeout(CHECKPOINT_WAIT)?;
+        let run = self.run_checkpoint("RESTART");
+        self.conn.busy_timeout(BUSY_TIMEOUT)?;
+        if run?.busy {
+            tracing::warn!(
+                wal_bytes = pages * PAGE_BYTES,
+                "a reader of the log has been at it for so long that the write-ahead log cannot be cut back"
+            );
+        }
+        Ok(())
+    }
+
+    /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes it.
+    pub(super) fn close(self) -> rusqlite::Result<()> {
+        self.run_checkpoint("TRUNCATE").map(|_| ())
+    }
+
+    fn run_checkpoint(&self, mode: &str) -> rusqlite::Result<Checkpoint> {
+        self.conn
+            .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
+            .query_row([], |row| {
+                Ok(Checkpoint {
+                    busy: row.get(0)?,
+                    pages: row.get(1)?,
+                })
+            })
+    }
+}
+
+/// What a checkpoint came to.
+struct Checkpoint {
+    /// A reader was in the way.
+    busy: bool,
+    /// In the write-ahead log, moved or not.
+    pages: u64,
+}
+
+fn last(conn: &Connection) -> rusqlite::Result<Position> {
+    conn.query_row(rows::LAST, [], rows::last)
+}

@@ -1,0 +1,70 @@
+//! The data folder: made for its owner alone, and held by one gateway at a time.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::log::OpenError;
+
+const LOCK_NAME: &str = "gateway.lock";
+const LOG_NAME: &str = "events.db";
+
+/// A folder that this process holds.
+pub(super) struct Folder {
+    /// The log in it; the file is there, if only empty.
+    pub(super) log: PathBuf,
+    /// Held for as long as this is open: the system lets go of it when the process dies, however it dies.
+    pub(super) lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if need be, and takes it.
+    pub(super) fn hold(path: &Path) -> Result<Self, OpenError> {
+        let refused = |source| OpenError::DataDir {
+            path: path.to_owned(),
+            source,
+        };
+        make(path).map_err(refused)?;
+        let lock = owners_file(&path.join(LOCK_NAME)).map_err(refused)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::Locked {
+                    path: path.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(refused(source)),
+        }
+        // SQLite would make it readable by all, and gives its side files the mode that it finds here.
+        let log = path.join(LOG_NAME);
+        owners_file(&log).map_err(refused)?;
+        Ok(Self { log, lock })
+    }
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // SQLite syncs the folder of its files, but not the one that this folder is an entry of.
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+/// Opens a file for writing and leaves its content; a new one is its owner's alone. One that is there keeps its mode: a
+/// group that an operator lets read stays.
+fn owners_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}

@@ -1,0 +1,122 @@
+//! The tables, and how a file of an older version becomes one of this.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::rows;
+use crate::{
+    event::Epoch,
+    log::{Identity, OpenError},
+};
+
+/// What makes each version of the file from the one before; the first makes it from an empty file. This list only grows:
+/// `user_version` says how many of them a file has seen.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE events (
+        sequence        INTEGER PRIMARY KEY,
+        id              BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+        id_hex          TEXT GENERATED ALWAYS AS (lower(hex(id))) VIRTUAL,
+        type            TEXT NOT NULL,
+        event_name      TEXT NOT NULL,
+        trace_id        TEXT NOT NULL,
+        organization_id TEXT NOT NULL,
+        agent_id        TEXT NOT NULL,
+        call_id         TEXT NOT NULL,
+        status          TEXT NOT NULL,
+        event_time      TEXT NOT NULL,
+        receive_time    TEXT NOT NULL,
+        raw_json        TEXT NOT NULL,
+        raw_headers     TEXT NOT NULL,
+        encoded         BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX events_by_agent ON events (agent_id) WHERE agent_id <> '';
+    CREATE INDEX events_by_call ON events (call_id) WHERE call_id <> '';
+
+    -- One row. What is last here outlives the event itself.
+    CREATE TABLE log (
+        only              INTEGER PRIMARY KEY CHECK (only = 1),
+        epoch             BLOB NOT NULL CHECK (length(epoch) = 16),
+        id_key            BLOB NOT NULL CHECK (length(id_key) = 32),
+        created           TEXT NOT NULL,
+        trimmed_sequence  INTEGER NOT NULL DEFAULT 0,
+        last_sequence     INTEGER NOT NULL DEFAULT 0,
+        last_id           BLOB,
+        last_receive_time TEXT,
+        event_count       INTEGER NOT NULL DEFAULT 0,
+        event_bytes       INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+
+    -- Whoever removes an event, the sums stay true.
+    CREATE TRIGGER events_removed AFTER DELETE ON events BEGIN
+        UPDATE log SET
+            event_count = event_count - 1,
+            event_bytes = event_bytes
+                - octet_length(old.raw_json) - octet_length(old.raw_headers) - octet_length(old.encoded);
+    END;
+"];
+
+/// The newest version that this build knows.
+pub(super) const VERSION: usize = MIGRATIONS.len();
+
+/// Brings the file to [`VERSION`], in one transaction or not at all. A new file gets the identity that `make` makes.
+pub(super) fn migrate(
+    conn: &mut Connection,
+    path: &Path,
+    now: Timestamp,
+    make: impl FnOnce() -> Identity,
+) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let known = i64::try_from(VERSION).unwrap_or(i64::MAX);
+    let found = version(conn).map_err(failed)?;
+    if found > known {
+        return Err(OpenError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    if found == known {
+        return Ok(());
+    }
+    apply(conn, found, now, make).map_err(failed)
+}
+
+fn apply(
+    conn: &mut Connection,
+    found: i64,
+    now: Timestamp,
+    make: impl FnOnce() -> Identity,
+) -> rusqlite::Result<()> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(migration)?;
+    }
+    if found == 0 {
+        let identity = make();
+        transaction.execute(
+            "INSERT INTO log (only, epoch, id_key, created) VALUES (1, ?1, ?2, ?3)",
+            params![identity.epoch.0, identity.id_key, rows::time_text(now)],
+        )?;
+    }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+/// Who the log is.
+pub(super) fn identity(conn: &Connection) -> rusqlite::Result<Identity> {
+    conn.query_row("SELECT epoch, id_key FROM log", [], |row| {
+        Ok(Identity {
+            epoch: Epoch(row.get(0)?),
+            id_key: row.get(1)?,
+        })
+    })
+}
+
+fn version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0))
+}

@@ -1,0 +1,313 @@
+//! The appender: a thread that owns the file and commits what waits as one group.
+
+use std::{io, path::PathBuf, sync::Arc, thread};
+
+use tokio::{
+    runtime::{self, Runtime},
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout_at},
+};
+
+use super::file::{Committed, File};
+use crate::{
+    event::{Group, NewEvent, Position},
+    log::{AppendError, Appended, Identity, Metrics, RETRY_INTERVAL, Tail},
+};
+
+/// Appends that wait for the thread. When it is full, callers wait for a place.
+const QUEUE_EVENTS_MAX: usize = 1024;
+/// Events in a group at the most, and the bytes of raw bodies after which it takes no more.
+const GROUP_EVENTS_MAX: usize = 512;
+const GROUP_BYTES_MAX: usize = 1024 * 1024;
+/// Groups that wait for the follower. When it is full the next one is left out, and the follower reads it.
+const GROUPS_MAX: usize = 64;
+
+/// The way into the log. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Appender {
+    queue: mpsc::Sender<Command>,
+    /// Closed when the thread is gone.
+    gone: watch::Receiver<()>,
+}
+
+impl Appender {
+    /// Makes an event durable; see the contract in [`crate::log`]. Once it has been taken into the queue it is committed, whether
+    /// or not anybody still waits for the answer.
+    ///
+    /// # Errors
+    /// If the log cannot take it now, or never again.
+    pub async fn append(&self, event: NewEvent) -> Result<Appended, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        let offer = Offer {
+            event,
+            caller: Caller {
+                answer,
+                since: Instant::now(),
+            },
+        };
+        self.queue
+            .send(Command::Append(Box::new(offer)))
+            .await
+            .map_err(|_| AppendError::Closed)?;
+        answered.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Commits what has been taken, refuses what follows, and resolves when the file is closed and the folder free.
+    pub async fn finish(&self) {
+        // Fails only if somebody was here before.
+        let _ = self.queue.send(Command::Finish).await;
+        let mut gone = self.gone.clone();
+        while gone.changed().await.is_ok() {}
+    }
+}
+
+/// What the thread needs.
+pub(super) struct Parts {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+    pub(super) lock: std::fs::File,
+    pub(super) identity: Identity,
+    pub(super) metrics: Metrics,
+}
+
+/// The ends of the thread that others hold.
+pub(super) struct Handles {
+    pub(super) appender: Appender,
+    pub(super) tail: watch::Receiver<Tail>,
+    pub(super) groups: mpsc::Receiver<Group>,
+}
+
+/// Starts the thread. It ends with [`Appender::finish`], or when the last appender is dropped.
+pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
+    let (queue, commands) = mpsc::channel(QUEUE_EVENTS_MAX);
+    let (follower, groups) = mpsc::channel(GROUPS_MAX);
+    let (alive, gone) = watch::channel(());
+    let position = parts.file.last();
+    // A full disk is no reason not to serve what is there.
+    let standing = match parts.file.probe() {
+        Ok(()) => Standing::Open(parts.file),
+        Err(error) => Standing::away(&error),
+    };
+    let available = matches!(standing, Standing::Open(_));
+    parts.metrics.set_available(available);
+    let (tail, tail_seen) = watch::channel(Tail {
+        position,
+        available,
+    });
+    let writer = Writer {
+        commands,
+        standing,
+        tail,
+        groups: follower,
+        path: parts.path,
+        identity: parts.identity,
+        metrics: parts.metrics,
+        clock: runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?,
+    };
+    let lock = parts.lock;
+    thread::Builder::new()
+        .name("log-appender".into())
+        .spawn(move || {
+            writer.run();
+            drop(lock);
+            drop(alive);
+        })?;
+    Ok(Handles {
+        appender: Appender { queue, gone },
+        tail: tail_seen,
+        groups,
+    })
+}
+
+enum Command {
+    Append(Box<Offer>),
+    Finish,
+}
+
+/// What the thread does next.
+enum Step {
+    Obey(Command),
+    Retry,
+}
+
+struct Offer {
+    event: NewEvent,
+    caller: Caller,
+}
+
+/// Who waits for an answer, or has left.
+struct Caller {
+    answer: oneshot::Sender<Result<Appended, AppendError>>,
+    since: Instant,
+}
+
+/// Whether the file can be written.
+enum Standing {
+    Open(File),
+    /// It could not, so its connection is gone: after a failed sync nothing that it remembers is certain.
+    Away {
+        reason: Arc<str>,
+        retry_at: Instant,
+    },
+}
+
+impl Standing {
+    fn away(error: &dyn std::error::Error) -> Self {
+        tracing::error!(
+            %error,
+            "the log cannot take events; it is tried again every {} s",
+            RETRY_INTERVAL.as_secs()
+        );
+        Self::Away {
+            reason: error.to_string().into(),
+            retry_at: Instant::now() + RETRY_INTERVAL,
+        }
+    }
+}
+
+struct Writer {
+    commands: mpsc::Receiver<Command>,
+    standing: Standing,
+    tail: watch::Sender<Tail>,
+    groups: mpsc::Sender<Group>,
+    path: PathBuf,
+    identity: Identity,
+    metrics: Metrics,
+    /// A timer for the retries; it drives nothing else.
+    clock: Runtime,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Some(step) = self.next() {
+            match step {
+                Step::Obey(Command::Append(first)) => self.append(*first),
+                // What was taken before still comes out.
+                Step::Obey(Command::Finish) => self.commands.close(),
+                Step::Retry => self.retry(),
+            }
+        }
+        if let Standing::Open(file) = self.standing
+            && let Err(error) = file.close()
+        {
+            tracing::warn!(%error, "the log's last checkpoint failed; the next start makes up for it");
+        }
+    }
+
+    fn next(&mut self) -> Option<Step> {
+        let command = match &self.standing {
+            Standing::Open(_) => self.commands.blocking_recv(),
+            Standing::Away { retry_at, .. } => {
+                let command = async { timeout_at(*retry_at, self.commands.recv()).await };
+                match self.clock.block_on(command) {
+                    Ok(command) => command,
+                    Err(_) => return Some(Step::Retry),
+                }
+            }
+        };
+        command.map(Step::Obey)
+    }
+
+    /// Commits one event and all that wait behind it.
+    fn append(&mut self, first: Offer) {
+        let file = match &mut self.standing {
+            Standing::Open(file) => file,
+            Standing::Away { reason, .. } => {
+                let refusal = AppendError::Unavailable(reason.clone());
+                return self.answer(first.caller, Err(refusal));
+            }
+        };
+        let (events, callers) = gather(first, &mut self.commands);
+        match file.commit(events) {
+            Ok(committed) => {
+                let position = file.last();
+                self.publish(committed, position, callers);
+                self.checkpoint();
+            }
+            Err(error) => {
+                self.standing = Standing::away(&error);
+                self.tail.send_modify(|tail| tail.available = false);
+                self.metrics.set_available(false);
+                let refusal = AppendError::Unavailable(error.to_string().into());
+                for caller in callers {
+                    self.answer(caller, Err(refusal.clone()));
+                }
+            }
+        }
+    }
+
+    /// First the tail, then the follower, then the callers: whoever has an answer can read the event.
+    fn publish(&self, committed: Committed, position: Position, callers: Vec<Caller>) {
+        if !committed.events.is_empty() {
+            self.metrics.committed(&committed.events);
+            self.tail.send_replace(Tail {
+                position,
+                available: true,
+            });
+            // Full, or nobody follows: the tail says that there is more.
+            let _ = self.groups.try_send(committed.events.into());
+        }
+        for (caller, appended) in callers.into_iter().zip(committed.answers) {
+            self.answer(caller, Ok(appended));
+        }
+    }
+
+    fn answer(&self, caller: Caller, answer: Result<Appended, AppendError>) {
+        if answer.is_ok() {
+            self.metrics.append_seconds(caller.since.elapsed());
+        }
+        // A caller that has left misses nothing.
+        let _ = caller.answer.send(answer);
+    }
+
+    /// Nothing that is durable depends on it, so an error makes no difference to callers.
+    fn checkpoint(&mut self) {
+        if let Standing::Open(file) = &mut self.standing
+            && let Err(error) = file.checkpoint()
+        {
+            tracing::warn!(%error, "a checkpoint of the log failed; it is tried again later");
+        }
+    }
+
+    fn retry(&mut self) {
+        let position = self.tail.borrow().position;
+        match File::reopen(&self.path, &self.identity, position) {
+            Ok(file) => {
+                tracing::info!("the log takes events again");
+                self.metrics.set_available(true);
+                self.tail.send_replace(Tail {
+                    position: file.last(),
+                    available: true,
+                });
+                self.standing = Standing::Open(file);
+            }
+            Err(error) => {
+                self.standing = Standing::Away {
+                    reason: error.to_string().into(),
+                    retry_at: Instant::now() + RETRY_INTERVAL,
+                }
+            }
+        }
+    }
+}
+
+/// Takes what waits, at once, up to the bounds. Nobody waits for more to come.
+fn gather(first: Offer, commands: &mut mpsc::Receiver<Command>) -> (Vec<NewEvent>, Vec<Caller>) {
+    let mut bytes = first.event.raw.json.len();
+    let mut events = vec![first.event];
+    let mut callers = vec![first.caller];
+    while events.len() < GROUP_EVENTS_MAX && bytes < GROUP_BYTES_MAX {
+        match commands.try_recv() {
+            Ok(Command::Append(offer)) => {
+                bytes += offer.event.raw.json.len();
+                events.push(offer.event);
+                callers.push(offer.caller);
+            }
+            Ok(Command::Finish) => commands.close(),
+            Err(_) => break,
+        }
+    }
+    (events, callers)
+}
