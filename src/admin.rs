@@ -1,0 +1,73 @@
+//! The operators' door: whether the gateway lives, whether it is ready, and its metrics.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use http::header;
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio::sync::watch;
+
+use crate::log::Tail;
+
+/// Media type of the OpenMetrics text format, version 1.0.0.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whether the gateway takes webhooks and subscribers. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// Open from when everything is started until it begins to drain.
+    open: Arc<AtomicBool>,
+    tail: watch::Receiver<Tail>,
+}
+
+impl Readiness {
+    /// Not ready yet.
+    #[must_use]
+    pub fn new(tail: watch::Receiver<Tail>) -> Self {
+        Self { open: Arc::default(), tail }
+    }
+
+    /// Ready, or not, from now on.
+    pub fn set(&self, open: bool) {
+        self.open.store(open, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        if !self.open.load(Ordering::Relaxed) {
+            return Err("starting or draining");
+        }
+        if !self.tail.borrow().available {
+            return Err("the log cannot take events");
+        }
+        Ok(())
+    }
+}
+
+/// The door's service.
+pub fn router(readiness: Readiness, metrics: Registry) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz).with_state(readiness))
+        .route("/metrics", get(export).with_state(Arc::new(metrics)))
+}
+
+async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
+    match readiness.check() {
+        Ok(()) => (StatusCode::OK, "ready\n".into()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+    }
+}
+
+async fn export(State(metrics): State<Arc<Registry>>) -> impl IntoResponse {
+    let mut text = String::new();
+    match encode(&mut text, &metrics) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "cannot write the metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
