@@ -15,3 +15,5 @@ pub mod log;
 pub mod proto;
 pub mod server;
 pub mod tls;
+pub mod verbex;
+pub mod webhook;
