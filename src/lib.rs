@@ -9,6 +9,7 @@
 //!                                           └── catch-up reads of the slow and the returning
 //! ```
 
+pub mod admin;
 pub mod auth;
 pub mod event;
 pub mod fanout;
@@ -18,4 +19,6 @@ pub mod log;
 pub mod proto;
 pub mod server;
 pub mod tls;
+pub mod verbex;
 pub mod view;
+pub mod webhook;

@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     event::{Epoch, Group, Position},
     filter::Filter,
-    log::{Earliest, Located, Log, ReadError, Reader, Tail, cursor::Cursor},
+    log::{Earliest, Located, ReadError, Reader, Tail, cursor::Cursor},
     view::View,
 };
 
@@ -176,7 +176,8 @@ impl Fanout {
     /// Makes the fan-out of a log; the returned future is the router, which runs until every handle is gone.
     pub fn new(
         config: Config,
-        log: &Log,
+        epoch: Epoch,
+        reader: Reader,
         tail: watch::Receiver<Tail>,
         groups: mpsc::Receiver<Group>,
         metrics: Metrics,
@@ -185,8 +186,8 @@ impl Fanout {
         let start = *tail.borrow();
         let shared = Arc::new(Shared {
             config,
-            epoch: log.identity.epoch,
-            reader: log.reader.clone(),
+            epoch,
+            reader,
             head: Head {
                 position: Mutex::new(start.position),
                 available: AtomicBool::new(start.available),

@@ -6,8 +6,8 @@
 //!   or when it is certain that the log did not take it now. An event whose id is already in the log is not stored again; the answer
 //!   is the first one's place. Sequences grow strictly, receive times never fall.
 //! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after the commit and before
-//!   the answer, so whoever has an answer can read the event. [`Log::groups`] brings what was committed without a read; it is
-//!   bounded, and a group that finds it full is left out: a follower that sees the tail beyond what came reads the rest.
+//!   the answer, so whoever has an answer can read the event. [`Log::groups`] brings what was committed without a read, before the tail
+//!   moves; it is bounded, and a group that finds it full is left out: a follower that sees the tail beyond what came reads the rest.
 //! - **Reading.** A [`Reader`] only knows the file, never the appender: whatever commits elsewhere one day and is
 //!   followed into the file is read the same way.
 //!

@@ -238,16 +238,17 @@ impl Writer {
         }
     }
 
-    /// First the tail, then the follower, then the callers: whoever has an answer can read the event.
+    /// First the follower, then the tail, then the callers: whoever sees the tail finds the group, and whoever has an answer can
+    /// read the event.
     fn publish(&self, committed: Committed, position: Position, callers: Vec<Caller>) {
         if !committed.events.is_empty() {
             self.metrics.committed(&committed.events);
+            // Full, or nobody follows: the tail says that there is more.
+            let _ = self.groups.try_send(committed.events.into());
             self.tail.send_replace(Tail {
                 position,
                 available: true,
             });
-            // Full, or nobody follows: the tail says that there is more.
-            let _ = self.groups.try_send(committed.events.into());
         }
         for (caller, appended) in callers.into_iter().zip(committed.answers) {
             self.answer(caller, Ok(appended));

@@ -1,0 +1,325 @@
+//! The wiring: opens the log, binds every door, hands out the handles, and leaves in order. The only file that knows every room.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::Pin,
+    time::{Duration, Instant, SystemTime},
+};
+
+use prometheus_client::registry::Registry;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Readiness},
+    auth::Tokens,
+    config::{self, Config, WebhookTls},
+    fanout::{self, Fanout},
+    grpc::{self, Health},
+    log::{self, Appender, Tail},
+    server::{self, Tls},
+    tls, verbex,
+    webhook::{self, Webhook},
+};
+
+/// Reads of the log that run at the same time.
+const READERS: usize = 4;
+/// Room above the subscriber limit on one connection: clients queue silently at `MAX_CONCURRENT_STREAMS`, and one that has
+/// as many subscriptions as allowed must still hear `SUBSCRIBER_LIMIT` and be able to ask.
+const STREAMS_SPARE: usize = 1_000;
+
+/// A gateway whose doors are bound.
+pub struct Gateway {
+    addresses: Addresses,
+    drain: Duration,
+    /// What must run until the end, by name.
+    tasks: Vec<(&'static str, Task)>,
+    /// Closes the doors for subscribers, for Verbex and for operators, each on its own.
+    stop: Stop,
+    tail: watch::Receiver<Tail>,
+    readiness: Readiness,
+    health: Health,
+    webhook: Webhook,
+    appender: Appender,
+    fanout: Fanout,
+}
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(Default)]
+struct Stop {
+    grpc: CancellationToken,
+    webhook: CancellationToken,
+    admin: CancellationToken,
+}
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Where Verbex posts, without a path secret.
+    pub webhook_url: String,
+    /// The gRPC door.
+    pub grpc: SocketAddr,
+    /// The operators' door.
+    pub admin: SocketAddr,
+    /// The CA of the certificate that the gateway made for itself.
+    pub ca_pem: Option<PathBuf>,
+}
+
+/// Why the gateway does not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] log::OpenError),
+    /// A certificate.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// A door.
+    #[error("cannot listen on {addr} ({flag}): {source}; choose another address, or port 0 for any that is free")]
+    Bind {
+        /// What chose the address.
+        flag: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reflection.
+    #[error(transparent)]
+    Reflection(#[from] grpc::ReflectionError),
+}
+
+/// A part that must run until the end did not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} has ended unexpectedly; nothing that was answered with 200 is lost, start the gateway again")]
+pub struct Broken(&'static str);
+
+impl Gateway {
+    /// Opens the log and binds every door. Nothing is served before [`Gateway::run`].
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn build(config: Config) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let mut metrics = Registry::default();
+        let log = log::open(
+            &log::Config { data_dir: config.data_dir.clone(), readers_max: READERS },
+            log::Metrics::register(&mut metrics),
+        )?;
+        let certificate = certificate(&config.webhook.tls, &config.data_dir)?;
+        let grpc_tls = match &config.grpc.tls {
+            Some(files) => Some(watch::channel(tls::load(&files.cert, &files.key)?).1),
+            None => None,
+        };
+        let webhook_door = bind("--webhook-addr", config.webhook.addr).await?;
+        let grpc_door = bind("--grpc-addr", config.grpc.addr).await?;
+        let admin_door = bind("--admin-addr", config.admin.addr).await?;
+
+        let (fanout, router) = Fanout::new(
+            fanout::Config {
+                subscribers_max: config.grpc.subscribers_max,
+                queue_bytes_max: config.grpc.subscriber_queue_bytes_max,
+            },
+            log.identity.epoch,
+            log.reader.clone(),
+            log.tail.clone(),
+            log.groups,
+            fanout::Metrics::register(&mut metrics),
+        );
+        metrics.register_collector(fanout.collector());
+        let (grpc, health) = grpc::service(
+            grpc::Config {
+                tokens: Tokens::new(config.tokens),
+                loopback: config::is_loopback(grpc_door.addr),
+                cors_origins: config.grpc.cors_allowed_origins,
+            },
+            grpc::Parts { epoch: log.identity.epoch, reader: log.reader, fanout: fanout.clone(), started },
+        )?;
+        let rules = verbex::Rules { organization: config.organization, id_key: log.identity.id_key };
+        let scheme = if certificate.tls.is_some() { "https" } else { "http" };
+        let webhook = Webhook::new(
+            webhook_config(config.webhook),
+            rules,
+            log.appender.clone(),
+            webhook::Metrics::register(&mut metrics),
+        );
+        let readiness = Readiness::new(log.tail.clone());
+
+        let addresses = Addresses {
+            webhook_url: format!("{scheme}://{}{}", webhook_door.addr, webhook::PATH),
+            grpc: grpc_door.addr,
+            admin: admin_door.addr,
+            ca_pem: certificate.ca_pem,
+        };
+        let stop = Stop::default();
+        let opening_timeout = config.tls_handshake;
+        let webhook_served = server::Config { opening_timeout, ..webhook::server_config() };
+        let grpc_served = server::Config {
+            opening_timeout,
+            streams_max: u32::try_from(config.grpc.subscribers_max + STREAMS_SPARE).unwrap_or(u32::MAX),
+            ..server::Config::default()
+        };
+        let operators = admin::router(readiness.clone(), metrics);
+        let tasks: Vec<(&'static str, Task)> = vec![
+            ("the fan-out", Box::pin(router)),
+            (
+                "the webhook door",
+                Box::pin(server::serve(
+                    webhook_door.listener,
+                    certificate.tls,
+                    webhook_served,
+                    webhook.clone(),
+                    stop.webhook.clone(),
+                )),
+            ),
+            (
+                "the gRPC door",
+                Box::pin(server::serve(grpc_door.listener, grpc_tls, grpc_served, grpc, stop.grpc.clone())),
+            ),
+            (
+                "the operators' door",
+                Box::pin(server::serve(
+                    admin_door.listener,
+                    None,
+                    server::Config { opening_timeout, ..server::Config::default() },
+                    operators,
+                    stop.admin.clone(),
+                )),
+            ),
+        ];
+        Ok(Self {
+            addresses,
+            drain: config.drain,
+            tasks,
+            stop,
+            tail: log.tail,
+            readiness,
+            health,
+            webhook,
+            appender: log.appender,
+            fanout,
+        })
+    }
+
+    /// Where everything is, with the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Serves until `shutdown`, then leaves in order, within the drain deadline.
+    ///
+    /// # Errors
+    /// If a part ends that must not.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), Broken> {
+        let mut tasks = JoinSet::new();
+        for (name, task) in std::mem::take(&mut self.tasks) {
+            tasks.spawn(async move {
+                task.await;
+                name
+            });
+        }
+        self.health.set(true).await;
+        self.readiness.set(true);
+
+        let mut tail = self.tail.clone();
+        let appender_gone = async { while tail.changed().await.is_ok() {} };
+        tokio::select! {
+            () = shutdown => {}
+            Some(ended) = tasks.join_next() => return Err(Broken(ended.unwrap_or("a part of the gateway"))),
+            () = appender_gone => return Err(Broken("the log")),
+        }
+        let seconds = self.drain.as_secs();
+        match timeout(self.drain, self.leave(tasks)).await {
+            Ok(()) => tracing::info!("drained"),
+            Err(_) => tracing::warn!(seconds, "the drain deadline has passed; streams that are left are cut, and resume by cursor"),
+        }
+        Ok(())
+    }
+
+    /// The order of leaving, read from top to bottom.
+    async fn leave(self, mut tasks: JoinSet<&'static str>) {
+        // Load balancers look elsewhere from now on.
+        self.readiness.set(false);
+        self.health.set(false).await;
+        // Those inside get their answer; who comes now hears DRAINING, until the very end.
+        self.webhook.drain().await;
+        // All that was taken is durable, then in the queues; each stream ends behind what is in its queue.
+        self.appender.finish().await;
+        self.fanout.drain().await;
+        self.stop.grpc.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            if ended.is_ok_and(|name| name == "the gRPC door") {
+                break;
+            }
+        }
+        self.stop.webhook.cancel();
+        // Last, so that the rest can be watched.
+        self.stop.admin.cancel();
+        // The router ends with the handles.
+        drop(self.fanout);
+    }
+}
+
+struct Door {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+async fn bind(flag: &'static str, addr: SocketAddr) -> Result<Door, StartError> {
+    let failed = |source| StartError::Bind { flag, addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
+    Ok(Door { listener, addr })
+}
+
+struct Certificate {
+    tls: Option<Tls>,
+    ca_pem: Option<PathBuf>,
+}
+
+fn certificate(tls: &WebhookTls, data_dir: &Path) -> Result<Certificate, tls::Error> {
+    Ok(match tls {
+        WebhookTls::PlainHttp => Certificate { tls: None, ca_pem: None },
+        WebhookTls::Files(files) => {
+            let served = tls::load(&files.cert, &files.key)?;
+            Certificate { tls: Some(watch::channel(served).1), ca_pem: None }
+        }
+        WebhookTls::SelfMade => {
+            let made = tls::self_made(&data_dir.join("tls"), SystemTime::now())?;
+            Certificate { tls: Some(watch::channel(made.config).1), ca_pem: Some(made.ca_path) }
+        }
+    })
+}
+
+fn webhook_config(config: config::Webhook) -> webhook::Config {
+    let secret = |secret: &config::Secret| webhook::Secret::new(secret.expose());
+    webhook::Config {
+        path_secret: config.secret.as_ref().map(secret),
+        credentials: config
+            .credentials
+            .into_iter()
+            .map(|credential| match credential {
+                config::Credential::Header { name, value } => webhook::Credential::Header { name, value: secret(&value) },
+                config::Credential::Basic { username, password } => {
+                    webhook::Credential::basic(&username, password.expose())
+                }
+                config::Credential::Bearer { token } => webhook::Credential::bearer(token.expose()),
+            })
+            .collect(),
+        addresses_allowed: config.addresses_allowed,
+        requests_in_flight_max: config.requests_in_flight_max,
+        client_requests_per_second_max: config.client_requests_per_second_max.and_then(std::num::NonZeroU32::new),
+        body_bytes_max: config.body_bytes_max,
+        body_timeout: config.body_timeout,
+    }
+}

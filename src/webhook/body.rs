@@ -1,0 +1,144 @@
+//! Reads a body: not for ever, not without end, and unpacked no further than the limit.
+
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use http::{HeaderMap, HeaderValue, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
+
+use super::refusal::Refusal;
+
+/// How much of a body that is too large is read and thrown away, so that the client gets to reading the answer.
+const THROWN_AWAY_MAX: u64 = 64 * 1024 * 1024;
+/// How often a body may be packed. Nobody packs twice; this bounds the work.
+const CODINGS_MAX: usize = 4;
+
+/// How a body is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Gzip,
+    /// zlib's format by RFC 9110, section 8.4.1.2; a stream without its envelope is taken too, as some send it.
+    Deflate,
+}
+
+/// Refuses a content type that is there and is not JSON.
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let all_json = headers.get_all(header::CONTENT_TYPE).iter().all(is_json);
+    all_json
+        .then_some(())
+        .ok_or(Refusal::ContentTypeUnsupported)
+}
+
+fn is_json(content_type: &HeaderValue) -> bool {
+    let Ok(text) = content_type.to_str() else {
+        return false;
+    };
+    let essence = text.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    essence == "application/json"
+        || essence
+            .strip_suffix("+json")
+            .is_some_and(|kind| kind.contains('/') && !kind.ends_with('/'))
+}
+
+/// The codings of a body in the order in which they were applied.
+pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
+    let mut codings = Vec::new();
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let value = value.to_str().map_err(|_| Refusal::EncodingUnsupported)?;
+        for name in value.split(',') {
+            match name.trim().to_ascii_lowercase().as_str() {
+                "" | "identity" => {}
+                "gzip" | "x-gzip" => codings.push(Coding::Gzip),
+                "deflate" => codings.push(Coding::Deflate),
+                _ => return Err(Refusal::EncodingUnsupported),
+            }
+        }
+    }
+    if codings.len() > CODINGS_MAX {
+        return Err(Refusal::EncodingUnsupported);
+    }
+    Ok(codings)
+}
+
+/// Reads a body as it was sent, of at most `bytes_max`, before `time` has passed. The rest of a larger one is thrown away.
+pub(super) async fn receive<B>(
+    body: B,
+    headers: &HeaderMap,
+    bytes_max: usize,
+    time: Duration,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = Box::pin(body);
+    let deadline = Instant::now() + time;
+    let too_large = Refusal::BodyTooLarge { limit: bytes_max };
+    if body.size_hint().lower() > bytes_max as u64 {
+        // A client that asks before it sends has nothing on the way, and is not told to go on.
+        if !headers.contains_key(header::EXPECT) {
+            throw_away(body, deadline).await;
+        }
+        return Err(too_large);
+    }
+    let mut received = BytesMut::new();
+    loop {
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Err(_) => return Err(Refusal::BodyTimeout { limit: time }),
+            Ok(None) => return Ok(received.freeze()),
+            Ok(Some(Err(_))) => {
+                return Err(Refusal::BodyInvalid {
+                    reason: "it broke off",
+                });
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        // What is no data are trailers, which nobody needs.
+        let data = frame.into_data().unwrap_or_default();
+        if data.len() > bytes_max - received.len() {
+            throw_away(body, deadline).await;
+            return Err(too_large);
+        }
+        received.extend_from_slice(&data);
+    }
+}
+
+async fn throw_away<B: Body<Data = Bytes> + Unpin>(mut body: B, deadline: Instant) {
+    let mut thrown_away = 0;
+    while thrown_away < THROWN_AWAY_MAX
+        && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await
+    {
+        thrown_away += frame.data_ref().map_or(0, |data| data.len() as u64);
+    }
+}
+
+/// Unpacks a body, to at most `bytes_max`: what would be more is not unpacked.
+pub(super) fn unpack(body: Bytes, codings: &[Coding], bytes_max: usize) -> Result<Bytes, Refusal> {
+    codings.iter().rev().try_fold(body, |packed, coding| {
+        match coding {
+            Coding::Gzip => read_to(MultiGzDecoder::new(&packed[..]), bytes_max),
+            Coding::Deflate => read_to(ZlibDecoder::new(&packed[..]), bytes_max)
+                .or_else(|_| read_to(DeflateDecoder::new(&packed[..]), bytes_max)),
+        }
+        .map_err(|_| Refusal::BodyInvalid {
+            reason: "it is not packed as its Content-Encoding says",
+        })?
+        .ok_or(Refusal::BodyTooLarge { limit: bytes_max })
+    })
+}
+
+/// All that comes, or none if that is over the limit.
+fn read_to(reader: impl Read, bytes_max: usize) -> io::Result<Option<Bytes>> {
+    let mut bytes = Vec::new();
+    reader.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= bytes_max).then(|| bytes.into()))
+}
+
+#[cfg(test)]
+mod tests;

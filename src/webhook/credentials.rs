@@ -1,0 +1,163 @@
+//! Who may post: a secret in the path, and credentials in the headers.
+//!
+//! Secrets are kept and compared as BLAKE3 hashes: the comparison takes the same time whatever was sent, and nothing that is printed by
+//! accident gives a secret away.
+
+use std::fmt;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderName, header};
+
+/// Something that only the sender and the gateway know.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(blake3::Hash);
+
+impl Secret {
+    /// Remembers a secret without keeping it.
+    #[must_use]
+    pub fn new(secret: impl AsRef<[u8]>) -> Self {
+        Self(blake3::hash(secret.as_ref()))
+    }
+
+    /// Compares in constant time.
+    pub(super) fn is(&self, candidate: &[u8]) -> bool {
+        self.0 == blake3::hash(candidate)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a request may show to be let in. Where several are configured, any one of them will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A header with this value.
+    Header {
+        /// The header's name.
+        name: HeaderName,
+        /// Its value.
+        value: Secret,
+    },
+    /// `Authorization: Basic`; RFC 7617.
+    Basic {
+        /// `user:password`.
+        user_password: Secret,
+    },
+    /// `Authorization: Bearer`; RFC 6750.
+    Bearer {
+        /// The token.
+        token: Secret,
+    },
+}
+
+impl Credential {
+    /// A user name, without a colon, and a password.
+    #[must_use]
+    pub fn basic(user: &str, password: &str) -> Self {
+        let user_password = Secret::new(format!("{user}:{password}"));
+        Self::Basic { user_password }
+    }
+
+    fn is_shown_in(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Header { name, value } => any(headers, name, |shown| value.is(shown)),
+            Self::Basic { user_password } => any(headers, &header::AUTHORIZATION, |shown| {
+                after_scheme(shown, b"Basic")
+                    .and_then(|encoded| BASE64_STANDARD.decode(encoded).ok())
+                    .is_some_and(|decoded| user_password.is(&decoded))
+            }),
+            Self::Bearer { token } => any(headers, &header::AUTHORIZATION, |shown| {
+                after_scheme(shown, b"Bearer").is_some_and(|shown| token.is(shown))
+            }),
+        }
+    }
+}
+
+/// Whether the headers show one of the credentials; true if there are none to show.
+pub(super) fn suffice(credentials: &[Credential], headers: &HeaderMap) -> bool {
+    // Each is looked at, so that the time does not tell which one was shown.
+    let shown = credentials
+        .iter()
+        .filter(|credential| credential.is_shown_in(headers))
+        .count();
+    credentials.is_empty() || shown > 0
+}
+
+fn any(headers: &HeaderMap, name: &HeaderName, is: impl Fn(&[u8]) -> bool) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .any(|value| is(value.as_bytes()))
+}
+
+/// What follows the scheme, whose case does not matter; RFC 9110, section 11.1.
+fn after_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (shown, rest) = value.split_at_checked(scheme.len())?;
+    let rest = rest.strip_prefix(b" ")?.trim_ascii();
+    shown.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_configured_credential_lets_in_and_nothing_else_does() {
+        let credentials = [
+            Credential::Header {
+                name: HeaderName::from_static("x-api-key"),
+                value: Secret::new("k3y"),
+            },
+            Credential::basic("verbex", "pass:word"),
+            Credential::Bearer {
+                token: Secret::new("t0ken"),
+            },
+            Credential::Bearer {
+                token: Secret::new("next-t0ken"),
+            },
+        ];
+        let check = |headers: &[(&'static str, &'static str)], expected: bool| {
+            let map = headers
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let map: HeaderMap = HeaderMap::from_iter(map);
+            assert_eq!(suffice(&credentials, &map), expected, "{headers:?}");
+        };
+        check(&[("x-api-key", "k3y")], true);
+        check(&[("X-API-Key", "k3y")], true);
+        check(&[("authorization", "Basic dmVyYmV4OnBhc3M6d29yZA==")], true);
+        check(&[("authorization", "bAsIc dmVyYmV4OnBhc3M6d29yZA==")], true);
+        check(&[("authorization", "Bearer t0ken")], true);
+        check(&[("authorization", "bearer  next-t0ken")], true);
+        check(
+            &[("x-api-key", "wrong"), ("authorization", "Bearer t0ken")],
+            true,
+        );
+
+        check(&[], false);
+        check(&[("x-api-key", "K3Y")], false);
+        check(&[("x-api-key", "k3y2")], false);
+        check(&[("x-api-key", "")], false);
+        check(&[("authorization", "k3y")], false);
+        check(&[("authorization", "Basic")], false);
+        check(&[("authorization", "Basic dmVyYmV4OnBhc3M=")], false);
+        check(&[("authorization", "Basic !!!")], false);
+        check(&[("authorization", "Bearer")], false);
+        check(&[("authorization", "Bearert0ken")], false);
+        check(&[("authorization", "Token t0ken")], false);
+    }
+
+    #[test]
+    fn without_credentials_everybody_is_let_in() {
+        assert!(suffice(&[], &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let printed = format!("{:?}", Credential::basic("verbex", "hunter2"));
+        assert_eq!(printed, "Basic { user_password: Secret(…) }");
+    }
+}

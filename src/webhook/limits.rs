@@ -1,0 +1,192 @@
+//! Where requests may come from, and how many of them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use governor::{
+    DefaultKeyedRateLimiter, Quota,
+    clock::{Clock, DefaultClock},
+};
+use ipnet::{IpNet, Ipv4Net};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Config, refusal::Refusal};
+
+/// When the gateway has no place for a request, one is expected to be free after this.
+const PLACE_RETRY: Duration = Duration::from_secs(1);
+/// After so many requests the clients that have been quiet are forgotten.
+const FORGET_INTERVAL: u32 = 1024;
+
+/// Who and how many.
+pub(super) struct Limits {
+    addresses_allowed: Vec<IpNet>,
+    places: Arc<Semaphore>,
+    clients: Option<Clients>,
+}
+
+impl Limits {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            addresses_allowed: config.addresses_allowed.iter().map(unmapped).collect(),
+            places: Arc::new(Semaphore::new(config.requests_in_flight_max)),
+            clients: config.client_requests_per_second_max.map(Clients::new),
+        }
+    }
+
+    /// Refuses addresses that are not on the list, if there is one.
+    pub(super) fn check_address(&self, peer: IpAddr) -> Result<(), Refusal> {
+        let peer = peer.to_canonical();
+        let allowed = &self.addresses_allowed;
+        if allowed.is_empty() || allowed.iter().any(|net| net.contains(&peer)) {
+            Ok(())
+        } else {
+            Err(Refusal::AddressDenied)
+        }
+    }
+
+    /// A place for a request, to be held until it is answered. Nobody waits for one: a full gateway says so at once.
+    pub(super) fn enter(&self, peer: IpAddr) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place =
+            Arc::clone(&self.places)
+                .try_acquire_owned()
+                .map_err(|_| Refusal::RateLimited {
+                    retry_after: PLACE_RETRY,
+                })?;
+        if let Some(clients) = &self.clients {
+            clients.count(peer.to_canonical())?;
+        }
+        Ok(place)
+    }
+}
+
+/// How many requests each client has sent lately.
+///
+/// Bounded by forgetting: a client that has been quiet for a second has its whole quota again and needs no memory. So there are never more than those
+/// of about a second, each of which has opened a connection, and [`FORGET_INTERVAL`].
+struct Clients {
+    limiter: DefaultKeyedRateLimiter<IpAddr>,
+    clock: DefaultClock,
+    until_forget: AtomicU32,
+}
+
+impl Clients {
+    fn new(requests_per_second_max: NonZeroU32) -> Self {
+        Self {
+            limiter: DefaultKeyedRateLimiter::keyed(Quota::per_second(requests_per_second_max)),
+            clock: DefaultClock::default(),
+            until_forget: AtomicU32::new(0),
+        }
+    }
+
+    fn count(&self, peer: IpAddr) -> Result<(), Refusal> {
+        let requests = self.until_forget.fetch_add(1, Ordering::Relaxed);
+        if requests.is_multiple_of(FORGET_INTERVAL) {
+            self.limiter.retain_recent();
+        }
+        self.limiter
+            .check_key(&client(peer))
+            .map_err(|not_until| Refusal::RateLimited {
+                retry_after: not_until.wait_time_from(self.clock.now()),
+            })
+    }
+}
+
+/// Who counts as one client: an IPv4 address, or the /64 that an IPv6 host is given and can choose from.
+fn client(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// `::ffff:192.0.2.0/120` is `192.0.2.0/24`, since peers are compared in that form.
+fn unmapped(net: &IpNet) -> IpNet {
+    const MAPPED_BITS: u8 = 96;
+    let IpNet::V6(mapped) = net else { return *net };
+    let v4 = mapped.addr().to_ipv4_mapped().and_then(|addr: Ipv4Addr| {
+        let bits = mapped.prefix_len().checked_sub(MAPPED_BITS)?;
+        Ipv4Net::new(addr, bits).ok()
+    });
+    v4.map_or(*net, IpNet::V4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(config: Config) -> Limits {
+        Limits::new(&config)
+    }
+
+    #[test]
+    fn only_listed_addresses_are_let_in_in_whichever_form_they_come() {
+        let allow = |list: &[&str]| {
+            limits(Config {
+                addresses_allowed: list.iter().map(|net| net.parse().unwrap()).collect(),
+                ..Config::default()
+            })
+        };
+        let listed = allow(&["192.0.2.0/24", "2001:db8::/32", "::ffff:198.51.100.7/128"]);
+        let check = |limits: &Limits, peer: &str, expected: bool| {
+            let checked = limits.check_address(peer.parse().unwrap());
+            assert_eq!(checked.is_ok(), expected, "{peer}");
+        };
+        check(&listed, "192.0.2.255", true);
+        check(&listed, "::ffff:192.0.2.1", true);
+        check(&listed, "2001:db8:1::1", true);
+        check(&listed, "198.51.100.7", true);
+        check(&listed, "::ffff:198.51.100.7", true);
+        check(&listed, "192.0.3.1", false);
+        check(&listed, "::ffff:192.0.3.1", false);
+        check(&listed, "2001:db9::1", false);
+        check(&listed, "127.0.0.1", false);
+        check(&allow(&[]), "127.0.0.1", true);
+    }
+
+    #[test]
+    fn a_full_gateway_refuses_at_once_until_a_place_is_free() {
+        let limits = limits(Config {
+            requests_in_flight_max: 2,
+            ..Config::default()
+        });
+        let peer = Ipv4Addr::LOCALHOST.into();
+        let (first, _second) = (limits.enter(peer).unwrap(), limits.enter(peer).unwrap());
+        assert!(matches!(
+            limits.enter(peer),
+            Err(Refusal::RateLimited { .. })
+        ));
+        drop(first);
+        assert!(limits.enter(peer).is_ok());
+    }
+
+    #[test]
+    fn a_client_over_its_rate_is_refused_and_others_are_not() {
+        // One a minute at the least would make the test independent of the clock; two a second need it to be quick.
+        let limits = limits(Config {
+            client_requests_per_second_max: NonZeroU32::new(2),
+            ..Config::default()
+        });
+        let enter = |peer: &str| limits.enter(peer.parse().unwrap()).map(drop);
+        let refused = (0..100).filter(|_| enter("192.0.2.1").is_err()).count();
+        assert!(refused > 90, "{refused}");
+        assert!(matches!(
+            enter("::ffff:192.0.2.1"),
+            Err(Refusal::RateLimited { retry_after }) if retry_after <= Duration::from_secs(1)
+        ));
+        assert_eq!(enter("192.0.2.2"), Ok(()));
+    }
+
+    #[test]
+    fn an_ipv6_host_cannot_pass_for_many_clients() {
+        let client = |peer: &str| client(peer.parse().unwrap()).to_string();
+        assert_eq!(client("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(client("192.0.2.1"), "192.0.2.1");
+    }
+}

@@ -1,0 +1,312 @@
+//! The door: takes Verbex's webhooks over HTTP, checks who is calling and how much they send, and answers.
+//!
+//! A 200 means that the event is durable, and nothing else does. Whatever else happens is a [`Refusal`], which is the whole
+//! table of answers. The checks are in the order of that table, cheapest first, and nobody learns more than they have shown they may:
+//! a wrong path secret looks like a path that does not exist.
+//!
+//! | what | bound | when it is reached |
+//! |---|---|---|
+//! | requests in flight | [`Config::requests_in_flight_max`] | `RATE_LIMITED` at once, no queue |
+//! | requests of a client | [`Config::client_requests_per_second_max`] | `RATE_LIMITED` |
+//! | a request's head | [`HEAD_BYTES_MAX`] | `HEADERS_TOO_LARGE` |
+//! | a body, as sent and unpacked | [`Config::body_bytes_max`] | `BODY_TOO_LARGE` |
+//! | a body's time | [`Config::body_timeout`] | `BODY_TIMEOUT` |
+
+mod body;
+mod credentials;
+mod limits;
+mod metrics;
+mod refusal;
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http_body::Body;
+use http_body_util::Full;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+pub use credentials::{Credential, Secret};
+pub use metrics::Metrics;
+
+use crate::{
+    log::{Appended, Appender},
+    server::{self, Peer},
+    verbex::{self, Normalized, Rules},
+};
+use limits::Limits;
+use refusal::Refusal;
+
+/// Where webhooks are posted; a path secret is one more segment behind it.
+pub const PATH: &str = "/webhooks/verbex";
+
+/// Largest body that may be configured, in bytes.
+///
+/// No message to a subscriber may pass 4 MiB, which is what gRPC clients take. In `EVENT_VIEW_RAW` it holds, in KiB: the body (1,792), the same
+/// again in typed fields (text gets no longer by unescaping, and no element is shorter in JSON than in protobuf), unmodeled
+/// fields (256), and the kept headers twice, where each byte that is not UTF-8 has become three (2 × 3 × 16): 3,936 of 4,096.
+pub const BODY_BYTES_LIMIT: usize = 1792 * 1024;
+
+/// Largest head of a request: path, names and values of headers, in bytes.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// What the door asks for and grants.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The last segment of the path, as it is in the URL. Without one the path is [`PATH`] itself.
+    pub path_secret: Option<Secret>,
+    /// One of these is to be shown, if there are any.
+    pub credentials: Vec<Credential>,
+    /// Where requests may come from; from everywhere if empty.
+    pub addresses_allowed: Vec<IpNet>,
+    /// Requests at the same time.
+    pub requests_in_flight_max: usize,
+    /// Requests of one address (IPv6: one /64) in a second.
+    pub client_requests_per_second_max: Option<NonZeroU32>,
+    /// Largest body, as it is sent and after decompression. At most [`BODY_BYTES_LIMIT`]; more is taken as that.
+    pub body_bytes_max: usize,
+    /// Time for a body to come in.
+    pub body_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            path_secret: None,
+            credentials: Vec::new(),
+            addresses_allowed: Vec::new(),
+            requests_in_flight_max: 1024,
+            client_requests_per_second_max: None,
+            body_bytes_max: 1024 * 1024,
+            body_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How the door's connections are to be served.
+#[must_use]
+pub fn server_config() -> server::Config {
+    server::Config {
+        connections_max: 4096,
+        // Above HEAD_BYTES_MAX, so that the door itself answers where it can: HTTP/2's library refuses without a body.
+        head_bytes_max: 8 * HEAD_BYTES_MAX as u32,
+        error_body: Some(refusal::library_body),
+        ..server::Config::default()
+    }
+}
+
+/// The door, a service for [`server::serve`]. Clones are the same door.
+#[derive(Clone)]
+pub struct Webhook(Arc<Door>);
+
+struct Door {
+    config: Config,
+    limits: Limits,
+    rules: Rules,
+    appender: Appender,
+    metrics: Metrics,
+    draining: AtomicBool,
+    /// Requests beyond the last check that needs no body.
+    inside: TaskTracker,
+}
+
+impl Webhook {
+    /// A door that hands events over to `appender`, made by `rules`.
+    #[must_use]
+    pub fn new(mut config: Config, rules: Rules, appender: Appender, metrics: Metrics) -> Self {
+        config.body_bytes_max = config.body_bytes_max.min(BODY_BYTES_LIMIT);
+        Self(Arc::new(Door {
+            limits: Limits::new(&config),
+            config,
+            rules,
+            appender,
+            metrics,
+            draining: AtomicBool::new(false),
+            inside: TaskTracker::new(),
+        }))
+    }
+
+    /// Refuses what comes from now on with `DRAINING`, and resolves when there is an answer to all that was inside.
+    pub async fn drain(&self) {
+        self.0.draining.store(true, Ordering::SeqCst);
+        self.0.inside.close();
+        self.0.inside.wait().await;
+    }
+}
+
+impl<B> Service<Request<B>> for Webhook
+where
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let door = Arc::clone(&self.0);
+        Box::pin(async move { Ok(door.answer(request).await) })
+    }
+}
+
+impl Door {
+    async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        let started = Instant::now();
+        let taken = Arc::clone(&self).take(request).await;
+        self.metrics.answered(taken.as_ref(), started.elapsed());
+        match taken {
+            Ok(appended) => stored(&appended),
+            Err(refusal) => refusal.response(),
+        }
+    }
+
+    /// Every check, in the order of the contract's table, and then the event.
+    async fn take<B>(self: Arc<Self>, request: Request<B>) -> Result<Appended, Refusal>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let peer = head.extensions.get().copied();
+        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |Peer(peer)| peer.ip());
+        self.check_sender(&head, peer)?;
+        let place = self.limits.enter(peer)?;
+        body::check_content_type(&head.headers)?;
+        let codings = body::codings(&head.headers)?;
+
+        // In this order: who is not counted when `drain` begins to wait sees that it has begun.
+        let _inside = self.inside.token();
+        if self.draining.load(Ordering::SeqCst) {
+            return Err(Refusal::Draining);
+        }
+
+        let Config {
+            body_bytes_max,
+            body_timeout,
+            ..
+        } = self.config;
+        let packed = body::receive(body, &head.headers, body_bytes_max, body_timeout).await?;
+        let receive_time = Timestamp::now();
+        let body = body::unpack(packed, &codings, body_bytes_max)?;
+        let headers = kept_headers(&head.headers);
+
+        // In a task of its own: a client that goes away now takes nothing back.
+        let storing = Arc::clone(&self).store(headers, body, receive_time, place);
+        self.inside.spawn(storing).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "storing an event failed");
+            Err(Refusal::Internal)
+        })
+    }
+
+    fn check_sender(&self, head: &request::Parts, peer: IpAddr) -> Result<(), Refusal> {
+        if head_bytes(head) > HEAD_BYTES_MAX {
+            return Err(Refusal::HeadersTooLarge);
+        }
+        if !self.is_at(head.uri.path()) {
+            return Err(Refusal::NotFound);
+        }
+        if head.method != Method::POST {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        if !credentials::suffice(&self.config.credentials, &head.headers) {
+            return Err(Refusal::CredentialsInvalid);
+        }
+        self.limits.check_address(peer)
+    }
+
+    fn is_at(&self, path: &str) -> bool {
+        let Some(rest) = path.strip_prefix(PATH) else {
+            return false;
+        };
+        match &self.config.path_secret {
+            None => rest.is_empty(),
+            Some(secret) => rest
+                .strip_prefix('/')
+                .is_some_and(|shown| secret.is(shown.as_bytes())),
+        }
+    }
+
+    async fn store(
+        self: Arc<Self>,
+        headers: Vec<(String, String)>,
+        body: Bytes,
+        receive_time: Timestamp,
+        _place: OwnedSemaphorePermit,
+    ) -> Result<Appended, Refusal> {
+        let Normalized { event, surprises } =
+            verbex::normalize(&self.rules, headers, body, receive_time)?;
+        for surprise in &surprises {
+            self.metrics.surprised(surprise);
+        }
+        let appended = self.appender.append(event).await?;
+        self.metrics.stored(&appended);
+        Ok(appended)
+    }
+}
+
+fn stored(appended: &Appended) -> Response<Full<Bytes>> {
+    let body = json!({
+        "id": appended.id.to_string(),
+        "sequence": appended.sequence.to_string(),
+        "duplicate": appended.duplicate,
+    });
+    json_response(StatusCode::OK, body.to_string().into())
+}
+
+fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+fn head_bytes(head: &request::Parts) -> usize {
+    let headers = head.headers.iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
+    let path = head.uri.path_and_query();
+    headers.sum::<usize>() + path.map_or(0, |path| path.as_str().len())
+}
+
+/// `X-Webhook-*`, `User-Agent` and `Content-Type`: lower-case names in order, repeated ones joined as RFC 9110, section 5.3 allows.
+fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut kept = BTreeMap::<String, String>::new();
+    for (name, value) in headers {
+        let name = name.as_str();
+        if name.starts_with("x-webhook-") || matches!(name, "user-agent" | "content-type") {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            kept.entry(name.into())
+                .and_modify(|text| {
+                    text.push_str(", ");
+                    text.push_str(&value);
+                })
+                .or_insert_with(|| value.into_owned());
+        }
+    }
+    kept.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

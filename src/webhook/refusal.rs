@@ -1,0 +1,286 @@
+//! Why a webhook is refused: the table of the contract.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::{log::AppendError, verbex::BodyError};
+
+/// Why a webhook is refused, in the order of the checks. Nothing else in the crate chooses an HTTP status for the door.
+///
+/// What a client reads says what was wrong with the request, never what would have been right where that is a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// HTTP/1.1 that cannot be read; answered by the HTTP library.
+    #[error("the request is not valid HTTP")]
+    RequestInvalid,
+    #[error("the request's path is too long")]
+    PathTooLong,
+    #[error("the request's head is over {} bytes", super::HEAD_BYTES_MAX)]
+    HeadersTooLarge,
+    /// Another path, or a wrong path secret: the answers are the same, byte for byte.
+    #[error("there is nothing at this path")]
+    NotFound,
+    #[error("webhooks are posted")]
+    MethodNotAllowed,
+    #[error("the credentials are missing or wrong")]
+    CredentialsInvalid,
+    #[error("requests from this address are not taken")]
+    AddressDenied,
+    #[error("too many requests; try again in {} s", seconds(*retry_after))]
+    RateLimited { retry_after: Duration },
+    #[error("the content type is not JSON; send application/json, or leave it out")]
+    ContentTypeUnsupported,
+    #[error("the content encoding is not one of gzip, deflate and identity")]
+    EncodingUnsupported,
+    /// The gateway is leaving. Needs no body, so it is found before one is read.
+    #[error(
+        "the gateway is shutting down; try again in {} s",
+        seconds(DRAINING_RETRY)
+    )]
+    Draining,
+    #[error("the body is over {limit} bytes")]
+    BodyTooLarge { limit: usize },
+    #[error("the body did not come within {} s", seconds(*limit))]
+    BodyTimeout { limit: Duration },
+    #[error("the body cannot be read: {reason}")]
+    BodyInvalid { reason: &'static str },
+    #[error("the body is nested too deep; at most 128 levels are taken")]
+    BodyTooDeep,
+    #[error(
+        "the event cannot be stored now; try again in {} s",
+        seconds(LOG_RETRY)
+    )]
+    LogUnavailable,
+    /// A fault of the gateway's own; its log says more.
+    #[error("the gateway failed on this request")]
+    Internal,
+}
+
+/// What `Retry-After` says while the log is away: it tries to come back each second.
+const LOG_RETRY: Duration = Duration::from_secs(5);
+/// What `Retry-After` says on the way out: another gateway, or the next start, should be there by then.
+const DRAINING_RETRY: Duration = Duration::from_secs(5);
+
+/// A row of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    pub(super) fn answer(&self) -> Answer {
+        let row = |status, code| Answer {
+            status,
+            code,
+            retry_after: None,
+        };
+        let later = |status, code, retry_after| Answer {
+            retry_after: Some(retry_after),
+            ..row(status, code)
+        };
+        match self {
+            Self::RequestInvalid => row(StatusCode::BAD_REQUEST, "REQUEST_INVALID"),
+            Self::PathTooLong => row(StatusCode::URI_TOO_LONG, "PATH_TOO_LONG"),
+            Self::HeadersTooLarge => row(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "HEADERS_TOO_LARGE",
+            ),
+            Self::NotFound => row(StatusCode::NOT_FOUND, "NOT_FOUND"),
+            Self::MethodNotAllowed => row(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+            Self::CredentialsInvalid => row(StatusCode::UNAUTHORIZED, "CREDENTIALS_INVALID"),
+            Self::AddressDenied => row(StatusCode::FORBIDDEN, "ADDRESS_DENIED"),
+            Self::RateLimited { retry_after } => {
+                later(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", *retry_after)
+            }
+            Self::ContentTypeUnsupported => row(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "CONTENT_TYPE_UNSUPPORTED",
+            ),
+            Self::EncodingUnsupported => {
+                row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ENCODING_UNSUPPORTED")
+            }
+            Self::Draining => later(StatusCode::SERVICE_UNAVAILABLE, "DRAINING", DRAINING_RETRY),
+            Self::BodyTooLarge { .. } => row(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
+            Self::BodyTimeout { .. } => row(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
+            Self::BodyInvalid { .. } => row(StatusCode::BAD_REQUEST, "BODY_INVALID"),
+            Self::BodyTooDeep => row(StatusCode::BAD_REQUEST, "BODY_TOO_DEEP"),
+            Self::LogUnavailable => later(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "LOG_UNAVAILABLE",
+                LOG_RETRY,
+            ),
+            Self::Internal => row(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
+        }
+    }
+
+    pub(super) fn response(&self) -> Response<Full<Bytes>> {
+        let answer = self.answer();
+        let mut response = super::json_response(answer.status, self.body());
+        let headers = response.headers_mut();
+        if let Some(retry_after) = answer.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds(retry_after).into());
+        }
+        if *self == Self::MethodNotAllowed {
+            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        response
+    }
+
+    fn body(&self) -> Bytes {
+        let error = json!({"code": self.answer().code, "message": self.to_string()});
+        json!({ "error": error }).to_string().into()
+    }
+}
+
+/// The body of an answer with `status` that the HTTP library makes by itself.
+pub(super) fn library_body(status: StatusCode) -> Bytes {
+    let refusal = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::HeadersTooLarge,
+        StatusCode::URI_TOO_LONG => Refusal::PathTooLong,
+        _ => Refusal::RequestInvalid,
+    };
+    refusal.body()
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Invalid => Self::BodyInvalid {
+                reason: "it is not a JSON object in UTF-8",
+            },
+            BodyError::TooDeep => Self::BodyTooDeep,
+        }
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Unavailable(_) => Self::LogUnavailable,
+            AppendError::Closed => Self::Draining,
+        }
+    }
+}
+
+/// Whole seconds, upwards and at least one, as `Retry-After` counts.
+fn seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The contract's table, and the additions to it.
+    fn table() -> Vec<(Refusal, u16, &'static str, Option<u64>)> {
+        let limit = Duration::from_secs(10);
+        let retry_after = Duration::from_millis(1500);
+        vec![
+            (Refusal::RequestInvalid, 400, "REQUEST_INVALID", None),
+            (Refusal::PathTooLong, 414, "PATH_TOO_LONG", None),
+            (Refusal::HeadersTooLarge, 431, "HEADERS_TOO_LARGE", None),
+            (Refusal::NotFound, 404, "NOT_FOUND", None),
+            (Refusal::MethodNotAllowed, 405, "METHOD_NOT_ALLOWED", None),
+            (
+                Refusal::CredentialsInvalid,
+                401,
+                "CREDENTIALS_INVALID",
+                None,
+            ),
+            (Refusal::AddressDenied, 403, "ADDRESS_DENIED", None),
+            (
+                Refusal::RateLimited { retry_after },
+                429,
+                "RATE_LIMITED",
+                Some(2),
+            ),
+            (
+                Refusal::ContentTypeUnsupported,
+                415,
+                "CONTENT_TYPE_UNSUPPORTED",
+                None,
+            ),
+            (
+                Refusal::EncodingUnsupported,
+                415,
+                "ENCODING_UNSUPPORTED",
+                None,
+            ),
+            (Refusal::Draining, 503, "DRAINING", Some(5)),
+            (
+                Refusal::BodyTooLarge { limit: 7 },
+                413,
+                "BODY_TOO_LARGE",
+                None,
+            ),
+            (Refusal::BodyTimeout { limit }, 408, "BODY_TIMEOUT", None),
+            (
+                Refusal::BodyInvalid {
+                    reason: "it is \"odd\"",
+                },
+                400,
+                "BODY_INVALID",
+                None,
+            ),
+            (Refusal::BodyTooDeep, 400, "BODY_TOO_DEEP", None),
+            (Refusal::LogUnavailable, 503, "LOG_UNAVAILABLE", Some(5)),
+            (Refusal::Internal, 500, "INTERNAL", None),
+        ]
+    }
+
+    #[tokio::test]
+    async fn every_refusal_is_answered_as_the_contract_says() {
+        for (refusal, status, code, retry_after) in table() {
+            let response = refusal.response();
+            assert_eq!(response.status(), status, "{refusal:?}");
+            let header = |name| {
+                response
+                    .headers()
+                    .get(name)
+                    .map(|value| value.to_str().unwrap())
+            };
+            assert_eq!(header(header::CONTENT_TYPE), Some("application/json"));
+            let expected = retry_after.map(|seconds| seconds.to_string());
+            assert_eq!(
+                header(header::RETRY_AFTER),
+                expected.as_deref(),
+                "{refusal:?}"
+            );
+            let allow = (status == 405).then_some("POST");
+            assert_eq!(header(header::ALLOW), allow, "{refusal:?}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            let expected = json!({"error": {"code": code, "message": refusal.to_string()}});
+            assert_eq!(body, expected, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_log_refuses_may_be_tried_again() {
+        let away = AppendError::Unavailable("disk full".into());
+        assert_eq!(Refusal::from(away), Refusal::LogUnavailable);
+        assert_eq!(Refusal::from(AppendError::Closed), Refusal::Draining);
+    }
+
+    #[test]
+    fn the_librarys_own_answers_have_a_code() {
+        for (status, code) in [
+            (400, "REQUEST_INVALID"),
+            (414, "PATH_TOO_LONG"),
+            (431, "HEADERS_TOO_LARGE"),
+        ] {
+            let body = library_body(StatusCode::from_u16(status).unwrap());
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["error"]["code"], code);
+        }
+    }
+}
