@@ -321,6 +321,10 @@ fn known(conn: &Connection, ends: &Ends, sequence: Sequence) -> rusqlite::Result
     if sequence == ends.latest.sequence {
         return Ok(Some(ends.latest));
     }
+    if sequence <= ends.floor {
+        // It may still be there, on its way out.
+        return Ok(None);
+    }
     one(conn, "sequence = ?1", sequence)
 }
 

@@ -1,22 +1,22 @@
 //! The contract of [`crate::log`], kept.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+mod committing;
+mod model;
+mod opening;
+mod reading;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::registry::Registry;
-use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::open;
 use crate::{
-    event::{self, EventId, NewEvent, Position, Raw, Sequence, StoredEvent},
-    filter::Filter,
-    log::{
-        AppendError, Batch, Config, Located, Log, Metrics, OpenError, Query, ReadError,
-        SCAN_ROWS_MAX,
-    },
-    proto::{self, EventFilter, EventType},
+    event::{self, EventId, NewEvent, Raw, Sequence},
+    log::{Batch, Config, Log, Metrics, OpenError, Query},
+    proto::{self, EventType},
 };
 
 /// A log in a folder of its own.
@@ -42,7 +42,7 @@ impl Home {
         self.try_open().unwrap()
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    fn file(&self) -> PathBuf {
         self.folder.path().join("data/events.db")
     }
 
@@ -115,24 +115,4 @@ async fn until_available(log: &mut Log, available: bool) {
         .await
         .expect("the log's state changes in time")
         .unwrap();
-}
-
-#[tokio::test]
-async fn an_answered_event_can_be_read_and_followed() {
-    let home = Home::new();
-    let mut log = home.open();
-    for number in 1..=3 {
-        let appended = log.appender.append(event(number)).await.unwrap();
-        assert_eq!(
-            (appended.sequence, appended.duplicate),
-            (Sequence(number), false)
-        );
-        let tail = *log.tail.borrow();
-        assert!(tail.available && tail.position.sequence == Sequence(number));
-        let group = log.groups.try_recv().unwrap();
-        let read = log.reader.read(all()).await.unwrap();
-        assert_eq!(read.events.last(), group.last());
-        assert_eq!(read.covered, tail.position);
-        assert!(read.complete);
-    }
 }
