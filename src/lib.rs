@@ -9,7 +9,11 @@
 //!                                           └── catch-up reads of the slow and the returning
 //! ```
 
+pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod event;
 pub mod filter;
+pub mod gateway;
 pub mod log;
 pub mod proto;

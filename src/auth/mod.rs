@@ -1,0 +1,211 @@
+//! Who may subscribe: bearer tokens. Pure: the time and the randomness are arguments.
+//!
+//! The gateway keeps only hashes. A token is 32 random bytes, so a fast hash is enough: there is nothing to guess by trying words.
+
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+
+/// What a token starts with, so that one that leaks is recognised for what it is.
+pub const TOKEN_PREFIX: &str = "vgw_";
+
+/// A token as the gateway knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Whose it is; shown to operators.
+    pub name: Arc<str>,
+    /// What the gateway keeps in place of the token.
+    pub hash: TokenHash,
+    /// From when on it is good no more.
+    pub expires: Option<Timestamp>,
+    /// Whether it opens `AdminService` too.
+    pub admin: bool,
+}
+
+/// The BLAKE3 hash of a whole token. Written as 64 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TokenHash([u8; 32]);
+
+/// A text that is not 64 hex digits.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token hash is 64 hex digits")]
+pub struct MalformedTokenHash;
+
+/// Whom a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// [`Token::name`].
+    pub name: Arc<str>,
+    /// [`Token::admin`].
+    pub admin: bool,
+}
+
+/// Why a request is not let in. Callers learn only that it is not; the difference is for metrics and the gateway's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There was no `authorization` header.
+    #[error("no credentials were given")]
+    Missing,
+    /// The header holds no known token.
+    #[error("the credentials are not known")]
+    Wrong,
+    /// The token was good once.
+    #[error("the credentials have expired")]
+    Expired,
+}
+
+/// All tokens that are let in.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens {
+    by_hash: HashMap<TokenHash, Token>,
+}
+
+impl Tokens {
+    /// These tokens. Of two with the same hash the last counts.
+    #[must_use]
+    pub fn new(tokens: impl IntoIterator<Item = Token>) -> Self {
+        Self {
+            by_hash: tokens
+                .into_iter()
+                .map(|token| (token.hash, token))
+                .collect(),
+        }
+    }
+
+    /// Whether there is none: nobody can be told from anybody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+
+    /// Who sends this `authorization` header (`Bearer vgw_…`) at this time.
+    ///
+    /// The lookup goes by the hash of what was sent: how long it takes tells nothing about a token.
+    ///
+    /// # Errors
+    /// If that is nobody we know, or not any more.
+    pub fn check(&self, authorization: Option<&str>, now: Timestamp) -> Result<Identity, Denied> {
+        let header = authorization.ok_or(Denied::Missing)?;
+        let (scheme, token) = header.split_once(' ').ok_or(Denied::Wrong)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Denied::Wrong);
+        }
+        let known = self
+            .by_hash
+            .get(&TokenHash::of(token.trim()))
+            .ok_or(Denied::Wrong)?;
+        if known.expires.is_some_and(|expires| now >= expires) {
+            return Err(Denied::Expired);
+        }
+        Ok(Identity {
+            name: Arc::clone(&known.name),
+            admin: known.admin,
+        })
+    }
+}
+
+/// The token made from these random bytes. It is the secret itself: show it once and keep only its hash.
+#[must_use]
+pub fn token_from(random: [u8; 32]) -> String {
+    format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random))
+}
+
+impl TokenHash {
+    /// The hash of this token.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        Self(*blake3::hash(token.as_bytes()).as_bytes())
+    }
+}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        blake3::Hash::from_bytes(self.0).fmt(f)
+    }
+}
+
+impl FromStr for TokenHash {
+    type Err = MalformedTokenHash;
+
+    fn from_str(text: &str) -> Result<Self, MalformedTokenHash> {
+        let hash = blake3::Hash::from_hex(text).map_err(|_| MalformedTokenHash)?;
+        Ok(Self(*hash.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    fn tokens() -> Tokens {
+        let token = |name: &str, byte, expires, admin| Token {
+            name: name.into(),
+            hash: TokenHash::of(&token_from([byte; 32])),
+            expires,
+            admin,
+        };
+        Tokens::new([
+            token("crm", 1, None, false),
+            token("ops", 2, Some(at("2026-06-01T00:00:00Z")), true),
+        ])
+    }
+
+    #[test]
+    fn a_token_opens_until_it_expires_and_nothing_else_does() {
+        let check = |header: Option<String>, now: &str, expected: Result<(&str, bool), Denied>| {
+            let answer = tokens().check(header.as_deref(), at(now));
+            let expected = expected.map(|(name, admin)| Identity {
+                name: name.into(),
+                admin,
+            });
+            assert_eq!(answer, expected, "{header:?} at {now}");
+        };
+        let bearer = |byte| Some(format!("Bearer {}", token_from([byte; 32])));
+        let day = "2026-05-01T00:00:00Z";
+
+        check(bearer(1), day, Ok(("crm", false)));
+        check(bearer(2), day, Ok(("ops", true)));
+        check(bearer(2), "2026-05-31T23:59:59.999Z", Ok(("ops", true)));
+        check(bearer(2), "2026-06-01T00:00:00Z", Err(Denied::Expired));
+        check(
+            bearer(1).map(|header| header.replace("Bearer", "bearer")),
+            day,
+            Ok(("crm", false)),
+        );
+
+        check(None, day, Err(Denied::Missing));
+        check(bearer(3), day, Err(Denied::Wrong));
+        check(Some(token_from([1; 32])), day, Err(Denied::Wrong));
+        check(Some(String::new()), day, Err(Denied::Wrong));
+        check(Some("Bearer ".into()), day, Err(Denied::Wrong));
+        check(Some("Basic dXNlcjpwYXNz".into()), day, Err(Denied::Wrong));
+        // What the configuration holds is no key: who reads it gets in nowhere.
+        let hash = TokenHash::of(&token_from([1; 32]));
+        check(Some(format!("Bearer {hash}")), day, Err(Denied::Wrong));
+    }
+
+    #[test]
+    fn a_hash_survives_its_text_and_refuses_any_other() {
+        let hash = TokenHash::of("vgw_");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        for text in ["", "00", &"g".repeat(64), &"0".repeat(65)] {
+            assert_eq!(text.parse::<TokenHash>(), Err(MalformedTokenHash), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_its_prefix_and_43_url_safe_characters() {
+        let token = token_from([0xff; 32]);
+        assert_eq!(token.strip_prefix(TOKEN_PREFIX).map(str::len), Some(43));
+        assert!(
+            token
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        );
+    }
+}
