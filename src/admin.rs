@@ -27,7 +27,10 @@ impl Readiness {
     /// Not ready yet.
     #[must_use]
     pub fn new(tail: watch::Receiver<Tail>) -> Self {
-        Self { open: Arc::default(), tail }
+        Self {
+            open: Arc::default(),
+            tail,
+        }
     }
 
     /// Ready, or not, from now on.
@@ -57,7 +60,10 @@ pub fn router(readiness: Readiness, metrics: Registry) -> Router {
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
     match readiness.check() {
         Ok(()) => (StatusCode::OK, "ready\n".into()),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        Err(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {reason}\n"),
+        ),
     }
 }
 

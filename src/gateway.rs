@@ -10,12 +10,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -84,7 +79,9 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] tls::Error),
     /// A door.
-    #[error("cannot listen on {addr} ({flag}): {source}; choose another address, or port 0 for any that is free")]
+    #[error(
+        "cannot listen on {addr} ({flag}): {source}; choose another address, or port 0 for any that is free"
+    )]
     Bind {
         /// What chose the address.
         flag: &'static str,
@@ -100,7 +97,9 @@ pub enum StartError {
 
 /// A part that must run until the end did not.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} has ended unexpectedly; nothing that was answered with 200 is lost, start the gateway again")]
+#[error(
+    "{0} has ended unexpectedly; nothing that was answered with 200 is lost, start the gateway again"
+)]
 pub struct Broken(&'static str);
 
 impl Gateway {
@@ -112,7 +111,10 @@ impl Gateway {
         let started = Instant::now();
         let mut metrics = Registry::default();
         let log = log::open(
-            &log::Config { data_dir: config.data_dir.clone(), readers_max: READERS },
+            &log::Config {
+                data_dir: config.data_dir.clone(),
+                readers_max: READERS,
+            },
             log::Metrics::register(&mut metrics),
         )?;
         let certificate = certificate(&config.webhook.tls, &config.data_dir)?;
@@ -142,10 +144,22 @@ impl Gateway {
                 loopback: config::is_loopback(grpc_door.addr),
                 cors_origins: config.grpc.cors_allowed_origins,
             },
-            grpc::Parts { epoch: log.identity.epoch, reader: log.reader, fanout: fanout.clone(), started },
+            grpc::Parts {
+                epoch: log.identity.epoch,
+                reader: log.reader,
+                fanout: fanout.clone(),
+                started,
+            },
         )?;
-        let rules = verbex::Rules { organization: config.organization, id_key: log.identity.id_key };
-        let scheme = if certificate.tls.is_some() { "https" } else { "http" };
+        let rules = verbex::Rules {
+            organization: config.organization,
+            id_key: log.identity.id_key,
+        };
+        let scheme = if certificate.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let webhook = Webhook::new(
             webhook_config(config.webhook),
             rules,
@@ -162,10 +176,14 @@ impl Gateway {
         };
         let stop = Stop::default();
         let opening_timeout = config.tls_handshake;
-        let webhook_served = server::Config { opening_timeout, ..webhook::server_config() };
+        let webhook_served = server::Config {
+            opening_timeout,
+            ..webhook::server_config()
+        };
         let grpc_served = server::Config {
             opening_timeout,
-            streams_max: u32::try_from(config.grpc.subscribers_max + STREAMS_SPARE).unwrap_or(u32::MAX),
+            streams_max: u32::try_from(config.grpc.subscribers_max + STREAMS_SPARE)
+                .unwrap_or(u32::MAX),
             ..server::Config::default()
         };
         let operators = admin::router(readiness.clone(), metrics);
@@ -183,14 +201,23 @@ impl Gateway {
             ),
             (
                 "the gRPC door",
-                Box::pin(server::serve(grpc_door.listener, grpc_tls, grpc_served, grpc, stop.grpc.clone())),
+                Box::pin(server::serve(
+                    grpc_door.listener,
+                    grpc_tls,
+                    grpc_served,
+                    grpc,
+                    stop.grpc.clone(),
+                )),
             ),
             (
                 "the operators' door",
                 Box::pin(server::serve(
                     admin_door.listener,
                     None,
-                    server::Config { opening_timeout, ..server::Config::default() },
+                    server::Config {
+                        opening_timeout,
+                        ..server::Config::default()
+                    },
                     operators,
                     stop.admin.clone(),
                 )),
@@ -241,7 +268,10 @@ impl Gateway {
         let seconds = self.drain.as_secs();
         match timeout(self.drain, self.leave(tasks)).await {
             Ok(()) => tracing::info!("drained"),
-            Err(_) => tracing::warn!(seconds, "the drain deadline has passed; streams that are left are cut, and resume by cursor"),
+            Err(_) => tracing::warn!(
+                seconds,
+                "the drain deadline has passed; streams that are left are cut, and resume by cursor"
+            ),
         }
         Ok(())
     }
@@ -289,14 +319,23 @@ struct Certificate {
 
 fn certificate(tls: &WebhookTls, data_dir: &Path) -> Result<Certificate, tls::Error> {
     Ok(match tls {
-        WebhookTls::PlainHttp => Certificate { tls: None, ca_pem: None },
+        WebhookTls::PlainHttp => Certificate {
+            tls: None,
+            ca_pem: None,
+        },
         WebhookTls::Files(files) => {
             let served = tls::load(&files.cert, &files.key)?;
-            Certificate { tls: Some(watch::channel(served).1), ca_pem: None }
+            Certificate {
+                tls: Some(watch::channel(served).1),
+                ca_pem: None,
+            }
         }
         WebhookTls::SelfMade => {
             let made = tls::self_made(&data_dir.join("tls"), SystemTime::now())?;
-            Certificate { tls: Some(watch::channel(made.config).1), ca_pem: Some(made.ca_path) }
+            Certificate {
+                tls: Some(watch::channel(made.config).1),
+                ca_pem: Some(made.ca_path),
+            }
         }
     })
 }
@@ -309,16 +348,23 @@ fn webhook_config(config: config::Webhook) -> webhook::Config {
             .credentials
             .into_iter()
             .map(|credential| match credential {
-                config::Credential::Header { name, value } => webhook::Credential::Header { name, value: secret(&value) },
+                config::Credential::Header { name, value } => webhook::Credential::Header {
+                    name,
+                    value: secret(&value),
+                },
                 config::Credential::Basic { username, password } => {
                     webhook::Credential::basic(&username, password.expose())
                 }
-                config::Credential::Bearer { token } => webhook::Credential::bearer(token.expose()),
+                config::Credential::Bearer { token } => webhook::Credential::Bearer {
+                    token: secret(&token),
+                },
             })
             .collect(),
         addresses_allowed: config.addresses_allowed,
         requests_in_flight_max: config.requests_in_flight_max,
-        client_requests_per_second_max: config.client_requests_per_second_max.and_then(std::num::NonZeroU32::new),
+        client_requests_per_second_max: config
+            .client_requests_per_second_max
+            .and_then(std::num::NonZeroU32::new),
         body_bytes_max: config.body_bytes_max,
         body_timeout: config.body_timeout,
     }

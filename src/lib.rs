@@ -11,9 +11,12 @@
 
 pub mod admin;
 pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod event;
 pub mod fanout;
 pub mod filter;
+pub mod gateway;
 pub mod grpc;
 pub mod log;
 pub mod proto;

@@ -1,3 +1,24 @@
-//! The `verbex-gateway` program.
+//! The `verbex-gateway` program: parse, run, exit code.
 
-fn main() {}
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use verbex_gateway::cli::{self, Cli};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Err(error) = Cli::parse().run().await else {
+        return ExitCode::SUCCESS;
+    };
+    let code = cli::exit_code(&error);
+    if code != 0 {
+        for line in format!("{error:#}").lines() {
+            // Nobody is left to tell if this fails.
+            let _ = writeln!(io::stderr(), "verbex-gateway: {line}");
+        }
+    }
+    code.into()
+}

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 pub struct Rules {
     /// Stand-in.
     pub id_key: [u8; 32],
+    /// Stand-in.
+    pub organization: Option<String>,
 }
 /// Stand-in.
 #[derive(Debug)]

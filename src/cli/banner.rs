@@ -1,0 +1,200 @@
+//! What `serve` says once its doors are open: where they are, and what to try first.
+//!
+//! The lines that begin with `webhook`, `grpc` and `admin` are for programs too: the word, spaces, the address.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::{
+    config::{Config, Credential},
+    gateway::Addresses,
+};
+
+const SUBSCRIBE: &str = "verbex.gateway.v1.EventService/Subscribe";
+
+/// The text, for a gateway with this configuration at these addresses.
+///
+/// `Addresses::webhook_url` ends in `/webhooks/verbex`. The secret that may follow is for no screen and no log.
+pub(super) fn banner(config: &Config, addresses: &Addresses) -> String {
+    format!(
+        "verbex-gateway {version}{demo}, data in {data}\n\n{doors}\n\n{steps}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        demo = if config.demo {
+            " with made-up calls"
+        } else {
+            ""
+        },
+        data = config.data_dir.display(),
+        doors = doors(config, addresses).join("\n"),
+        steps = first_steps(config, addresses).join("\n"),
+    )
+}
+
+fn doors(config: &Config, addresses: &Addresses) -> [String; 3] {
+    let secret = if config.webhook.secret.is_some() {
+        "/…"
+    } else {
+        ""
+    };
+    let transport = if config.grpc.tls.is_some() {
+        "TLS"
+    } else {
+        "plain text"
+    };
+    [
+        format!("webhook  {}{secret}", addresses.webhook_url),
+        format!("grpc     {}  ({transport})", addresses.grpc),
+        format!(
+            "admin    http://{}  (operations: /metrics /livez /readyz)",
+            addresses.admin
+        ),
+    ]
+}
+
+/// Commands that work as they stand on this machine, but for secrets, which they leave to be filled in.
+fn first_steps(config: &Config, addresses: &Addresses) -> Vec<String> {
+    let mut steps = Vec::new();
+    let mut step = |what: &str, command: String| steps.push(format!("{what:<17}{command}"));
+
+    let secret = if config.webhook.secret.is_some() {
+        "/SECRET"
+    } else {
+        ""
+    };
+    let webhook = format!("{}{secret}", addresses.webhook_url);
+    let ca = addresses.ca_pem.as_ref().map(|ca| ca.display().to_string());
+    if let Some(ca) = &ca {
+        step(
+            "Trust and post:",
+            format!(
+                "curl --cacert {ca}{} -d '{{\"eventName\":\"CallHandler.CallStarted\"}}' -H 'content-type: application/json' {webhook}",
+                curl_credentials(config)
+            ),
+        );
+    }
+
+    let grpc = reachable(addresses.grpc);
+    let token = if config.tokens.is_empty() {
+        ""
+    } else {
+        " -H 'authorization: Bearer TOKEN'"
+    };
+    let plaintext = if config.grpc.tls.is_some() {
+        ""
+    } else {
+        " -plaintext"
+    };
+    step(
+        "Subscribe:",
+        format!("grpcurl{plaintext}{token} {grpc} {SUBSCRIBE}"),
+    );
+
+    let scheme = if config.grpc.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let token = if config.tokens.is_empty() {
+        ""
+    } else {
+        " --token-file FILE"
+    };
+    step(
+        "Watch:",
+        format!("verbex-gateway tail --address {scheme}://{grpc}{token}"),
+    );
+
+    if !config.demo && config.webhook.credentials.is_empty() {
+        let ca = ca.map_or_else(String::new, |ca| format!(" --ca {ca}"));
+        step(
+            "Make up calls:",
+            format!("verbex-gateway simulate{ca} {webhook}"),
+        );
+    }
+    steps
+}
+
+fn curl_credentials(config: &Config) -> String {
+    config
+        .webhook
+        .credentials
+        .iter()
+        .map(|credential| match credential {
+            Credential::Header { name, .. } => format!(" -H '{name}: SECRET'"),
+            Credential::Basic { username, .. } => format!(" -u '{username}'"),
+            Credential::Bearer { .. } => " -H 'authorization: Bearer SECRET'".to_owned(),
+        })
+        .collect()
+}
+
+/// An address to call where the door listens on all of them.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, load::Layers};
+
+    fn shown(flags: &[(&'static str, &str)], ca_pem: Option<&str>) -> String {
+        let flags = flags.iter().map(|&(key, text)| (key, text.to_owned()));
+        let loaded = config::load(Layers {
+            flags: flags.collect(),
+            ..Layers::default()
+        });
+        let addresses = Addresses {
+            webhook_url: "https://127.0.0.1:4001/webhooks/verbex".into(),
+            grpc: "0.0.0.0:4002".parse().unwrap(),
+            admin: "127.0.0.1:4003".parse().unwrap(),
+            ca_pem: ca_pem.map(Into::into),
+        };
+        banner(&loaded.unwrap().config, &addresses)
+    }
+
+    #[test]
+    fn each_door_has_a_line_that_programs_can_read() {
+        let text = shown(&[], None);
+        let address_of = |door: &str| {
+            let mut words = text
+                .lines()
+                .find_map(|line| line.strip_prefix(door))
+                .unwrap()
+                .split_whitespace();
+            words.next().unwrap().to_owned()
+        };
+        assert_eq!(
+            address_of("webhook "),
+            "https://127.0.0.1:4001/webhooks/verbex"
+        );
+        assert_eq!(address_of("grpc "), "0.0.0.0:4002");
+        assert_eq!(address_of("admin "), "http://127.0.0.1:4003");
+    }
+
+    #[test]
+    fn it_says_how_to_trust_the_certificate_and_where_to_subscribe() {
+        let text = shown(&[], Some("data/tls/dev-ca.pem"));
+        assert!(
+            text.contains("curl --cacert data/tls/dev-ca.pem "),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "grpcurl -plaintext 127.0.0.1:4002 verbex.gateway.v1.EventService/Subscribe"
+            ),
+            "{text}"
+        );
+        assert!(!shown(&[], None).contains("--cacert"));
+    }
+
+    #[test]
+    fn the_secret_path_is_not_shown() {
+        let text = shown(&[("webhook.secret", "s3cret-path")], Some("ca.pem"));
+        assert!(!text.contains("s3cret-path"), "{text}");
+        assert!(text.contains("/webhooks/verbex/…"), "{text}");
+    }
+}

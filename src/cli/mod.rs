@@ -1,0 +1,128 @@
+//! The command line: one file a command, each with its `Args` and its `run`.
+//!
+//! What a pipe wants goes to standard output, all else to standard error.
+
+mod banner;
+mod check_config;
+mod completions;
+mod logging;
+mod serve;
+mod settings;
+mod token;
+
+use std::io;
+
+use clap::{Parser, Subcommand};
+
+use crate::config;
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "verbex-gateway",
+    version,
+    about = "Takes Verbex call webhooks, makes each one durable, and streams them over gRPC",
+    after_help = "\
+Examples:
+  verbex-gateway serve --demo                 a gateway with made-up calls, to look around
+  verbex-gateway serve                        a gateway for this machine
+  verbex-gateway tail                         watch its events in another terminal
+  verbex-gateway help serve                   the settings
+
+Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.",
+    propagate_version = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    CheckConfig(check_config::Args),
+    Token(token::Args),
+    Completions(completions::Args),
+}
+
+impl Cli {
+    /// Does what was typed, to the end.
+    ///
+    /// # Errors
+    /// Whatever kept it from its end; [`exit_code`] says what that means for the process.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::CheckConfig(args) => check_config::run(args).await,
+            Command::Token(args) => token::run(args).await,
+            Command::Completions(args) => completions::run(args).await,
+        }
+    }
+}
+
+/// Arguments that are good one by one and make no sense together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// What the process answers to whoever started it: 1 for what failed, 2 for what was typed or configured wrongly, and 0 if
+/// only the reader of the output has left.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(is_broken_pipe) {
+        0
+    } else if error
+        .chain()
+        .any(|cause| cause.is::<UsageError>() || cause.is::<config::Invalid>())
+    {
+        2
+    } else {
+        1
+    }
+}
+
+fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_well_formed_and_shows_examples() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("verbex-gateway"), "{help}");
+            let leaf = command.get_subcommands().count() == 0;
+            assert!(!leaf || help.contains("Examples:"), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_exit_code_tells_wrong_usage_from_failure_and_a_reader_that_left_is_neither() {
+        let check = |error: anyhow::Error, expected: u8| {
+            assert_eq!(exit_code(&error), expected, "{error:#}");
+        };
+        let broken_pipe = || io::Error::from(io::ErrorKind::BrokenPipe);
+        check(anyhow::anyhow!("no"), 1);
+        check(UsageError("no".into()).into(), 2);
+        check(config::Invalid(Vec::new()).into(), 2);
+        check(broken_pipe().into(), 0);
+        check(
+            Err::<(), _>(broken_pipe())
+                .context("writing")
+                .context("tail")
+                .unwrap_err(),
+            0,
+        );
+    }
+}

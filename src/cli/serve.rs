@@ -1,0 +1,116 @@
+//! `verbex-gateway serve`: runs the gateway until a signal, then lets it drain.
+
+use std::{
+    io::{self, Write},
+    process,
+};
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    banner::banner,
+    logging,
+    settings::{PRECEDENCE, Settings},
+};
+use crate::{
+    config::{self, Config},
+    gateway::Gateway,
+};
+
+/// Run the gateway
+///
+/// Without any configuration it is for this machine: webhooks at https://127.0.0.1:8443/webhooks/verbex with a certificate
+/// that it makes for itself, gRPC at 127.0.0.1:50051, operations at http://127.0.0.1:9464, data in ./verbex-gateway-data.
+/// SIGTERM and Ctrl-C let it drain; a second one ends it at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("\
+Examples:
+  verbex-gateway serve --demo
+  verbex-gateway serve --config /etc/verbex-gateway.toml
+  verbex-gateway serve --webhook-addr 0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem --webhook-secret-file secret
+  verbex-gateway serve --webhook-plain-http --webhook-secret-file secret     behind a proxy on this machine that ends TLS
+
+{PRECEDENCE}"))]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let loaded = args.settings.load()?;
+    let config = loaded.config;
+    logging::start(&config.log)?;
+    for name in &loaded.unknown_variables {
+        tracing::warn!("{name} is in the environment and is no setting");
+    }
+
+    // Before the doors open, so that no signal finds the gateway half started.
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let gateway = Gateway::build(config.clone())
+        .await
+        .context("cannot start")?;
+    greet(&banner(&config, &gateway.addresses()));
+    warn_of_open_doors(&config);
+
+    let asked_to_leave = CancellationToken::new();
+    let impatience = async {
+        signals.next().await;
+        tracing::info!("draining; another signal ends the gateway at once");
+        asked_to_leave.cancel();
+        signals.next().await
+    };
+    tokio::select! {
+        outcome = gateway.run(asked_to_leave.cancelled()) => Ok(outcome?),
+        signal = impatience => {
+            tracing::warn!("ended at once by a second signal");
+            process::exit(128 + signal.as_raw_value())
+        }
+    }
+}
+
+/// The two ways to be asked to leave.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        }
+    }
+}
+
+/// What was allowed by name is still worth a line that an operator can find.
+fn warn_of_open_doors(config: &Config) {
+    for (allowed, addr, door) in [
+        (config.webhook.open_allowed, config.webhook.addr, "webhook"),
+        (config.grpc.open_allowed, config.grpc.addr, "grpc"),
+    ] {
+        if allowed && !config::is_loopback(addr) {
+            tracing::warn!(%addr, "--allow-insecure-{door}: this door may be open to other machines without TLS or credentials");
+        }
+    }
+}
+
+/// A gateway whose output nobody reads any more is still a gateway: that is no error here.
+fn greet(banner: &str) {
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout
+        .write_all(banner.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        tracing::debug!("the banner was not read: {error}");
+    }
+}

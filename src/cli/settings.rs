@@ -1,0 +1,141 @@
+//! The settings that have a flag, for the commands that read a configuration.
+
+use std::env;
+
+use clap::CommandFactory;
+
+use crate::config::{
+    self,
+    load::{Environment, Layers, Loaded},
+};
+
+/// How the layers go together, for the end of a `--help`.
+pub(super) const PRECEDENCE: &str = "\
+Every setting can also stand in the environment, as VERBEX_GATEWAY_ and its name (VERBEX_GATEWAY_WEBHOOK_ADDR), and in the \
+file that --config names, where there are more of them. Flags count over environment, environment over file.";
+
+/// Each flag is the name of its setting; `config::load` judges the values, so that every layer hears the same errors.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Settings {
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+
+    /// Keep everything durable here [default: ./verbex-gateway-data]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<String>,
+
+    /// The organisation of events that name none
+    #[arg(long, value_name = "ID")]
+    organization: Option<String>,
+
+    /// Let made-up calls come in through the webhook door; the data goes to ./verbex-gateway-demo, or to a folder of that
+    /// name in --data-dir, never among real calls
+    #[arg(long)]
+    demo: bool,
+
+    /// Take webhooks here [default: 127.0.0.1:8443]
+    #[arg(long, value_name = "IP:PORT", help_heading = WEBHOOK)]
+    webhook_addr: Option<String>,
+
+    /// The door's certificate chain (PEM); without one the gateway makes its own, good for this machine only
+    #[arg(long, value_name = "FILE", help_heading = WEBHOOK)]
+    tls_cert: Option<String>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", help_heading = WEBHOOK)]
+    tls_key: Option<String>,
+
+    /// Speak plain HTTP, behind a proxy that ends TLS
+    #[arg(long, help_heading = WEBHOOK)]
+    webhook_plain_http: bool,
+
+    /// Take webhooks at /webhooks/verbex/SECRET only; a command line can be seen by others, so better use the environment
+    /// or --webhook-secret-file
+    #[arg(long, value_name = "SECRET", help_heading = WEBHOOK)]
+    webhook_secret: Option<String>,
+
+    /// Read that secret from a file
+    #[arg(long, value_name = "FILE", help_heading = WEBHOOK)]
+    webhook_secret_file: Option<String>,
+
+    /// Open the door to other machines even without TLS or credentials
+    #[arg(long, help_heading = WEBHOOK)]
+    allow_insecure_webhook: bool,
+
+    /// Serve subscribers here [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "IP:PORT", help_heading = GRPC)]
+    grpc_addr: Option<String>,
+
+    /// The door's certificate chain (PEM); plain text without
+    #[arg(long, value_name = "FILE", help_heading = GRPC)]
+    grpc_tls_cert: Option<String>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", help_heading = GRPC)]
+    grpc_tls_key: Option<String>,
+
+    /// Open the door to other machines even without TLS or credentials
+    #[arg(long, help_heading = GRPC)]
+    allow_insecure_grpc: bool,
+
+    /// Serve /metrics, /livez and /readyz here [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "IP:PORT", help_heading = OPERATIONS)]
+    admin_addr: Option<String>,
+
+    /// The form of log lines, on standard error: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", help_heading = OPERATIONS)]
+    log_format: Option<String>,
+
+    /// How much is logged, as in RUST_LOG [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = OPERATIONS)]
+    log_level: Option<String>,
+}
+
+const WEBHOOK: &str = "Webhook door";
+const GRPC: &str = "gRPC door";
+const OPERATIONS: &str = "Operations";
+
+impl Settings {
+    /// Reads the configuration that this process was given.
+    pub(super) fn load(self) -> Result<Loaded, config::Invalid> {
+        let mut loaded = config::load(Layers {
+            demo: self.demo,
+            flags: self.flags(),
+            environment: Environment::from_iter(env::vars_os()),
+        })?;
+        // The variables of other commands are none of ours, but known.
+        let cli = super::Cli::command();
+        let args = || cli.get_subcommands().flat_map(clap::Command::get_arguments);
+        loaded
+            .unknown_variables
+            .retain(|name| !args().any(|arg| arg.get_env() == Some(name.as_ref())));
+        Ok(loaded)
+    }
+
+    fn flags(self) -> Vec<(&'static str, String)> {
+        let said = |flag: bool| flag.then(|| "true".to_owned());
+        [
+            ("config", self.config),
+            ("data_dir", self.data_dir),
+            ("organization", self.organization),
+            ("allow_insecure_webhook", said(self.allow_insecure_webhook)),
+            ("allow_insecure_grpc", said(self.allow_insecure_grpc)),
+            ("tls.cert", self.tls_cert),
+            ("tls.key", self.tls_key),
+            ("webhook.addr", self.webhook_addr),
+            ("webhook.plain_http", said(self.webhook_plain_http)),
+            ("webhook.secret", self.webhook_secret),
+            ("webhook.secret_file", self.webhook_secret_file),
+            ("grpc.addr", self.grpc_addr),
+            ("grpc.tls_cert", self.grpc_tls_cert),
+            ("grpc.tls_key", self.grpc_tls_key),
+            ("admin.addr", self.admin_addr),
+            ("log.format", self.log_format),
+            ("log.level", self.log_level),
+        ]
+        .into_iter()
+        .filter_map(|(key, text)| Some((key, text?)))
+        .collect()
+    }
+}

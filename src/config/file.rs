@@ -1,0 +1,194 @@
+//! The file as it was written: every value by its dotted key, with the place where it stands.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use toml::de::{DeTable, DeValue};
+
+use super::Problem;
+
+/// The only key with several tables.
+pub(super) const TOKENS: &str = "tokens";
+
+/// What the file says, not yet judged. Keys that are known are taken out one by one; what is left is unknown.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    /// Everything but the tokens.
+    pub(super) settings: Table,
+    /// The entries of `[[tokens]]`, in order.
+    pub(super) tokens: Vec<Table>,
+}
+
+/// Values by dotted key.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    /// Where the table begins; the first line for the file itself.
+    pub(super) place: Place,
+    values: BTreeMap<String, Written>,
+}
+
+/// A value in the file.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) value: Value,
+    pub(super) place: Place,
+}
+
+/// What a value is, as far as settings care.
+#[derive(Debug)]
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    /// In RFC 3339, or a part of it.
+    Time(String),
+    Texts(Vec<String>),
+    /// A table without keys.
+    EmptyTable,
+    /// What no setting is: a float, a mixed list, a number out of range.
+    Other,
+}
+
+/// A place in a file, counted from 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    path: PathBuf,
+    line: usize,
+    column: usize,
+}
+
+impl File {
+    pub(super) fn read(path: &Path) -> Result<Self, Problem> {
+        let text = fs::read_to_string(path).map_err(|error| Problem {
+            place: path.display().to_string(),
+            message: format!("cannot be read: {error}"),
+        })?;
+        Self::parse(path, &text)
+    }
+
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
+        let source = Source { path, text };
+        let document = DeTable::parse(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let key = text[..start].lines().next_back().unwrap_or_default();
+            let place = source.place(start..start);
+            Problem {
+                place: match key.split_once('=') {
+                    Some((key, _)) => format!("{place}: {}", key.trim()),
+                    None => place.to_string(),
+                },
+                message: error.message().replace('\n', ", "),
+            }
+        })?;
+        let mut file = Self {
+            settings: source.table(0..0),
+            tokens: Vec::new(),
+        };
+        for (key, value) in document.get_ref() {
+            match value.get_ref() {
+                DeValue::Array(entries) if *key.get_ref() == TOKENS => {
+                    for entry in entries {
+                        let mut token = source.table(entry.span());
+                        if let DeValue::Table(table) = entry.get_ref() {
+                            source.collect("", table, &mut token);
+                        }
+                        file.tokens.push(token);
+                    }
+                }
+                value_ref => source.add(key.get_ref(), key.span(), value_ref, &mut file.settings),
+            }
+        }
+        Ok(file)
+    }
+}
+
+impl Table {
+    /// Takes a value out.
+    pub(super) fn take(&mut self, key: &str) -> Option<Written> {
+        self.values.remove(key)
+    }
+
+    /// What has not been taken: no setting of this name is known.
+    pub(super) fn rest(self) -> impl Iterator<Item = (String, Written)> {
+        self.values.into_iter()
+    }
+}
+
+/// A text and where it came from: turns spans into places.
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn table(&self, span: Range<usize>) -> Table {
+        Table {
+            place: self.place(span),
+            values: BTreeMap::new(),
+        }
+    }
+
+    fn collect(&self, prefix: &str, table: &DeTable<'_>, into: &mut Table) {
+        for (key, value) in table {
+            let name = format!("{prefix}{}", key.get_ref());
+            self.add(&name, key.span(), value.get_ref(), into);
+        }
+    }
+
+    fn add(&self, name: &str, span: Range<usize>, value: &DeValue<'_>, into: &mut Table) {
+        match value {
+            DeValue::Table(table) if !table.is_empty() => {
+                self.collect(&format!("{name}."), table, into);
+            }
+            value => {
+                let place = self.place(span);
+                let value = Value::of(value);
+                into.values
+                    .insert(name.to_owned(), Written { value, place });
+            }
+        }
+    }
+
+    fn place(&self, span: Range<usize>) -> Place {
+        let before = &self.text[..span.start.min(self.text.len())];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place {
+            path: self.path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+impl Value {
+    fn of(value: &DeValue<'_>) -> Self {
+        match value {
+            DeValue::String(text) => Self::Text(text.to_string()),
+            DeValue::Integer(number) => {
+                match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(number) => Self::Integer(number),
+                    Err(_) => Self::Other,
+                }
+            }
+            DeValue::Boolean(truth) => Self::Boolean(*truth),
+            DeValue::Datetime(time) => Self::Time(time.to_string()),
+            DeValue::Array(elements) => elements
+                .iter()
+                .map(|element| element.get_ref().as_str().map(ToOwned::to_owned))
+                .collect::<Option<_>>()
+                .map_or(Self::Other, Self::Texts),
+            DeValue::Table(_) => Self::EmptyTable,
+            DeValue::Float(_) => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
+    }
+}

@@ -1,0 +1,311 @@
+//! Reads one setting at a time from all layers: the highest that says something counts, and each value is judged where it stands.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Invalid, Problem, Secret,
+    effective::{Effective, Origin},
+    file::{File, TOKENS, Table, Value},
+    setting::Setting,
+    tokens,
+};
+use crate::auth::Token;
+
+/// What the name of every variable starts with.
+const VARIABLE_PREFIX: &str = "VERBEX_GATEWAY_";
+
+/// The variables that concern the gateway, taken once: tests give their own.
+#[derive(Debug, Default)]
+pub struct Environment(BTreeMap<String, OsString>);
+
+impl FromIterator<(OsString, OsString)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
+        let concerns = |name: &str| name.starts_with(VARIABLE_PREFIX) || name == "RUST_LOG";
+        let named = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self(named.filter(|(name, _)| concerns(name)).collect())
+    }
+}
+
+impl Environment {
+    /// The variable that sets this key, with its value.
+    fn take(&mut self, key: &str) -> Option<(String, OsString)> {
+        let own = self.0.remove_entry(&variable_of(key));
+        match key {
+            // What every program that logs this way listens to.
+            "log.level" => own.or_else(|| self.0.remove_entry("RUST_LOG")),
+            _ => own,
+        }
+    }
+
+    /// What nobody took. Kubernetes names the ports of a service that is called like the gateway in variables of its own.
+    fn rest(self) -> impl Iterator<Item = String> {
+        self.0.into_keys().filter(|name| {
+            name.strip_prefix(VARIABLE_PREFIX)
+                .is_some_and(|rest| !rest.starts_with("SERVICE_") && !rest.starts_with("PORT"))
+        })
+    }
+}
+
+/// The layers, and what has come of them so far.
+pub(super) struct Reader {
+    flags: BTreeMap<&'static str, String>,
+    environment: Environment,
+    pub(super) file: File,
+    effective: Effective,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    pub(super) fn new(flags: Vec<(&'static str, String)>, environment: Environment) -> Self {
+        Self {
+            flags: flags.into_iter().collect(),
+            environment,
+            file: File::default(),
+            effective: Effective::default(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Ends the reading: everything that was wrong, or else what `rules` finds wrong between settings.
+    pub(super) fn finish(
+        mut self,
+        rules: impl FnOnce(&Effective) -> Vec<Problem>,
+    ) -> Result<(Effective, Vec<String>), Invalid> {
+        let known: Vec<&str> = self.effective.keys().collect();
+        let settings = std::mem::take(&mut self.file.settings);
+        refuse_rest(&mut self.problems, settings, "", &known);
+        if self.problems.is_empty() {
+            self.problems = rules(&self.effective);
+        }
+        if self.problems.is_empty() {
+            Ok((self.effective, self.environment.rest().collect()))
+        } else {
+            Err(Invalid(self.problems))
+        }
+    }
+
+    /// The setting that cannot stand in the file: which file.
+    pub(super) fn path_of_file(&mut self, key: &'static str) -> Option<PathBuf> {
+        let path = self.optional(key);
+        self.effective.forget(key);
+        path
+    }
+
+    /// A setting with a default.
+    pub(super) fn value<T: Setting>(&mut self, key: &'static str, default: T) -> T {
+        self.optional(key).unwrap_or_else(|| {
+            self.effective.set(key, default.to_toml(), Origin::Default);
+            default
+        })
+    }
+
+    /// A setting that may be left out.
+    pub(super) fn optional<T: Setting>(&mut self, key: &'static str) -> Option<T> {
+        self.within(key, |_: &T| None)
+    }
+
+    /// A number between bounds.
+    pub(super) fn number(
+        &mut self,
+        key: &'static str,
+        default: u32,
+        bounds: RangeInclusive<u32>,
+    ) -> u32 {
+        self.optional_number(key, bounds).unwrap_or_else(|| {
+            self.effective.set(key, default.to_toml(), Origin::Default);
+            default
+        })
+    }
+
+    /// A number between bounds that may be left out.
+    pub(super) fn optional_number(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        self.within(key, |number| {
+            (!bounds.contains(number)).then(|| {
+                let (least, most) = bounds.clone().into_inner();
+                format!("{number} is out of bounds: from {least} to {most}")
+            })
+        })
+    }
+
+    /// A secret that is written down, or the content of a file that is named. The higher layer counts; in one layer both are too much.
+    pub(super) fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
+        let written: Option<Secret> = self.optional(key);
+        let path: Option<PathBuf> = self.optional(file_key);
+        let Some(path) = path else {
+            return written;
+        };
+        if written.is_some() {
+            let (key_layer, file_layer) =
+                (self.effective.layer(key), self.effective.layer(file_key));
+            if key_layer == file_layer {
+                self.refuse(
+                    file_key,
+                    &format!("{key} is given too; leave one of them out"),
+                );
+                return None;
+            }
+            if key_layer > file_layer {
+                self.effective.clear(file_key);
+                return written;
+            }
+            self.effective.clear(key);
+        }
+        self.secret_in(file_key, &path)
+    }
+
+    fn secret_in(&mut self, file_key: &'static str, path: &Path) -> Option<Secret> {
+        let problem = match fs::read_to_string(path) {
+            // Editors and `echo` end a file with a newline.
+            Ok(content) => match content.trim_end_matches(['\r', '\n']) {
+                "" => "is empty".to_owned(),
+                secret => return Some(Secret::new(secret)),
+            },
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        self.refuse(file_key, &format!("{} {problem}", path.display()));
+        None
+    }
+
+    /// The path of a file that this process may read.
+    pub(super) fn readable_file(&mut self, key: &'static str) -> Option<PathBuf> {
+        self.within(key, |path: &PathBuf| {
+            let error = fs::File::open(path).err()?;
+            Some(format!("{} cannot be read: {error}", path.display()))
+        })
+    }
+
+    /// Two settings of which neither makes sense alone.
+    pub(super) fn both<A, B>(
+        &mut self,
+        (a_key, a): (&'static str, Option<A>),
+        (b_key, b): (&'static str, Option<B>),
+    ) -> Option<(A, B)> {
+        match (a, b) {
+            (Some(a), Some(b)) => return Some((a, b)),
+            (Some(_), None) if self.problems.is_empty() => {
+                self.refuse(a_key, &format!("{b_key} is missing beside it"));
+            }
+            (None, Some(_)) if self.problems.is_empty() => {
+                self.refuse(b_key, &format!("{a_key} is missing beside it"));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// The entries of `[[tokens]]`, which only a file can have.
+    pub(super) fn tokens(&mut self) -> Vec<Token> {
+        tokens::read(std::mem::take(&mut self.file.tokens), &mut self.problems)
+    }
+
+    /// Notes what came of a setting that is not used as it was given.
+    pub(super) fn replace<T: Setting>(&mut self, key: &'static str, value: T) -> T {
+        self.effective.change(key, value.to_toml());
+        value
+    }
+
+    /// Notes that a setting is wrong.
+    pub(super) fn refuse(&mut self, key: &'static str, message: &str) {
+        let problem = self.effective.problem(key, message);
+        self.problems.push(problem);
+    }
+
+    /// From the lowest layer to the highest, since a bad value is an error even where a higher layer would cover it.
+    fn within<T: Setting>(
+        &mut self,
+        key: &'static str,
+        objection: impl Fn(&T) -> Option<String>,
+    ) -> Option<T> {
+        let written = self.file.settings.take(key).map(|written| {
+            let value = T::from_file(&written.value);
+            (value, Origin::File(written.place))
+        });
+        let variable = self.environment.take(key).map(|(name, text)| {
+            let value = text.to_str().and_then(from_text);
+            (value, Origin::Variable(name))
+        });
+        let flag = self.flags.remove(key).map(|text| {
+            let value = from_text(&text);
+            (value, Origin::Flag(flag_of(key)))
+        });
+
+        self.effective.clear(key);
+        let mut last = None;
+        for (value, origin) in [written, variable, flag].into_iter().flatten() {
+            let objection = match &value {
+                Some(value) => objection(value),
+                None => Some(format!("expected {}", T::EXPECTED)),
+            };
+            if let Some(message) = objection {
+                let place = origin.place(key);
+                self.problems.push(Problem { place, message });
+            } else if let Some(value) = value {
+                self.effective.set(key, value.to_toml(), origin);
+                last = Some(value);
+            }
+        }
+        last
+    }
+}
+
+/// Keys that nobody took are unknown.
+pub(super) fn refuse_rest(problems: &mut Vec<Problem>, table: Table, prefix: &str, known: &[&str]) {
+    for (key, written) in table.rest() {
+        let is_parent = known.iter().any(|known| {
+            known
+                .strip_prefix(key.as_str())
+                .is_some_and(|rest| rest.starts_with('.'))
+        });
+        let message = match written.value {
+            Value::EmptyTable if is_parent => continue,
+            _ if key == TOKENS => "expected entries [[tokens]]".to_owned(),
+            _ if is_parent => "expected a table".to_owned(),
+            _ => {
+                let parent = key.rsplit_once('.').map_or("", |(parent, _)| parent);
+                let siblings: Vec<&str> = known
+                    .iter()
+                    .filter(|known| {
+                        known.rsplit_once('.').map_or("", |(parent, _)| parent) == parent
+                    })
+                    .copied()
+                    .collect();
+                match siblings.as_slice() {
+                    [] => "unknown key".to_owned(),
+                    siblings => format!("unknown key; known here: {}", siblings.join(", ")),
+                }
+            }
+        };
+        problems.push(Problem {
+            place: format!("{}: {prefix}{key}", written.place),
+            message,
+        });
+    }
+}
+
+fn from_text<T: Setting>(text: &str) -> Option<T> {
+    if text.is_empty() {
+        None
+    } else {
+        T::from_text(text)
+    }
+}
+
+fn variable_of(key: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+fn flag_of(key: &str) -> String {
+    format!("--{}", key.replace(['.', '_'], "-"))
+}

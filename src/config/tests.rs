@@ -1,0 +1,661 @@
+use std::{ffi::OsString, fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::{
+    load::{Environment, Layers, Loaded},
+    *,
+};
+
+/// A command line, an environment and a file, on a disk of their own.
+struct Given {
+    folder: TempDir,
+    layers: Layers,
+    environment: Vec<(OsString, OsString)>,
+}
+
+fn given() -> Given {
+    Given {
+        folder: TempDir::new().unwrap(),
+        layers: Layers::default(),
+        environment: Vec::new(),
+    }
+}
+
+impl Given {
+    fn flag(mut self, key: &'static str, text: &str) -> Self {
+        self.layers.flags.push((key, self.filled(text)));
+        self
+    }
+
+    fn flags(self, flags: &[(&'static str, &str)]) -> Self {
+        flags
+            .iter()
+            .fold(self, |given, (key, text)| given.flag(key, text))
+    }
+
+    fn variable(mut self, name: &str, text: &str) -> Self {
+        self.environment
+            .push((name.into(), self.filled(text).into()));
+        self
+    }
+
+    fn file(self, name: &str, content: &str) -> Self {
+        fs::write(self.path(name), self.filled(content)).unwrap();
+        self
+    }
+
+    fn config(self, content: &str) -> Self {
+        self.file("gateway.toml", content)
+            .flag("config", "DIR/gateway.toml")
+    }
+
+    fn load(&mut self) -> Result<Loaded, Invalid> {
+        let mut layers = std::mem::take(&mut self.layers);
+        layers.environment = Environment::from_iter(std::mem::take(&mut self.environment));
+        load(layers)
+    }
+
+    #[track_caller]
+    fn good(mut self) -> Loaded {
+        self.load().unwrap_or_else(|invalid| panic!("{invalid}"))
+    }
+
+    /// The errors, with the folder's name taken out.
+    #[track_caller]
+    fn errors(mut self) -> Vec<String> {
+        let invalid = self
+            .load()
+            .expect_err("the configuration has to be refused");
+        let folder = format!("{}/", self.folder.path().display());
+        let lines = invalid.0.iter().map(ToString::to_string);
+        lines.map(|line| line.replace(&folder, "")).collect()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn filled(&self, text: &str) -> String {
+        text.replace("DIR", &self.folder.path().display().to_string())
+    }
+}
+
+#[test]
+fn without_any_configuration_the_gateway_is_for_this_machine() {
+    let config = given().good().config;
+    assert_eq!(config.data_dir, PathBuf::from("./verbex-gateway-data"));
+    assert_eq!(config.webhook.addr.to_string(), "127.0.0.1:8443");
+    assert_eq!(config.webhook.tls, WebhookTls::SelfMade);
+    assert_eq!(config.webhook.requests_in_flight_max, 1_024);
+    assert_eq!(config.webhook.body_bytes_max, 1_048_576);
+    assert_eq!(config.webhook.body_timeout, Duration::from_secs(10));
+    assert_eq!(config.grpc.addr.to_string(), "127.0.0.1:50051");
+    assert_eq!(config.grpc.subscribers_max, 20_000);
+    assert_eq!(config.grpc.subscriber_queue_bytes_max, 1_048_576);
+    assert_eq!(config.admin.addr.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.tls_handshake, Duration::from_secs(10));
+    assert_eq!(config.drain, Duration::from_secs(10));
+}
+
+#[test]
+fn the_default_file_says_the_defaults() {
+    let from_file = given().config(DEFAULT_FILE).good();
+    let from_nothing = given().good();
+    assert_eq!(from_file.config, from_nothing.config);
+    // Every setting that has a default is there, and none by another value.
+    let missing: Vec<_> = from_file
+        .effective
+        .keys()
+        .filter(|key| from_file.effective.has_value(key) && from_file.effective.layer(key) == 0)
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn the_default_file_names_every_setting() {
+    // A setting without a default stands there behind a `#`, as prose never does.
+    let is_example = |line: &&str| {
+        line.strip_prefix('#')
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
+    };
+    let examples = DEFAULT_FILE.lines().filter(is_example).count();
+    assert!(examples > 10);
+    let uncommented: Vec<&str> = DEFAULT_FILE
+        .lines()
+        .map(|line| if is_example(&line) { &line[1..] } else { line })
+        .collect();
+    let mut file = file::File::parse("default".as_ref(), &uncommented.join("\n")).unwrap();
+    let known = given().good().effective;
+    for key in known.keys() {
+        assert!(file.settings.take(key).is_some(), "{key} is missing");
+    }
+    let unknown: Vec<_> = file.settings.rest().map(|(key, _)| key).collect();
+    assert_eq!(unknown, Vec::<String>::new());
+
+    let mut tokens = file.tokens.remove(0);
+    for key in ["name", "hash", "expires", "admin"] {
+        assert!(tokens.take(key).is_some(), "tokens.{key} is missing");
+    }
+    assert_eq!(tokens.rest().count(), 0);
+}
+
+#[test]
+fn flags_count_over_environment_over_file_over_defaults() {
+    let check = |flag: Option<&str>, variable: Option<&str>, file: Option<&str>, expected: &str| {
+        let mut given = given();
+        if let Some(text) = file {
+            given = given.config(&format!("[grpc]\naddr = \"{text}\"\n"));
+        }
+        if let Some(text) = variable {
+            given = given.variable("VERBEX_GATEWAY_GRPC_ADDR", text);
+        }
+        if let Some(text) = flag {
+            given = given.flag("grpc.addr", text);
+        }
+        assert_eq!(given.good().config.grpc.addr.to_string(), expected);
+    };
+    let (flag, variable, file) = ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3");
+    check(None, None, None, "127.0.0.1:50051");
+    check(None, None, Some(file), file);
+    check(None, Some(variable), Some(file), variable);
+    check(None, Some(variable), None, variable);
+    check(Some(flag), None, Some(file), flag);
+    check(Some(flag), Some(variable), Some(file), flag);
+}
+
+#[test]
+fn every_setting_can_stand_in_the_environment() {
+    let config = given()
+        .file("gateway.toml", "drain_seconds = 3\n")
+        .file("password", "a:b\r\n")
+        .variable("VERBEX_GATEWAY_CONFIG", "DIR/gateway.toml")
+        .variable("VERBEX_GATEWAY_ORGANIZATION", "org")
+        .variable("VERBEX_GATEWAY_WEBHOOK_PLAIN_HTTP", "true")
+        .variable("VERBEX_GATEWAY_WEBHOOK_BASIC_USERNAME", "verbex")
+        .variable("VERBEX_GATEWAY_WEBHOOK_BASIC_PASSWORD_FILE", "DIR/password")
+        .variable(
+            "VERBEX_GATEWAY_WEBHOOK_ADDRESSES_ALLOWED",
+            "203.0.113.7, 2001:db8::/32",
+        )
+        .variable(
+            "VERBEX_GATEWAY_WEBHOOK_CLIENT_REQUESTS_PER_SECOND_MAX",
+            "50",
+        )
+        .variable(
+            "VERBEX_GATEWAY_GRPC_CORS_ALLOWED_ORIGINS",
+            "https://Calls.example.com,http://localhost:3000",
+        )
+        .variable("RUST_LOG", "debug")
+        .good()
+        .config;
+    assert_eq!(config.drain, Duration::from_secs(3));
+    assert_eq!(config.organization.as_deref(), Some("org"));
+    assert_eq!(config.webhook.tls, WebhookTls::PlainHttp);
+    assert_eq!(
+        config.webhook.credentials,
+        [Credential::Basic {
+            username: "verbex".into(),
+            password: Secret::new("a:b"),
+        }]
+    );
+    let networks: Vec<_> = config
+        .webhook
+        .addresses_allowed
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(networks, ["203.0.113.7/32", "2001:db8::/32"]);
+    assert_eq!(config.webhook.client_requests_per_second_max, Some(50));
+    assert_eq!(
+        config.grpc.cors_allowed_origins,
+        ["https://calls.example.com", "http://localhost:3000"]
+    );
+    assert_eq!(config.log.level, "debug");
+}
+
+#[test]
+fn variables_that_are_no_settings_are_told_and_those_of_kubernetes_are_not() {
+    let loaded = given()
+        .variable("VERBEX_GATEWAY_GRPC_ADR", "127.0.0.1:1")
+        .variable("VERBEX_GATEWAY_SERVICE_HOST", "10.0.0.1")
+        .variable("VERBEX_GATEWAY_PORT_50051_TCP", "tcp://10.0.0.1:50051")
+        .variable("HOME", "/")
+        .good();
+    assert_eq!(loaded.unknown_variables, ["VERBEX_GATEWAY_GRPC_ADR"]);
+}
+
+#[test]
+fn made_up_calls_are_kept_apart_from_real_ones() {
+    let check = |given: Given, expected: &str| {
+        let mut given = given;
+        given.layers.demo = true;
+        assert_eq!(given.good().config.data_dir, PathBuf::from(expected));
+    };
+    check(given(), "./verbex-gateway-demo");
+    check(
+        given().flag("data_dir", "/var/calls"),
+        "/var/calls/verbex-gateway-demo",
+    );
+    check(
+        given().config("data_dir = \"/var/calls\""),
+        "/var/calls/verbex-gateway-demo",
+    );
+}
+
+#[test]
+fn an_error_in_the_file_names_file_line_column_and_key() {
+    let check = |content: &str, expected: &str| {
+        let errors = given().config(content).errors();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert!(
+            errors[0].starts_with(expected),
+            "{} is not {expected}…",
+            errors[0]
+        );
+    };
+    check(
+        "\nwebhook.adr = 1\n",
+        "gateway.toml:2:9: webhook.adr: unknown key; known here: addr, ",
+    );
+    check(
+        "data = \"x\"\n",
+        "gateway.toml:1:1: data: unknown key; known here: data_dir, ",
+    );
+    check("[nonsense]\n", "gateway.toml:1:2: nonsense: unknown key");
+    check(
+        "[nonsense]\na = 1\n",
+        "gateway.toml:2:1: nonsense.a: unknown key",
+    );
+    check(
+        "webhook = 1\n",
+        "gateway.toml:1:1: webhook: expected a table",
+    );
+    check(
+        "tokens = 1\n",
+        "gateway.toml:1:1: tokens: expected entries [[tokens]]",
+    );
+    check("config = \"x\"\n", "gateway.toml:1:1: config: unknown key");
+    check(
+        "[webhook]\n  addr = \"localhost:8443\"\n",
+        "gateway.toml:2:3: webhook.addr: expected an IP address and a port",
+    );
+    check(
+        "[webhook]\naddr = 8443\n",
+        "gateway.toml:2:1: webhook.addr: expected an IP address and a port",
+    );
+    check(
+        "[webhook]\nplain_http = \"yes\"\n",
+        "gateway.toml:2:1: webhook.plain_http: expected true or false",
+    );
+    check(
+        "organization = \"\"\n",
+        "gateway.toml:1:1: organization: expected a text that is not empty",
+    );
+    check(
+        "[webhook]\nbody_bytes_max = 1835009\n",
+        "gateway.toml:2:1: webhook.body_bytes_max: 1835009 is out of bounds: from 1 to 1835008",
+    );
+    check(
+        "[webhook]\nbody_bytes_max = -1\n",
+        "gateway.toml:2:1: webhook.body_bytes_max: expected a whole number",
+    );
+    check(
+        "[grpc]\nsubscriber_queue_bytes_max = 65535\n",
+        "gateway.toml:2:1: grpc.subscriber_queue_bytes_max: 65535 is out of bounds: from 65536 to",
+    );
+    check(
+        "[grpc]\ncors_allowed_origins = [\"https://a.example/\"]\n",
+        "gateway.toml:2:1: grpc.cors_allowed_origins: expected a list of web origins",
+    );
+    check(
+        "[webhook]\naddresses_allowed = [\"10.0.0.0/33\"]\n",
+        "gateway.toml:2:1: webhook.addresses_allowed: expected a list of IP addresses",
+    );
+    check(
+        "[log]\nlevel = \"loud\"\n",
+        "gateway.toml:2:1: log.level: expected error, warn, info",
+    );
+    check(
+        "[log]\nformat = \"xml\"\n",
+        "gateway.toml:2:1: log.format: expected text or json",
+    );
+    check(
+        "[tls]\ncert = \"DIR/none.pem\"\nkey = \"DIR/gateway.toml\"\n",
+        "gateway.toml:2:1: tls.cert: none.pem cannot be read: ",
+    );
+    check(
+        "[grpc]\ntls_cert = \"DIR/gateway.toml\"\n",
+        "gateway.toml:2:1: grpc.tls_cert: grpc.tls_key is missing beside it",
+    );
+    check(
+        "[webhook.header]\nname = \"x-key\"\n",
+        "gateway.toml:2:1: webhook.header.name: webhook.header.value is missing beside it",
+    );
+    check(
+        "[webhook]\nsecret = \"a/b\"\n",
+        "gateway.toml:2:1: webhook.secret: the secret is a part of the URL",
+    );
+    check(
+        "[webhook]\nsecret = \"a\"\nsecret_file = \"b\"\n",
+        "gateway.toml:3:1: webhook.secret_file: webhook.secret is given too",
+    );
+    check(
+        "[webhook]\nsecret_file = \"DIR/none\"\n",
+        "gateway.toml:2:1: webhook.secret_file: none cannot be read: ",
+    );
+    check(
+        "[webhook.basic]\nusername = \"a:b\"\npassword = \"c\"\n",
+        "gateway.toml:2:1: webhook.basic.username: ",
+    );
+    check(
+        "[admin]\naddr = \"127.0.0.1:8443\"\n",
+        "gateway.toml:2:1: admin.addr: 127.0.0.1:8443 is the address of another door",
+    );
+    check(
+        "[[tokens]]\nname = \"crm\"\nhash = \"00\"\n",
+        "gateway.toml:3:1: tokens.hash: expected 64 hex digits",
+    );
+    check(
+        "[[tokens]]\nname = \"crm\"\n",
+        "gateway.toml:1:1: tokens.hash: is missing",
+    );
+    check(
+        &format!(
+            "[[tokens]]\nname = \"crm\"\nhash = \"{0}\"\nscope = 1\n",
+            "0".repeat(64)
+        ),
+        "gateway.toml:4:1: tokens.scope: unknown key; known here: name, hash, expires, admin",
+    );
+    check(
+        &format!(
+            "[[tokens]]\nname = \"a\"\nhash = \"{0}\"\n[[tokens]]\nname = \"b\"\nhash = \"{0}\"\n",
+            "0".repeat(64)
+        ),
+        "gateway.toml:6:1: tokens.hash: ",
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_where_it_breaks() {
+    let check = |content: &str, expected: &str| {
+        let errors = given().config(content).errors();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert!(
+            errors[0].starts_with(expected),
+            "{} is not {expected}…",
+            errors[0]
+        );
+    };
+    check("[webhook]\naddr = \n", "gateway.toml:2:8: addr: ");
+    check("a = 1\na = 2\n", "gateway.toml:2:1: ");
+    check("[webhook\n", "gateway.toml:1:");
+    let missing = given().flag("config", "DIR/none.toml").errors();
+    assert!(
+        missing[0].starts_with("none.toml: cannot be read: "),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn an_error_outside_the_file_names_the_flag_or_the_variable() {
+    let errors = given()
+        .config("drain_seconds = 3601")
+        .variable("VERBEX_GATEWAY_GRPC_SUBSCRIBERS_MAX", "many")
+        .variable("VERBEX_GATEWAY_ORGANIZATION", "")
+        .flag("webhook.addr", "8443")
+        .errors();
+    // All of them at once, and the file's though nothing else is wrong with it.
+    let places: Vec<_> = errors
+        .iter()
+        .map(|error| error.rsplit_once(": ").unwrap())
+        .collect();
+    assert_eq!(errors.len(), 4, "{places:?}");
+    for place in [
+        "gateway.toml:1:1: drain_seconds: ",
+        "VERBEX_GATEWAY_GRPC_SUBSCRIBERS_MAX: ",
+        "VERBEX_GATEWAY_ORGANIZATION: ",
+        "--webhook-addr: ",
+    ] {
+        assert!(
+            errors.iter().any(|error| error.starts_with(place)),
+            "{place} in {errors:?}"
+        );
+    }
+}
+
+#[test]
+fn a_bad_value_is_an_error_even_where_a_flag_covers_it() {
+    let errors = given()
+        .config("[webhook]\naddr = \"here\"\n")
+        .flag("webhook.addr", "127.0.0.1:0")
+        .errors();
+    assert!(
+        errors[0].starts_with("gateway.toml:2:1: webhook.addr: "),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn a_secret_counts_from_the_higher_layer_written_or_in_a_file() {
+    let secret = |given: Given| given.good().config.webhook.secret;
+    let file = || {
+        given()
+            .file("secret", "from-file\n")
+            .config("[webhook]\nsecret = \"written\"\n")
+    };
+    assert_eq!(secret(file()), Some(Secret::new("written")));
+    assert_eq!(
+        secret(file().flag("webhook.secret_file", "DIR/secret")),
+        Some(Secret::new("from-file"))
+    );
+    let file = given()
+        .file("secret", "from-file")
+        .config("[webhook]\nsecret_file = \"DIR/secret\"\n");
+    assert_eq!(
+        secret(file.variable("VERBEX_GATEWAY_WEBHOOK_SECRET", "from-variable")),
+        Some(Secret::new("from-variable"))
+    );
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let mut given = given().config(
+        "[webhook]\nsecret = \"sesame1\"\n[webhook.header]\nname = \"x-key\"\nvalue = \"sesame2\"\n\
+             [webhook.basic]\nusername = \"verbex\"\npassword = \"sesame3\"\n",
+    );
+    let loaded = given.load().unwrap();
+    for shown in [loaded.effective.to_string(), format!("{loaded:?}")] {
+        assert!(!shown.contains("sesame"), "{shown}");
+        assert!(shown.contains("***"), "{shown}");
+    }
+}
+
+#[test]
+fn a_bad_secret_is_not_repeated_in_its_error() {
+    let errors = self::given().flag("webhook.secret", "open sesame").errors();
+    assert!(
+        errors[0].starts_with("--webhook-secret: ") && !errors[0].contains("sesame"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn what_is_printed_is_a_file_that_says_the_same() {
+    let hash = "0".repeat(64);
+    let first = given()
+        .config(&format!(
+            "organization = \"a \\\"b\\\"\"\n[webhook]\nclient_requests_per_second_max = 7\naddresses_allowed = [\"10.0.0.0/8\"]\n\
+             [grpc]\ncors_allowed_origins = [\"https://a.example\"]\n\
+             [[tokens]]\nname = \"crm\"\nhash = \"{hash}\"\nexpires = 2027-01-31T00:00:00+01:00\nadmin = true\n"
+        ))
+        .good();
+    let tokens: String = first.config.tokens.iter().map(token_entry).collect();
+    let second = given()
+        .config(&format!("{}\n{tokens}", first.effective))
+        .good();
+    assert_eq!(second.config, first.config);
+}
+
+#[test]
+fn what_is_printed_says_where_each_value_came_from() {
+    let printed = given()
+        .config("drain_seconds = 3\n")
+        .variable("VERBEX_GATEWAY_ADMIN_ADDR", "127.0.0.1:0")
+        .flag("grpc.addr", "127.0.0.1:0")
+        .good()
+        .effective
+        .to_string();
+    for line in [
+        "drain_seconds = 3  # ",
+        "[admin]\naddr = \"127.0.0.1:0\"  # VERBEX_GATEWAY_ADMIN_ADDR\n",
+        "[grpc]\naddr = \"127.0.0.1:0\"  # --grpc-addr\n",
+        "data_dir = \"./verbex-gateway-data\"\n",
+    ] {
+        assert!(printed.contains(line), "{line} in {printed}");
+    }
+}
+
+#[test]
+fn a_door_to_other_machines_needs_tls_and_credentials_or_to_be_called_insecure() {
+    /// `None`: opened. Else what the refusal has to say.
+    fn check(flags: &[(&'static str, &str)], file: &str, expected: Option<&[&str]>) {
+        let given = given().file("pem", "").config(file).flags(flags);
+        match expected {
+            None => drop(given.good()),
+            Some(words) => {
+                let errors = given.errors();
+                assert_eq!(errors.len(), 1, "{flags:?}: {errors:?}");
+                for word in words {
+                    assert!(errors[0].contains(word), "{flags:?}: {word} in {errors:?}");
+                }
+            }
+        }
+    }
+    let token = format!(
+        "[[tokens]]\nname = \"crm\"\nhash = \"{}\"\n",
+        "0".repeat(64)
+    );
+    let token = token.as_str();
+
+    let open = ("webhook.addr", "0.0.0.0:0");
+    let (cert, key) = (("tls.cert", "DIR/pem"), ("tls.key", "DIR/pem"));
+    let secret = ("webhook.secret", "s3cret");
+    let plain = ("webhook.plain_http", "true");
+    let allowed = ("allow_insecure_webhook", "true");
+    let basic = "[webhook.basic]\nusername = \"a\"\npassword = \"b\"\n";
+    check(
+        &[open],
+        "",
+        Some(&[
+            "--webhook-addr: ",
+            "self-made",
+            "no credentials",
+            "--allow-insecure-webhook",
+            "--tls-cert",
+            "--webhook-secret-file",
+        ]),
+    );
+    check(
+        &[open, secret],
+        "",
+        Some(&["self-made", "--allow-insecure-webhook"]),
+    );
+    check(
+        &[open, cert, key],
+        "",
+        Some(&["no credentials", "--allow-insecure-webhook"]),
+    );
+    check(&[open, cert, key, secret], "", None);
+    check(&[open, cert, key], basic, None);
+    check(
+        &[open, plain, secret],
+        "",
+        Some(&["--webhook-plain-http", "--allow-insecure-webhook"]),
+    );
+    check(&[open, plain, secret, allowed], "", None);
+    check(&[open, allowed], "", None);
+    check(
+        &[open, ("allow_insecure_grpc", "true")],
+        "",
+        Some(&["--allow-insecure-webhook"]),
+    );
+    check(
+        &[("webhook.addr", "[::]:0")],
+        "",
+        Some(&["--allow-insecure-webhook"]),
+    );
+    check(
+        &[("webhook.addr", "192.0.2.1:8443")],
+        "",
+        Some(&["--allow-insecure-webhook"]),
+    );
+    for loopback in [
+        "127.0.0.1:0",
+        "127.9.9.9:0",
+        "[::1]:0",
+        "[::ffff:127.0.0.1]:0",
+    ] {
+        check(&[("webhook.addr", loopback)], "", None);
+        check(&[("webhook.addr", loopback), plain], "", None);
+        check(&[("grpc.addr", loopback)], "", None);
+    }
+
+    let open = ("grpc.addr", "0.0.0.0:0");
+    let (cert, key) = (("grpc.tls_cert", "DIR/pem"), ("grpc.tls_key", "DIR/pem"));
+    check(
+        &[open],
+        "",
+        Some(&[
+            "--grpc-addr: ",
+            "no TLS",
+            "no credentials",
+            "--allow-insecure-grpc",
+            "--grpc-tls-cert",
+            "token new",
+        ]),
+    );
+    check(&[open], token, Some(&["no TLS", "--allow-insecure-grpc"]));
+    check(
+        &[open, cert, key],
+        "",
+        Some(&["no credentials", "--allow-insecure-grpc"]),
+    );
+    check(&[open, cert, key], token, None);
+    check(&[open, ("allow_insecure_grpc", "true")], "", None);
+    check(
+        &[open, ("allow_insecure_webhook", "true")],
+        "",
+        Some(&["--allow-insecure-grpc"]),
+    );
+    // The webhook's certificate is none for this door.
+    check(
+        &[open, ("tls.cert", "DIR/pem"), ("tls.key", "DIR/pem")],
+        token,
+        Some(&["no TLS"]),
+    );
+}
+
+#[test]
+fn plain_http_and_a_certificate_exclude_each_other() {
+    let errors = given()
+        .file("pem", "")
+        .flags(&[
+            ("tls.cert", "DIR/pem"),
+            ("tls.key", "DIR/pem"),
+            ("webhook.plain_http", "true"),
+        ])
+        .errors();
+    assert!(
+        errors[0].starts_with("--webhook-plain-http: "),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn two_credentials_in_one_header_are_refused() {
+    let errors = given()
+        .config("[webhook.basic]\nusername = \"a\"\npassword = \"b\"\n[webhook.bearer]\ntoken = \"c\"\n")
+        .errors();
+    assert!(errors[0].contains("one Authorization header"), "{errors:?}");
+}
