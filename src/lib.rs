@@ -13,3 +13,4 @@ pub mod event;
 pub mod filter;
 pub mod log;
 pub mod proto;
+pub mod verbex;
