@@ -93,9 +93,7 @@ where
             Err(_) => return Err(Refusal::BodyTimeout { limit: time }),
             Ok(None) => return Ok(received.freeze()),
             Ok(Some(Err(_))) => {
-                return Err(Refusal::BodyInvalid {
-                    reason: "it broke off",
-                });
+                return Err(Refusal::body_invalid("the body broke off"));
             }
             Ok(Some(Ok(frame))) => frame,
         };
@@ -126,9 +124,7 @@ pub(super) fn unpack(body: Bytes, codings: &[Coding], bytes_max: usize) -> Resul
             Coding::Deflate => read_to(ZlibDecoder::new(&packed[..]), bytes_max)
                 .or_else(|_| read_to(DeflateDecoder::new(&packed[..]), bytes_max)),
         }
-        .map_err(|_| Refusal::BodyInvalid {
-            reason: "it is not packed as its Content-Encoding says",
-        })?
+        .map_err(|_| Refusal::body_invalid("the body is not packed as Content-Encoding says"))?
         .ok_or(Refusal::BodyTooLarge { limit: bytes_max })
     })
 }

@@ -1,10 +1,6 @@
 //! What operators watch of the door.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -19,9 +15,6 @@ use prometheus_client::{
 use super::refusal::Refusal;
 use crate::{log::Appended, verbex::Surprise};
 
-/// Kinds of surprises that are told apart. Later ones are counted together, as the kind `other`.
-const SURPRISE_KINDS_MAX: usize = 256;
-
 /// Counters of requests and of what was odd about events.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -29,7 +22,6 @@ pub struct Metrics {
     duplicates: Counter,
     surprises: Family<Kind, Counter>,
     seconds: Histogram,
-    kinds: Arc<Mutex<HashSet<Kind>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,7 +32,7 @@ struct Answered {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     field: String,
-    reason: String,
+    reason: &'static str,
 }
 
 impl Metrics {
@@ -52,7 +44,6 @@ impl Metrics {
             surprises: Family::default(),
             // Half a millisecond to 16 s: the body alone may take 10.
             seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
-            kinds: Arc::default(),
         };
         registry.register(
             "verbex_gateway_webhooks",
@@ -89,26 +80,21 @@ impl Metrics {
         }
     }
 
-    /// Counts what was odd, and logs the first of each kind: where it was, never what.
+    /// Counts what was odd, and logs the first of each kind: where it was, never what. The kinds are those of
+    /// [`Surprise`], about a hundred.
     pub(super) fn surprised(&self, surprise: &Surprise) {
-        let mut kind = Kind {
+        let kind = Kind {
             field: surprise.field.to_string(),
-            reason: surprise.reason.to_string(),
+            reason: surprise.reason.as_str(),
         };
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = kinds.len() >= SURPRISE_KINDS_MAX;
-        let first = !full && kinds.insert(kind.clone());
-        if full && !kinds.contains(&kind) {
-            kind = Kind {
-                field: "other".into(),
-                reason: "other".into(),
-            };
+        let before = self.surprises.get_or_create(&kind).inc();
+        if before == 0 {
+            let Kind { field, reason } = kind;
+            tracing::warn!(
+                field,
+                reason,
+                "a webhook is not as Verbex documents it; it is stored, and further ones like it are only counted"
+            );
         }
-        drop(kinds);
-        if first {
-            let Kind { field, reason } = &kind;
-            tracing::warn!(field, reason, path = %surprise.path, "Verbex sent something that its documentation does not have; the event is stored");
-        }
-        self.surprises.get_or_create(&kind).inc();
     }
 }

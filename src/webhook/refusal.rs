@@ -1,13 +1,16 @@
 //! Why a webhook is refused: the table of the contract.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::{log::AppendError, verbex::BodyError};
+use crate::{
+    log::AppendError,
+    verbex::{self, BodyError},
+};
 
 /// Why a webhook is refused, in the order of the checks. Nothing else in the crate chooses an HTTP status for the door.
 ///
@@ -46,9 +49,9 @@ pub(super) enum Refusal {
     BodyTooLarge { limit: usize },
     #[error("the body did not come within {} s", seconds(*limit))]
     BodyTimeout { limit: Duration },
-    #[error("the body cannot be read: {reason}")]
-    BodyInvalid { reason: &'static str },
-    #[error("the body is nested too deep; at most 128 levels are taken")]
+    #[error("{reason}")]
+    BodyInvalid { reason: Cow<'static, str> },
+    #[error("the body is nested deeper than {} levels", verbex::LEVELS_MAX)]
     BodyTooDeep,
     #[error(
         "the event cannot be stored now; try again in {} s",
@@ -74,6 +77,13 @@ pub(super) struct Answer {
 }
 
 impl Refusal {
+    /// `reason` is a sentence about the body that does not quote it.
+    pub(super) fn body_invalid(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::BodyInvalid {
+            reason: reason.into(),
+        }
+    }
+
     pub(super) fn answer(&self) -> Answer {
         let row = |status, code| Answer {
             status,
@@ -151,10 +161,10 @@ pub(super) fn library_body(status: StatusCode) -> Bytes {
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::Invalid => Self::BodyInvalid {
-                reason: "it is not a JSON object in UTF-8",
-            },
             BodyError::TooDeep => Self::BodyTooDeep,
+            BodyError::NotUtf8 { .. } | BodyError::NotJson(_) | BodyError::NotAnObject => {
+                Self::body_invalid(error.to_string())
+            }
         }
     }
 }
@@ -224,9 +234,7 @@ mod tests {
             ),
             (Refusal::BodyTimeout { limit }, 408, "BODY_TIMEOUT", None),
             (
-                Refusal::BodyInvalid {
-                    reason: "it is \"odd\"",
-                },
+                Refusal::body_invalid("it is \"odd\""),
                 400,
                 "BODY_INVALID",
                 None,

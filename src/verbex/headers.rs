@@ -1,0 +1,130 @@
+//! The headers that are kept with an event.
+
+use super::{Path, Reason, Surprise};
+
+/// Bound of the names and values that are kept with one event. Verbex's own take some 200 bytes.
+pub(super) const BYTES_MAX: usize = 32 * 1024;
+
+/// The headers that say something of the event: lower-case names, sorted, each once.
+pub(super) struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// Picks `x-webhook-*`, `user-agent` and `content-type`. Of a repeated header the first that is not empty counts; what
+    /// does not fit into [`BYTES_MAX`] is left out. Picking again from what was picked changes nothing.
+    pub(super) fn pick(given: &[(String, String)]) -> (Self, Option<Surprise>) {
+        let mut picked: Vec<(String, String)> = given
+            .iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .filter(|(name, _)| says_something(name))
+            .map(|(name, value)| (name, value.clone()))
+            .collect();
+        picked.sort_by(|(one, one_value), (other, other_value)| {
+            one.cmp(other)
+                .then(one_value.is_empty().cmp(&other_value.is_empty()))
+        });
+        picked.dedup_by(|(later, _), (first, _)| later == first);
+
+        let count = picked.len();
+        let mut bytes_left = BYTES_MAX;
+        picked.retain(
+            |(name, value)| match bytes_left.checked_sub(name.len() + value.len()) {
+                Some(left) => {
+                    bytes_left = left;
+                    true
+                }
+                None => false,
+            },
+        );
+        let surprise = (picked.len() < count).then(|| Surprise {
+            field: Path::BODY.child("headers"),
+            reason: Reason::TooLarge,
+        });
+        (Self(picked), surprise)
+    }
+
+    /// The value of a header, if it is there and not empty.
+    pub(super) fn usable(&self, name: &str) -> Option<&str> {
+        let index = self
+            .0
+            .binary_search_by(|(other, _)| other.as_str().cmp(name))
+            .ok()?;
+        Some(self.0[index].1.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// For the log.
+    pub(super) fn into_vec(self) -> Vec<(String, String)> {
+        self.0
+    }
+}
+
+fn says_something(lower_case_name: &str) -> bool {
+    lower_case_name.starts_with("x-webhook-")
+        || matches!(lower_case_name, "user-agent" | "content-type")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|&(name, value)| (name.into(), value.into()))
+            .collect()
+    }
+
+    #[test]
+    fn only_headers_that_say_something_are_kept_sorted_and_in_lower_case() {
+        let given = headers(&[
+            ("X-Webhook-Traceid", "t"),
+            ("Authorization", "Bearer secret"),
+            ("X-Forwarded-For", "192.0.2.1"),
+            ("User-Agent", "ReactorNetty/1.1.13"),
+            ("x-webhook", "not one of them"),
+            ("CONTENT-TYPE", "application/json"),
+            ("X-Webhook-New", "kept"),
+        ]);
+        let (kept, surprise) = Headers::pick(&given);
+        assert_eq!(surprise, None);
+        let expected = headers(&[
+            ("content-type", "application/json"),
+            ("user-agent", "ReactorNetty/1.1.13"),
+            ("x-webhook-new", "kept"),
+            ("x-webhook-traceid", "t"),
+        ]);
+        assert_eq!(kept.into_vec(), expected);
+    }
+
+    #[test]
+    fn of_a_repeated_header_the_first_that_is_not_empty_counts() {
+        let given = headers(&[
+            ("X-Webhook-Event", ""),
+            ("x-webhook-event", "b"),
+            ("X-WEBHOOK-EVENT", "a"),
+        ]);
+        let (kept, _) = Headers::pick(&given);
+        assert_eq!(kept.usable("x-webhook-event"), Some("b"));
+        assert_eq!(kept.into_vec().len(), 1);
+    }
+
+    #[test]
+    fn huge_headers_are_left_out_alone_and_picking_again_changes_nothing() {
+        let huge = "x".repeat(BYTES_MAX);
+        let given = headers(&[
+            ("x-webhook-a", &huge),
+            ("x-webhook-event", "e"),
+            ("x-webhook-b", &huge[..30_000]),
+            ("x-webhook-c", &huge[..30_000]),
+        ]);
+        let (kept, surprise) = Headers::pick(&given);
+        assert_eq!(
+            surprise.map(|surprise| surprise.reason),
+            Some(Reason::TooLarge)
+        );
+        assert_eq!(kept.usable("x-webhook-event"), Some("e"));
+        let kept = kept.into_vec();
+        assert_eq!(kept.len(), 2);
+        let (again, surprise) = Headers::pick(&kept);
+        assert_eq!((again.into_vec(), surprise), (kept, None));
+    }
+}

@@ -1,0 +1,421 @@
+//! A JSON tree that keeps what was written: numbers as text, lone surrogates told apart, keys sorted and unique.
+//!
+//! `serde_json` decides what is JSON; its pass over the text does not recurse, so depth is no danger there. Its own tree
+//! would lose digits, refuse `1e400` and lone surrogates, and stop where it likes. So the tree is read here, from text that
+//! is known to be valid: between values, colons and commas are then mere separators.
+
+use std::{borrow::Cow, mem, str};
+
+use serde_json::value::RawValue;
+
+use super::BodyError;
+
+/// The most levels of nesting that are read; the body's own object is the first.
+pub const LEVELS_MAX: usize = 128;
+
+/// A JSON value, borrowed from its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value<'b> {
+    Null,
+    Bool(bool),
+    /// As written.
+    Number(&'b str),
+    String(Text<'b>),
+    Array(Vec<Value<'b>>),
+    Object(Object<'b>),
+}
+
+/// A JSON object: keys sorted, and of repeated keys the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Object<'b>(Vec<(Text<'b>, Value<'b>)>);
+
+impl<'b> Object<'b> {
+    fn new(mut entries: Vec<(Text<'b>, Value<'b>)>) -> Self {
+        // Stable, so that equal keys stay in the order in which they were written.
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        entries.dedup_by(|later, kept| {
+            let repeated = later.0 == kept.0;
+            if repeated {
+                mem::swap(later, kept);
+            }
+            repeated
+        });
+        Self(entries)
+    }
+
+    /// The entries, sorted by key.
+    pub(super) fn entries(&self) -> &[(Text<'b>, Value<'b>)] {
+        &self.0
+    }
+
+    /// Where the entry with this key is. The key must not need an escape in JSON.
+    pub(super) fn find(&self, key: &str) -> Option<usize> {
+        self.0
+            .binary_search_by(|(other, _)| other.canonical().cmp(key))
+            .ok()
+    }
+
+    /// The value at this key. The key must not need an escape in JSON.
+    pub(super) fn get(&self, key: &str) -> Option<&Value<'b>> {
+        self.find(key).map(|index| &self.0[index].1)
+    }
+}
+
+/// A JSON string in canonical form: equal if and only if the UTF-16 code units are.
+///
+/// Only `"`, `\` and lone surrogates (`\ud800`, four lower-case digits) are escaped. A string that was
+/// written without escapes is canonical as it stands, and is borrowed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Text<'b>(Cow<'b, str>);
+
+impl<'b> Text<'b> {
+    /// From what stands between the quotes.
+    fn new(written: &'b str) -> Self {
+        if written.contains('\\') {
+            Self(Cow::Owned(canonical(written)))
+        } else {
+            Self(Cow::Borrowed(written))
+        }
+    }
+
+    /// The canonical form, without quotes.
+    pub(super) fn canonical(&self) -> &str {
+        &self.0
+    }
+
+    /// What the string says. A lone surrogate is U+FFFD.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        if !self.0.contains('\\') {
+            return Cow::Borrowed(&self.0);
+        }
+        let mut text = String::with_capacity(self.0.len());
+        let mut rest = &*self.0;
+        while let Some((plain, escape)) = rest.split_once('\\') {
+            text.push_str(plain);
+            let mut chars = escape.chars();
+            match chars.next() {
+                Some('u') => {
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    rest = chars.as_str().get(4..).unwrap_or_default();
+                }
+                escaped => {
+                    text.extend(escaped);
+                    rest = chars.as_str();
+                }
+            }
+        }
+        text.push_str(rest);
+        Cow::Owned(text)
+    }
+}
+
+/// Reads a body.
+pub(super) fn parse(body: &[u8]) -> Result<Object<'_>, BodyError> {
+    let text = str::from_utf8(body).map_err(|error| BodyError::NotUtf8 {
+        valid_up_to: error.valid_up_to(),
+    })?;
+    let valid: &RawValue = serde_json::from_str(text).map_err(BodyError::NotJson)?;
+    if !valid.get().starts_with('{') {
+        return Err(BodyError::NotAnObject);
+    }
+    let mut reader = Reader {
+        text: valid.get(),
+        at: 1,
+    };
+    reader.object(1)
+}
+
+/// Walks valid JSON. Whatever it is given, it ends and does not panic.
+struct Reader<'b> {
+    text: &'b str,
+    at: usize,
+}
+
+impl<'b> Reader<'b> {
+    fn value(&mut self, level: usize) -> Result<Value<'b>, BodyError> {
+        let start = self.at;
+        self.at += 1;
+        Ok(match self.text.as_bytes().get(start) {
+            Some(b'{') => Value::Object(self.object(level + 1)?),
+            Some(b'[') => Value::Array(self.array(level + 1)?),
+            Some(b'"') => Value::String(self.string()),
+            _ => match self.word(start) {
+                "null" => Value::Null,
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                number => Value::Number(number),
+            },
+        })
+    }
+
+    /// After its `{`.
+    fn object(&mut self, level: usize) -> Result<Object<'b>, BodyError> {
+        if level > LEVELS_MAX {
+            return Err(BodyError::TooDeep);
+        }
+        let mut entries = Vec::new();
+        while self.has_more(b'}') {
+            self.at += 1;
+            let key = self.string();
+            self.skip_separators();
+            entries.push((key, self.value(level)?));
+        }
+        Ok(Object::new(entries))
+    }
+
+    /// After its `[`.
+    fn array(&mut self, level: usize) -> Result<Vec<Value<'b>>, BodyError> {
+        if level > LEVELS_MAX {
+            return Err(BodyError::TooDeep);
+        }
+        let mut items = Vec::new();
+        while self.has_more(b']') {
+            items.push(self.value(level)?);
+        }
+        Ok(items)
+    }
+
+    /// Goes to the next entry of an object or array, or behind its end.
+    fn has_more(&mut self, end: u8) -> bool {
+        self.skip_separators();
+        let next = self.text.as_bytes().get(self.at);
+        let more = next.is_some_and(|&byte| byte != end);
+        self.at += usize::from(!more);
+        more
+    }
+
+    /// After its opening quote.
+    fn string(&mut self) -> Text<'b> {
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        while let Some(&byte) = bytes.get(self.at) {
+            match byte {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        let written = self.text.get(start..self.at).unwrap_or_default();
+        self.at += 1;
+        Text::new(written)
+    }
+
+    /// A number, or one of the three words.
+    fn word(&mut self, start: usize) -> &'b str {
+        self.skip_while(
+            |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'.' | b'+' | b'-'),
+        );
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    fn skip_separators(&mut self) {
+        self.skip_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':'));
+    }
+
+    fn skip_while(&mut self, skipped: impl Fn(u8) -> bool) {
+        let bytes = self.text.as_bytes();
+        while bytes.get(self.at).is_some_and(|&byte| skipped(byte)) {
+            self.at += 1;
+        }
+    }
+}
+
+fn canonical(written: &str) -> String {
+    // Never longer than what was written: `\n` is one byte, and `\u0022` becomes `\"`.
+    let mut canonical = String::with_capacity(written.len());
+    let mut rest = written;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        canonical.push_str(plain);
+        let mut chars = escape.chars();
+        let unescaped = match chars.next() {
+            Some('u') => {
+                let (unit, after) = code_unit(chars.as_str());
+                rest = after;
+                unescape(unit, &mut rest)
+            }
+            simple => {
+                rest = chars.as_str();
+                Ok(match simple {
+                    Some('b') => '\u{8}',
+                    Some('f') => '\u{c}',
+                    Some('n') => '\n',
+                    Some('r') => '\r',
+                    Some('t') => '\t',
+                    Some(itself) => itself,
+                    None => break,
+                })
+            }
+        };
+        match unescaped {
+            Ok(special @ ('"' | '\\')) => canonical.extend(['\\', special]),
+            Ok(plain) => canonical.push(plain),
+            Err(surrogate) => canonical.push_str(&format!("\\u{surrogate:04x}")),
+        }
+    }
+    canonical.push_str(rest);
+    canonical
+}
+
+/// The character that starts with this code unit, or the unit if it is a lone surrogate. Takes the second half from `rest`.
+fn unescape(unit: u16, rest: &mut &str) -> Result<char, u16> {
+    if let Some(single) = char::from_u32(unit.into()) {
+        return Ok(single);
+    }
+    if let Some(digits) = rest.strip_prefix("\\u") {
+        let (second, after) = code_unit(digits);
+        if let Some(Ok(pair)) = char::decode_utf16([unit, second]).next() {
+            *rest = after;
+            return Ok(pair);
+        }
+    }
+    Err(unit)
+}
+
+/// Four hex digits, and what follows them.
+fn code_unit(digits: &str) -> (u16, &str) {
+    let (unit, after) = digits.split_at_checked(4).unwrap_or_default();
+    (u16::from_str_radix(unit, 16).unwrap_or_default(), after)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn strings_are_canonical_and_lone_surrogates_stay_apart() {
+        let check = |written: &str, canonical: &str, text: &str| {
+            let read = Text::new(written);
+            assert_eq!(read.canonical(), canonical, "{written}");
+            assert_eq!(read.text(), text, "{written}");
+        };
+        check("", "", "");
+        check("plain ü", "plain ü", "plain ü");
+        check(
+            r"\u0041\/\b\f\n\r\t",
+            "A/\u{8}\u{c}\n\r\t",
+            "A/\u{8}\u{c}\n\r\t",
+        );
+        check(r#"\"\\\u0022\u005C"#, r#"\"\\\"\\"#, r#""\"\"#);
+        check(r"\\ud800", r"\\ud800", r"\ud800");
+        check(r"\u0000\u007f", "\0\u{7f}", "\0\u{7f}");
+        check(r"\uD83D\ude00!", "😀!", "😀!");
+        check(r"\ud800", r"\ud800", "\u{fffd}");
+        check(r"\uD800\uD800x", r"\ud800\ud800x", "\u{fffd}\u{fffd}x");
+        check(r"\ude00\ud83d", r"\ude00\ud83d", "\u{fffd}\u{fffd}");
+        check(r"\ud83d\n\ude00", "\\ud83d\n\\ude00", "\u{fffd}\n\u{fffd}");
+        check(r"\ud83d\u0041", r"\ud83dA", "\u{fffd}A");
+        check(r"\ud83d\ud83d\ude00", r"\ud83d😀", "\u{fffd}😀");
+    }
+
+    #[test]
+    fn of_repeated_keys_the_last_counts_however_they_are_escaped() {
+        let object = parse(br#"{"b":0, "a":1, "\u0061":2, "b":[], "a":null}"#).unwrap();
+        assert_eq!(object.get("a"), Some(&Value::Null));
+        assert_eq!(object.get("b"), Some(&Value::Array(Vec::new())));
+        assert_eq!(object.entries().len(), 2);
+    }
+
+    #[test]
+    fn numbers_stay_as_they_were_written() {
+        for number in ["0", "-0", "1e400", "1E+2", "9007199254740993", "0.10"] {
+            let body = format!(r#"{{"n":{number}}}"#);
+            let object = parse(body.as_bytes()).unwrap();
+            assert_eq!(object.get("n"), Some(&Value::Number(number)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_in_utf_8_is_invalid_however_deep() {
+        let deep = "[".repeat(1_800_000);
+        let deep_array = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        for body in [
+            "",
+            " ",
+            "null",
+            "1",
+            r#""{}""#,
+            "[]",
+            "[{}]",
+            "{",
+            "{]",
+            "{}{}",
+            "{} x",
+            "{a:1}",
+            "{'a':1}",
+            r#"{"a":1,}"#,
+            r#"{"a" 1}"#,
+            r#"{"a":01}"#,
+            r#"{"a":+1}"#,
+            r#"{"a":.5}"#,
+            r#"{"a":1.}"#,
+            r#"{"a":NaN}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\u12g4"}"#,
+            "{\"a\":\"\n\"}",
+            "\u{feff}{}",
+            "{\"a\":1}\0",
+            r#"{"a":tru}"#,
+            &deep,
+            &deep_array,
+            &format!("{{\"a\":{deep}"),
+        ] {
+            let error = parse(body.as_bytes()).unwrap_err();
+            assert!(!matches!(error, BodyError::TooDeep), "{:.20}", body);
+        }
+        let error = parse(b"{\"a\":\"\xff\"}").unwrap_err();
+        assert!(matches!(error, BodyError::NotUtf8 { valid_up_to: 6 }));
+        let error = parse(b"{\"a\":\"\xed\xa0\x80\"}").unwrap_err();
+        assert!(matches!(error, BodyError::NotUtf8 { .. }));
+    }
+
+    #[test]
+    fn a_hundred_and_twenty_eight_levels_are_read_and_one_more_is_too_deep() {
+        let arrays =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        let objects =
+            |levels: usize| format!("{}0{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        for body in [arrays(127), objects(128)] {
+            assert!(parse(body.as_bytes()).is_ok());
+        }
+        for body in [arrays(128), objects(129), arrays(800_000), objects(200_000)] {
+            assert!(matches!(parse(body.as_bytes()), Err(BodyError::TooDeep)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_agrees_with_serde_json(value in super::super::tests::json::value(), space in "[ \n\t\r]{0,2}") {
+            let mut body = String::new();
+            let object = serde_json::json!({ "v": value });
+            write!(body, "{space}{object:#}{space}").unwrap();
+            prop_assert_eq!(as_serde(&Value::Object(parse(body.as_bytes()).unwrap())), object);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic_or_differ_from_serde_json(body in r#"\{?([\[\]{}",:\\ue0-9.+\-]|"[a-z]*"|null|true|false| ){0,24}\}?"#) {
+            let valid = serde_json::from_str::<&RawValue>(&body).is_ok_and(|json| json.get().starts_with('{'));
+            prop_assert_eq!(parse(body.as_bytes()).is_ok(), valid);
+            // Not even text that is no JSON at all.
+            let _ = Reader { text: &body, at: 0 }.value(0);
+        }
+    }
+
+    fn as_serde(value: &Value<'_>) -> serde_json::Value {
+        match value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(bool) => (*bool).into(),
+            Value::Number(number) => serde_json::from_str(number).unwrap(),
+            Value::String(text) => text.text().into(),
+            Value::Array(items) => items.iter().map(as_serde).collect(),
+            Value::Object(object) => object
+                .entries()
+                .iter()
+                .map(|(key, value)| (key.text().into_owned(), as_serde(value)))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The table of sources: which field of an event is taken from where.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{
+    BodyError, Normalized, Path, Reason, Rules, Surprise,
+    fields::{self, Fields, Rest, usable_text},
+    headers::Headers,
+    identity,
+    json::{self, Object, Value},
+    payload, time, unmodeled,
+};
+use crate::{
+    event::{NewEvent, Raw, timestamp},
+    proto::{Event, EventType},
+};
+
+/// What a transfer is called: the guide's sample of one does not say it.
+const CALL_TRANSFERRED: &str = "CallHandler.CallTransferred";
+
+/// Turns a webhook into an event. Any JSON object is one.
+///
+/// Of the headers only `x-webhook-*`, `user-agent` and `content-type` are read, whatever their case; they are kept with the event, up to 32 KiB.
+/// The same arguments give the same event; so do the body and the headers of [`NewEvent::raw`] with the same receive time.
+///
+/// # Errors
+///
+/// The body is not a JSON object in UTF-8, or nested deeper than [`LEVELS_MAX`](super::LEVELS_MAX) levels. What is both invalid and too deep is invalid.
+pub fn normalize(
+    rules: &Rules,
+    headers: &[(String, String)],
+    body: Bytes,
+    receive_time: Timestamp,
+) -> Result<Normalized, BodyError> {
+    let (headers, header_surprise) = Headers::pick(headers);
+    let document = json::parse(&body)?;
+    let (mut event, mut surprises) = read(rules, &headers, &document);
+    let id = identity::event_id(
+        &rules.id_key,
+        &event.event_name,
+        &event.trace_id,
+        &document,
+        body.len(),
+    );
+    drop(document);
+
+    let receive_time = timestamp(receive_time);
+    let event_time_given = event.event_time.is_some();
+    event.id = id.to_string();
+    event.receive_time = Some(receive_time);
+    event.event_time.get_or_insert(receive_time);
+    surprises.extend(header_surprise);
+    Ok(Normalized {
+        event: NewEvent {
+            id,
+            event,
+            event_time_given,
+            raw: Raw {
+                json: body,
+                headers: headers.into_vec(),
+            },
+        },
+        surprises: surprises.into_iter().collect(),
+    })
+}
+
+/// What headers and body say: an event without id and receive time, and with an event time only if one is given.
+fn read(rules: &Rules, headers: &Headers, document: &Object<'_>) -> (Event, BTreeSet<Surprise>) {
+    let mut body = Fields::of(document);
+    let name_in_body = body.known("eventName", usable_text);
+    let short_name = body.known("event", |value| (usable_text(value).0, Rest::Nothing));
+    let trace_id = body.known("traceId", usable_text);
+    let organization_id = body.known("organizationId", usable_text);
+    let event_time = body.known("timestamp", fields::time);
+
+    // A transfer comes flat: it has no envelope, and the body is its payload.
+    let mut enveloped = match document.get("payload") {
+        Some(Value::Object(payload)) => Some(Fields::of(payload)),
+        _ => None,
+    };
+    if enveloped.is_some() {
+        body.expect(&["eventName", "traceId", "organizationId", "timestamp"]);
+    } else {
+        body.known("payload", |_| (None::<()>, Rest::Whole(Reason::WrongType)));
+    }
+    let payload_fields = enveloped.as_mut().unwrap_or(&mut body);
+
+    let event_name = name_in_body
+        .or_else(|| headers.usable("x-webhook-event").map(str::to_owned))
+        .or(short_name)
+        .or_else(|| {
+            payload_fields
+                .has("transfer_to")
+                .then(|| CALL_TRANSFERRED.to_owned())
+        })
+        .unwrap_or_default();
+    let event_type = event_type(&event_name);
+    if event_type != EventType::Other {
+        payload_fields.expect(&["agent_id", "call_id", "status"]);
+    }
+    let agent_id = payload_fields.first_key(&["agent_id", "agentId"]);
+    let call_id = payload_fields.first_key(&["call_id", "callId"]);
+    let status = payload_fields.first_key(&["status"]);
+    let payload = payload::read(event_type, payload_fields);
+
+    if let Some(payload_fields) = enveloped {
+        body.known("payload", |_| (None::<()>, Rest::Part(payload_fields)));
+    }
+    let mut surprises = BTreeSet::new();
+    let mut surprise = |name, reason| {
+        surprises.insert(Surprise {
+            field: Path::BODY.child(name),
+            reason,
+        });
+    };
+    if event_type == EventType::Other {
+        surprise("eventName", Reason::UnknownName);
+    }
+    let unmodeled_fields = unmodeled::collect(&body);
+    if let Err(reason) = unmodeled_fields {
+        surprise("unmodeled_fields", reason);
+    }
+    body.surprises(Path::BODY, &mut surprises);
+
+    let event = Event {
+        r#type: event_type.into(),
+        event_name,
+        trace_id: trace_id
+            .or_else(|| headers.usable("x-webhook-traceid").map(str::to_owned))
+            .unwrap_or_default(),
+        organization_id: organization_id
+            .or_else(|| rules.organization.clone())
+            .unwrap_or_default(),
+        agent_id: agent_id.unwrap_or_default(),
+        call_id: call_id.unwrap_or_default(),
+        status: status.unwrap_or_default(),
+        event_time: event_time.or_else(|| {
+            headers
+                .usable("x-webhook-timestamp")
+                .and_then(time::from_text)
+        }),
+        payload,
+        unmodeled_fields_omitted: unmodeled_fields.is_err(),
+        unmodeled_fields: unmodeled_fields.ok().flatten(),
+        ..Event::default()
+    };
+    (event, surprises)
+}
+
+/// The part after the last dot tells the type, without regard to case.
+fn event_type(event_name: &str) -> EventType {
+    const TYPES: [(&str, EventType); 4] = [
+        ("CallStarted", EventType::CallStarted),
+        ("CallEnded", EventType::CallEnded),
+        ("CallTransferred", EventType::CallTransferred),
+        ("pcaCompleted", EventType::PcaCompleted),
+    ];
+    let name = event_name.rsplit('.').next().unwrap_or_default();
+    TYPES
+        .into_iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map_or(EventType::Other, |(_, event_type)| event_type)
+}
