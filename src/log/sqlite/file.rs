@@ -15,8 +15,8 @@ use crate::{
 
 /// Pages of the write-ahead log that make a checkpoint worth its syncs.
 const CHECKPOINT_PAGES: u64 = WAL_PAGES_MAX / 4;
-/// How long a checkpoint that has to begin the write-ahead log anew waits for readers, and all appends with it.
-const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);
+/// How long what is no append may wait for others who use the file, since all appends wait with it.
+const BRIEF_WAIT: Duration = Duration::from_millis(250);
 
 /// An open file. What `last` says is what the file says, as long as no error came.
 pub(super) struct File {
@@ -63,12 +63,12 @@ impl File {
         identity: &Identity,
         last: Position,
     ) -> Result<Self, ReopenError> {
-        let mut file = Self::new(connection::writer(path)?)?;
+        let file = Self::new(connection::writer(path)?)?;
         let found = schema::identity(&file.conn)?;
         if found.epoch != identity.epoch || file.last.sequence < last.sequence {
             return Err(ReopenError::Replaced);
         }
-        file.probe()?;
+        file.briefly(Self::probe)?;
         Ok(file)
     }
 
@@ -137,7 +137,7 @@ impl File {
     }
 
     /// Writes something that changes nothing, all the way to the disk.
-    pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn probe(&self) -> rusqlite::Result<()> {
         self.conn
             .execute("UPDATE log SET last_sequence = last_sequence", [])?;
         Ok(())
@@ -159,10 +159,7 @@ impl File {
             self.run_checkpoint("PASSIVE")?;
             return Ok(());
         }
-        self.conn.busy_timeout(CHECKPOINT_WAIT)?;
-        let run = self.run_checkpoint("RESTART");
-        self.conn.busy_timeout(BUSY_TIMEOUT)?;
-        if run?.busy {
+        if self.briefly(|file| file.run_checkpoint("RESTART"))?.busy {
             tracing::warn!(
                 wal_bytes = pages * PAGE_BYTES,
                 "a reader of the log has been at it for so long that the write-ahead log cannot be cut back"
@@ -173,7 +170,16 @@ impl File {
 
     /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes it.
     pub(super) fn close(self) -> rusqlite::Result<()> {
-        self.run_checkpoint("TRUNCATE").map(|_| ())
+        self.briefly(|file| file.run_checkpoint("TRUNCATE"))
+            .map(|_| ())
+    }
+
+    /// Does something while all appends wait, and gives up soon if others are in its way.
+    fn briefly<T>(&self, work: impl FnOnce(&Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.conn.busy_timeout(BRIEF_WAIT)?;
+        let result = work(self);
+        self.conn.busy_timeout(BUSY_TIMEOUT)?;
+        result
     }
 
     fn run_checkpoint(&self, mode: &str) -> rusqlite::Result<Checkpoint> {
