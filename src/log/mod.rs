@@ -21,7 +21,7 @@ pub mod cursor;
 mod metrics;
 pub mod sqlite;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -51,19 +51,28 @@ pub struct Log {
     pub appender: Appender,
     /// The way out.
     pub reader: Reader,
-    /// Where it ends.
+    /// Where it ends. Closed once the appender is gone, be it finished or failed.
     pub tail: watch::Receiver<Tail>,
     /// What was committed, as it was committed.
     pub groups: mpsc::Receiver<Group>,
 }
 
 /// What is made once, with the log.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Identity {
     /// Tells this log from any other.
     pub epoch: Epoch,
     /// Key of the event ids in it, so that nobody can guess the content of an event from its id.
     pub id_key: [u8; 32],
+}
+
+/// Without the key.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the log ends.
@@ -114,7 +123,8 @@ pub enum ReadError {
 /// Where a log begins that has lost its first events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Earliest {
-    /// Right before the earliest event: a reader that goes on from here misses nothing that is left.
+    /// Right before the earliest event: a reader that goes on from here misses nothing that is left. The event there is gone, and
+    /// with it its id tag (zeroes) and its time, except in a log that has lost all events: that begins where it ends.
     pub before: Position,
     /// That event's receive time; none if the log is empty.
     pub time: Option<Timestamp>,
@@ -145,7 +155,7 @@ pub struct Batch {
     /// The events, in the order asked for.
     pub events: Vec<StoredEvent>,
     /// How far the reader looked: every match up to here is in `events` or was before it. Forward, the newest event looked at, matching
-    /// or not, and never before `after`. Newest first, the oldest one looked at, or the origin once it has passed `after`.
+    /// or not, and never before `after`. (Where there was none to look at, `after` itself.) Newest first, the oldest one looked at, or the origin once it has passed `after`.
     pub covered: Position,
     /// Whether the whole stretch was looked at.
     pub complete: bool,
@@ -171,7 +181,7 @@ pub struct Bounds {
 pub enum Located {
     /// An event, with this position right behind it. The origin is always here.
     Here(Position),
-    /// No event any more, between others that are there.
+    /// No event any more, but the next one is there: between others, or right before the earliest.
     Hole,
     /// Retention has removed this place and the one after it.
     Expired(Earliest),

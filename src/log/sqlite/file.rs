@@ -13,16 +13,16 @@ use crate::{
     log::{Appended, Identity},
 };
 
-/// Pages of the write-ahead log that make a checkpoint worth its syncs.
-const CHECKPOINT_PAGES: u64 = WAL_PAGES_MAX / 4;
-/// How long a checkpoint that has to begin the write-ahead log anew waits for readers, and all appends with it.
-const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);
+/// How long what is no append may wait for others who use the file, since all appends wait with it.
+const BRIEF_WAIT: Duration = Duration::from_millis(250);
 
 /// An open file. What `last` says is what the file says, as long as no error came.
 pub(super) struct File {
     conn: Connection,
     last: Position,
-    /// The pages in the write-ahead log when it was last moved into the file.
+    /// Pages that the write-ahead log may have before readers are waited for. A quarter of them makes a checkpoint worth its syncs.
+    wal_pages_max: u64,
+    /// The pages in it when it was last moved into the file.
     checkpointed_at: u64,
 }
 
@@ -52,6 +52,7 @@ impl File {
         Ok(Self {
             conn,
             last,
+            wal_pages_max: WAL_PAGES_MAX,
             checkpointed_at: 0,
         })
     }
@@ -63,12 +64,12 @@ impl File {
         identity: &Identity,
         last: Position,
     ) -> Result<Self, ReopenError> {
-        let mut file = Self::new(connection::writer(path)?)?;
+        let file = Self::new(connection::writer(path)?)?;
         let found = schema::identity(&file.conn)?;
         if found.epoch != identity.epoch || file.last.sequence < last.sequence {
             return Err(ReopenError::Replaced);
         }
-        file.probe()?;
+        file.briefly(Self::probe)?;
         Ok(file)
     }
 
@@ -137,7 +138,7 @@ impl File {
     }
 
     /// Writes something that changes nothing, all the way to the disk.
-    pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn probe(&self) -> rusqlite::Result<()> {
         self.conn
             .execute("UPDATE log SET last_sequence = last_sequence", [])?;
         Ok(())
@@ -151,18 +152,15 @@ impl File {
             // It has begun anew.
             self.checkpointed_at = 0;
         }
-        if pages < self.checkpointed_at + CHECKPOINT_PAGES {
+        if pages < self.checkpointed_at + self.wal_pages_max / 4 {
             return Ok(());
         }
         self.checkpointed_at = pages;
-        if pages < WAL_PAGES_MAX {
+        if pages < self.wal_pages_max {
             self.run_checkpoint("PASSIVE")?;
             return Ok(());
         }
-        self.conn.busy_timeout(CHECKPOINT_WAIT)?;
-        let run = self.run_checkpoint("RESTART");
-        self.conn.busy_timeout(BUSY_TIMEOUT)?;
-        if run?.busy {
+        if self.briefly(|file| file.run_checkpoint("RESTART"))?.busy {
             tracing::warn!(
                 wal_bytes = pages * PAGE_BYTES,
                 "a reader of the log has been at it for so long that the write-ahead log cannot be cut back"
@@ -173,7 +171,16 @@ impl File {
 
     /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes it.
     pub(super) fn close(self) -> rusqlite::Result<()> {
-        self.run_checkpoint("TRUNCATE").map(|_| ())
+        self.briefly(|file| file.run_checkpoint("TRUNCATE"))
+            .map(|_| ())
+    }
+
+    /// Does something while all appends wait, and gives up soon if others are in its way.
+    fn briefly<T>(&self, work: impl FnOnce(&Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.conn.busy_timeout(BRIEF_WAIT)?;
+        let result = work(self);
+        self.conn.busy_timeout(BUSY_TIMEOUT)?;
+        result
     }
 
     fn run_checkpoint(&self, mode: &str) -> rusqlite::Result<Checkpoint> {
@@ -198,4 +205,76 @@ struct Checkpoint {
 
 fn last(conn: &Connection) -> rusqlite::Result<Position> {
     conn.query_row(rows::LAST, [], rows::last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        event::{Epoch, EventId, Raw},
+        proto,
+    };
+
+    fn event(number: u8) -> NewEvent {
+        NewEvent {
+            id: EventId([number; 16]),
+            event: proto::Event::default(),
+            event_time_given: false,
+            raw: Raw::default(),
+        }
+    }
+
+    #[test]
+    fn the_write_ahead_log_stays_short_though_somebody_always_reads() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("events.db");
+        std::fs::File::create(&path).unwrap();
+        let mut conn = connection::writer(&path).unwrap();
+        let identity = || Identity {
+            epoch: Epoch([0; 16]),
+            id_key: [0; 32],
+        };
+        schema::migrate(&mut conn, &path, Timestamp::UNIX_EPOCH, identity).unwrap();
+        let mut file = File::new(conn).unwrap();
+        file.wal_pages_max = 64;
+
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let readers = [(); 2].map(|()| connection::reader(&path).unwrap());
+                // Each lets go only when the other has begun.
+                let mut held = None;
+                for reader in readers.iter().cycle() {
+                    let snapshot = reader.unchecked_transaction().unwrap();
+                    last(&snapshot).unwrap();
+                    held = Some(snapshot);
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+                drop(held);
+            });
+            let pages: rusqlite::Result<Vec<u64>> = (0..150)
+                .map(|number| {
+                    file.commit([event(number)])?;
+                    file.checkpoint()?;
+                    Ok(file.run_checkpoint("NOOP")?.pages)
+                })
+                .collect();
+            done.store(true, Ordering::Relaxed);
+            let pages_max = pages.unwrap().into_iter().max().unwrap_or(0);
+            assert!(
+                pages_max >= 16,
+                "that little needs no checkpoint: {pages_max}"
+            );
+            assert!(pages_max <= 2 * 64, "{pages_max}");
+        });
+    }
 }

@@ -2,28 +2,32 @@
 //!
 //! # Locking
 //!
-//! `gateway.lock` beside the file is held by an OS lock for as long as the appender lives: one gateway writes, and a killed one leaves
-//! nothing to clean up. Within the process the appender's thread owns the one connection that writes, and each reader's thread
-//! one that only reads. Others may read with any SQLite tool at any time. They may write, too (remove events, add an
-//! index): the appender waits for them for 5 s, then says that it is unavailable until it gets through.
+//! `gateway.lock` beside the file is held by an OS lock for as long as the appender lives: one gateway writes, and a killed one
+//! leaves nothing to clean up. Within the process the appender's thread owns the one connection that writes, and each reader's
+//! thread one that only reads. Others may read with any SQLite tool at any time. They may write, too (remove events, add an
+//! index): appends wait for them, for 5 s at the most, and are refused from then on until the file is free.
 //!
 //! # Compatibility
 //!
-//! `user_version` counts the migrations that the file has seen ([`schema`]). An older file is brought up to date at the start, in
-//! one transaction; a newer one is refused. Columns and their meaning are documented: users query them.
+//! `user_version` counts the migrations that the file has seen. An older file is brought up to date at the start, in one
+//! transaction; a newer one is refused. Users query the columns of `events`: they keep their meaning.
 //!
 //! # Performance
 //!
-//! A group is one transaction and one sync, whatever waits when the one before is done; nobody waits for a timer. The unique index on random ids costs
-//! the most, a page of write-ahead log an event once it has outgrown the cache. The write-ahead log is moved into the file by
-//! the appender at 16 MiB and cut back at 64 MiB, at the price of waiting for the reads that run just then. Reads are bounded in rows
-//! ([`super::SCAN_ROWS_MAX`]), so those are short; only a foreign reader that keeps its transaction open can make it grow.
+//! A group is one transaction and one sync; it is whatever waits when the one before is done, and no timer holds it up. The
+//! unique index on random ids costs the most: about a page of write-ahead log an event, once it has outgrown the cache.
+//!
+//! From each 16 MiB on, the appender moves the write-ahead log into the file, between groups. From 64 MiB on it also waits for the
+//! reads that run just then, briefly, since reads that overlap would else keep it growing. Reads are bounded in rows
+//! ([`SCAN_ROWS_MAX`](super::SCAN_ROWS_MAX)), so only a foreign reader that leaves its transaction open can make it longer.
+//!
 //! Start-up looks at the ends of the log alone, never at what is between.
 //!
 //! # Filesystem
 //!
-//! `synchronous=FULL`: a committed event survives power loss where the disk keeps its promises. The folder must be local: neither the lock nor
-//! SQLite's shared memory works over a network. Folder and files are their owner's alone, since they hold what callers said.
+//! `synchronous=FULL`: a committed event survives the loss of power, where the disk keeps its promises. The folder must be local:
+//! neither the lock nor SQLite's shared memory works over a network. Folder and files are their owner's alone, since they hold
+//! what callers said.
 
 mod connection;
 mod file;

@@ -64,10 +64,10 @@ pub(super) fn read(conn: &Connection, query: &Query) -> Result<Batch, ReadError>
 
 /// See [`super::Reader::get`].
 pub(super) fn get(conn: &Connection, id: EventId) -> Result<Option<StoredEvent>, ReadError> {
-    let columns = rows::STORED_RAW;
+    let (columns, raw) = (rows::STORED, rows::RAW);
     let event = conn
         .prepare_cached(&format!(
-            "SELECT {columns} FROM events WHERE id = ?1 AND sequence > (SELECT trimmed_sequence FROM log)"
+            "SELECT {columns}{raw} FROM events WHERE id = ?1 AND sequence > (SELECT trimmed_sequence FROM log)"
         ))?
         .query_row([id.0], |row| rows::stored(row, true))
         .optional()?;
@@ -253,14 +253,11 @@ impl Selection {
     }
 
     fn sql(&self, query: &Query) -> String {
-        let columns = if query.with_raw {
-            rows::STORED_RAW
-        } else {
-            rows::STORED
-        };
+        let columns = rows::STORED;
+        let raw = if query.with_raw { rows::RAW } else { "" };
         let order = if query.newest_first { "DESC" } else { "ASC" };
         format!(
-            "SELECT {columns} FROM events WHERE sequence BETWEEN ?1 AND ?2{} ORDER BY sequence {order} LIMIT ?3",
+            "SELECT {columns}{raw} FROM events WHERE sequence BETWEEN ?1 AND ?2{} ORDER BY sequence {order} LIMIT ?3",
             self.condition
         )
     }
@@ -364,5 +361,78 @@ impl From<rusqlite::Error> for ReadError {
             true => Self::Damaged(text),
             false => Self::Unavailable(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        event::Epoch,
+        log::{Identity, sqlite::schema},
+        proto::EventFilter,
+    };
+
+    /// How SQLite goes about a read with this filter.
+    fn plan(filter: EventFilter, newest_first: bool) -> String {
+        let mut conn = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut conn, "".as_ref(), Timestamp::UNIX_EPOCH, || Identity {
+            epoch: Epoch([0; 16]),
+            id_key: [0; 32],
+        })
+        .unwrap();
+        let query = Query {
+            filter: Arc::new(Filter::new(filter)),
+            after: Sequence::ZERO,
+            through: Sequence::ZERO,
+            newest_first,
+            events_max: 1,
+            bytes_max: 1,
+            with_raw: false,
+        };
+        let sql = Selection::of(&query.filter).sql(&query);
+        let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let values = vec![Value::Null; explain.parameter_count()];
+        let steps = explain
+            .query_map(params_from_iter(values), |row| row.get::<_, String>(3))
+            .unwrap();
+        steps.map(|step| step.unwrap() + "; ").collect()
+    }
+
+    #[test]
+    fn rows_come_in_order_from_the_one_index_that_has_them_so() {
+        let check = |agents: &[&str], calls: &[&str], statuses: &[&str], expected: &str| {
+            let texts = |values: &[&str]| values.iter().map(ToString::to_string).collect();
+            let filter = EventFilter {
+                agent_ids: texts(agents),
+                call_ids: texts(calls),
+                statuses: texts(statuses),
+                ..EventFilter::default()
+            };
+            for newest_first in [false, true] {
+                let plan = plan(filter.clone(), newest_first);
+                assert!(plan.contains(expected), "{filter:?}: {plan}");
+                assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
+            }
+        };
+        let in_order = "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+        check(&[], &[], &[], in_order);
+        check(&[], &[], &["failed"], in_order);
+        check(&["a", "b"], &["c", "d"], &[], in_order);
+        check(
+            &["a"],
+            &[],
+            &[],
+            "INDEX events_by_agent (agent_id=? AND rowid>? AND rowid<?)",
+        );
+        check(
+            &[],
+            &["c"],
+            &["failed"],
+            "INDEX events_by_call (call_id=? AND rowid>? AND rowid<?)",
+        );
+        check(&["a"], &["c"], &[], "INDEX events_by_");
     }
 }

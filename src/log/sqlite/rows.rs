@@ -22,12 +22,10 @@ pub(super) const INSERT: &str = "
 
 /// What [`position`] reads.
 pub(super) const POSITION: &str = "sequence, id, receive_time";
-/// What [`stored`] reads without a raw body …
+/// What [`stored`] reads, with [`RAW`] behind it where the raw body is wanted.
 pub(super) const STORED: &str = "sequence, id, receive_time, type, event_name, organization_id, agent_id, call_id, status, encoded";
-/// … and with one.
-pub(super) const STORED_RAW: &str = "sequence, id, receive_time, type, event_name, organization_id, agent_id, call_id, status, encoded, \
-     raw_json, raw_headers";
-
+/// Follows [`STORED`].
+pub(super) const RAW: &str = ", raw_json, raw_headers";
 /// What [`last`] reads.
 pub(super) const LAST: &str = "SELECT last_sequence, last_id, last_receive_time FROM log";
 
@@ -88,7 +86,7 @@ pub(super) fn last(row: &Row<'_>) -> rusqlite::Result<Position> {
     }
 }
 
-/// The event of a row of [`STORED`] or, with the raw body, [`STORED_RAW`] columns.
+/// The event of a row of [`STORED`] columns, and [`RAW`] ones.
 pub(super) fn stored(row: &Row<'_>, with_raw: bool) -> rusqlite::Result<StoredEvent> {
     Ok(StoredEvent {
         sequence: Sequence(row.get(0)?),

@@ -30,12 +30,15 @@ impl Home {
         Self { folder }
     }
 
-    fn try_open(&self) -> Result<Log, OpenError> {
-        let config = Config {
+    fn config(&self) -> Config {
+        Config {
             data_dir: self.folder.path().join("data"),
             readers_max: 2,
-        };
-        open(&config, Metrics::register(&mut Registry::default()))
+        }
+    }
+
+    fn try_open(&self) -> Result<Log, OpenError> {
+        open(&self.config(), Metrics::register(&mut Registry::default()))
     }
 
     fn open(&self) -> Log {

@@ -35,7 +35,7 @@ impl Appender {
     /// or not anybody still waits for the answer.
     ///
     /// # Errors
-    /// If the log cannot take it now, or never again.
+    /// If the log cannot take it now, or not any more.
     pub async fn append(&self, event: NewEvent) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
         let offer = Offer {
@@ -78,7 +78,7 @@ pub(super) struct Handles {
 }
 
 /// Starts the thread. It ends with [`Appender::finish`], or when the last appender is dropped.
-pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
+pub(super) fn start(parts: Parts) -> io::Result<Handles> {
     let (queue, commands) = mpsc::channel(QUEUE_EVENTS_MAX);
     let (follower, groups) = mpsc::channel(GROUPS_MAX);
     let (alive, gone) = watch::channel(());
@@ -154,6 +154,7 @@ enum Standing {
 }
 
 impl Standing {
+    /// Says so in the gateway's log, which is for the first refusal and not for each.
     fn away(error: &dyn std::error::Error) -> Self {
         tracing::error!(
             %error,
@@ -199,6 +200,10 @@ impl Writer {
     fn next(&mut self) -> Option<Step> {
         let command = match &self.standing {
             Standing::Open(_) => self.commands.blocking_recv(),
+            // However many come to be refused meanwhile.
+            Standing::Away { retry_at, .. } if *retry_at <= Instant::now() => {
+                return Some(Step::Retry);
+            }
             Standing::Away { retry_at, .. } => {
                 let command = async { timeout_at(*retry_at, self.commands.recv()).await };
                 match self.clock.block_on(command) {
@@ -273,6 +278,9 @@ impl Writer {
     }
 
     fn retry(&mut self) {
+        let Standing::Away { reason, .. } = &self.standing else {
+            return;
+        };
         let position = self.tail.borrow().position;
         match File::reopen(&self.path, &self.identity, position) {
             Ok(file) => {
@@ -284,12 +292,13 @@ impl Writer {
                 });
                 self.standing = Standing::Open(file);
             }
-            Err(error) => {
+            Err(error) if *error.to_string() == **reason => {
                 self.standing = Standing::Away {
-                    reason: error.to_string().into(),
+                    reason: reason.clone(),
                     retry_at: Instant::now() + RETRY_INTERVAL,
-                }
+                };
             }
+            Err(error) => self.standing = Standing::away(&error),
         }
     }
 }

@@ -181,6 +181,25 @@ async fn groups_that_nobody_takes_are_left_out_and_the_tail_goes_on() {
     assert_eq!(log.reader.read(all()).await.unwrap().events.len(), 100);
 }
 
+#[tokio::test]
+async fn what_was_done_is_counted() {
+    let home = Home::new();
+    let mut registry = Registry::default();
+    let log = open(&home.config(), Metrics::register(&mut registry)).unwrap();
+    fill(&log, [1, 2, 2]).await;
+    log.appender.finish().await;
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for line in [
+        "verbex_gateway_log_events_total{type=\"EVENT_TYPE_CALL_STARTED\"} 2",
+        "verbex_gateway_log_append_seconds_count 3",
+        "verbex_gateway_log_group_events_count 2",
+        "verbex_gateway_log_available 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+}
+
 /// Makes every write fail, as a full disk would.
 const BREAK: &str = "
     CREATE TRIGGER full_events BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'the disk is full'); END;

@@ -42,7 +42,7 @@ fn any_event() -> impl Strategy<Value = NewEvent> {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    select(&["", "a", "b", "ü\"'\\"][..]).prop_map(String::from)
+    select(&["", "a", "b", "ü\"'\\", "n\0ul"][..]).prop_map(String::from)
 }
 
 fn any_filter() -> impl Strategy<Value = Filter> {
