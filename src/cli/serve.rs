@@ -51,7 +51,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let gateway = Gateway::build(config.clone())
         .await
         .context("cannot start")?;
-    greet(&banner(&config, &gateway.addresses()));
+    greet(&banner(&config, gateway.addresses()));
     warn_of_open_doors(&config);
 
     let asked_to_leave = CancellationToken::new();

@@ -269,7 +269,12 @@ impl Fanout {
         if !cursor.is_of(self.shared.epoch) {
             return Err(SubscribeError::ForeignLog);
         }
-        match reader.locate(cursor.sequence).await? {
+        // Nothing is at the origin that could be found removed.
+        let located = match reader.bounds().await?.earliest {
+            earliest if cursor.sequence < earliest.before.sequence => Located::Expired(earliest),
+            _ => reader.locate(cursor.sequence).await?,
+        };
+        match located {
             Located::Here(position) if position.id_tag == cursor.id_tag => Ok((position, None)),
             // An erased event leaves a hole; the cursor still marks its place.
             Located::Hole => Ok((cursor.position(), None)),
