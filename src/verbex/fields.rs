@@ -55,7 +55,11 @@ impl<'b> Fields<'b> {
     }
 
     /// Reads a field that may well be missing. Null is as good as missing, and goes nowhere.
-    pub(super) fn known<T>(&mut self, name: &'static str, read: impl FnOnce(&'b Value<'b>) -> Read<'b, T>) -> Option<T> {
+    pub(super) fn known<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&'b Value<'b>) -> Read<'b, T>,
+    ) -> Option<T> {
         let index = self.object.find(name)?;
         let (typed, rest) = match &self.object.entries()[index].1 {
             Value::Null => (None, Rest::Nothing),
@@ -67,14 +71,22 @@ impl<'b> Fields<'b> {
     }
 
     /// Reads a field that the guide says is there.
-    pub(super) fn expected<T>(&mut self, name: &'static str, read: impl FnOnce(&'b Value<'b>) -> Read<'b, T>) -> Option<T> {
+    pub(super) fn expected<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&'b Value<'b>) -> Read<'b, T>,
+    ) -> Option<T> {
         self.expect(&[name]);
         self.known(name, read)
     }
 
     /// Notes those of these fields that are missing, though the guide says that they are there.
     pub(super) fn expect(&mut self, names: &[&'static str]) {
-        let missing = names.iter().filter(|name| !self.has(name)).copied().collect::<Vec<_>>();
+        let missing = names
+            .iter()
+            .filter(|name| !self.has(name))
+            .copied()
+            .collect::<Vec<_>>();
         self.missing.extend(missing);
     }
 
@@ -84,7 +96,9 @@ impl<'b> Fields<'b> {
         for name in names {
             let key = self.known(name, |value| match value {
                 Value::String(text) if text.canonical().is_empty() => (None, Rest::Nothing),
-                Value::String(_) | Value::Number(_) if first.is_some() => (None, Rest::Whole(Reason::Unused)),
+                Value::String(_) | Value::Number(_) if first.is_some() => {
+                    (None, Rest::Whole(Reason::Unused))
+                }
                 Value::String(text) => (Some(text.text().into_owned()), Rest::Nothing),
                 Value::Number(number) => (Some((*number).to_owned()), Rest::Nothing),
                 _ => (None, Rest::Whole(Reason::WrongType)),
@@ -96,30 +110,42 @@ impl<'b> Fields<'b> {
 
     /// Whether the object has this field, and it is not null.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.object.get(name).is_some_and(|value| *value != Value::Null)
+        self.object
+            .get(name)
+            .is_some_and(|value| *value != Value::Null)
     }
 
     /// Whether every field has a typed home.
     pub(super) fn is_done(&self) -> bool {
-        self.known.len() == self.object.entries().len() && self.known.iter().all(|(.., rest)| rest.is_nothing())
+        self.known.len() == self.object.entries().len()
+            && self.known.iter().all(|(.., rest)| rest.is_nothing())
     }
 
     /// What is left, by entry; a known field that is done with is not among it.
     pub(super) fn left(&self) -> impl Iterator<Item = (&'b Text<'b>, Left<'_, 'b>)> {
-        self.object.entries().iter().enumerate().filter_map(|(index, (key, value))| {
-            let known = self.known.iter().find(|(other, ..)| *other == index);
-            let left = match known.map(|(.., rest)| rest) {
-                Some(rest) if rest.is_nothing() => return None,
-                Some(Rest::Part(fields)) => Left::Part(fields),
-                _ => Left::Whole(value),
-            };
-            Some((key, left))
-        })
+        self.object
+            .entries()
+            .iter()
+            .enumerate()
+            .filter_map(|(index, (key, value))| {
+                let known = self.known.iter().find(|(other, ..)| *other == index);
+                let left = match known.map(|(.., rest)| rest) {
+                    Some(rest) if rest.is_nothing() => return None,
+                    Some(Rest::Part(fields)) => Left::Part(fields),
+                    _ => Left::Whole(value),
+                };
+                Some((key, left))
+            })
     }
 
     /// Every difference from the guide in this object and the known objects in it.
     pub(super) fn surprises(&self, path: Path, surprises: &mut BTreeSet<Surprise>) {
-        let mut surprise = |name, reason| surprises.insert(Surprise { field: path.child(name), reason });
+        let mut surprise = |name, reason| {
+            surprises.insert(Surprise {
+                field: path.child(name),
+                reason,
+            })
+        };
         for name in &self.missing {
             surprise(name, Reason::Missing);
         }
@@ -179,7 +205,10 @@ pub(super) fn time<'b>(value: &'b Value<'b>) -> Read<'b, prost_types::Timestamp>
 }
 
 /// An object of the schema.
-pub(super) fn object<'b, T>(value: &'b Value<'b>, read: impl FnOnce(&mut Fields<'b>) -> T) -> Read<'b, T> {
+pub(super) fn object<'b, T>(
+    value: &'b Value<'b>,
+    read: impl FnOnce(&mut Fields<'b>) -> T,
+) -> Read<'b, T> {
     let Value::Object(object) = value else {
         return (None, Rest::Whole(Reason::WrongType));
     };
@@ -190,7 +219,10 @@ pub(super) fn object<'b, T>(value: &'b Value<'b>, read: impl FnOnce(&mut Fields<
 
 /// A list. What fits is typed, in order; if anything is left of any element, the whole list is left over too, since
 /// only so its places keep their meaning.
-pub(super) fn list<'b, T>(value: &'b Value<'b>, element: impl Fn(&'b Value<'b>) -> Read<'b, T>) -> Read<'b, Vec<T>> {
+pub(super) fn list<'b, T>(
+    value: &'b Value<'b>,
+    element: impl Fn(&'b Value<'b>) -> Read<'b, T>,
+) -> Read<'b, Vec<T>> {
     let Value::Array(items) = value else {
         return (None, Rest::Whole(Reason::WrongType));
     };
@@ -201,6 +233,10 @@ pub(super) fn list<'b, T>(value: &'b Value<'b>, element: impl Fn(&'b Value<'b>) 
         fits &= rest.is_nothing();
         typed.extend(element);
     }
-    let rest = if fits { Rest::Nothing } else { Rest::Whole(Reason::OddElement) };
+    let rest = if fits {
+        Rest::Nothing
+    } else {
+        Rest::Whole(Reason::OddElement)
+    };
     (Some(typed), rest)
 }

@@ -19,19 +19,22 @@ impl Headers {
             .map(|(name, value)| (name, value.clone()))
             .collect();
         picked.sort_by(|(one, one_value), (other, other_value)| {
-            one.cmp(other).then(one_value.is_empty().cmp(&other_value.is_empty()))
+            one.cmp(other)
+                .then(one_value.is_empty().cmp(&other_value.is_empty()))
         });
         picked.dedup_by(|(later, _), (first, _)| later == first);
 
         let count = picked.len();
         let mut bytes_left = BYTES_MAX;
-        picked.retain(|(name, value)| match bytes_left.checked_sub(name.len() + value.len()) {
-            Some(left) => {
-                bytes_left = left;
-                true
-            }
-            None => false,
-        });
+        picked.retain(
+            |(name, value)| match bytes_left.checked_sub(name.len() + value.len()) {
+                Some(left) => {
+                    bytes_left = left;
+                    true
+                }
+                None => false,
+            },
+        );
         let surprise = (picked.len() < count).then(|| Surprise {
             field: Path::BODY.child("headers"),
             reason: Reason::TooLarge,
@@ -41,7 +44,10 @@ impl Headers {
 
     /// The value of a header, if it is there and not empty.
     pub(super) fn usable(&self, name: &str) -> Option<&str> {
-        let index = self.0.binary_search_by(|(other, _)| other.as_str().cmp(name)).ok()?;
+        let index = self
+            .0
+            .binary_search_by(|(other, _)| other.as_str().cmp(name))
+            .ok()?;
         Some(self.0[index].1.as_str()).filter(|value| !value.is_empty())
     }
 
@@ -52,7 +58,8 @@ impl Headers {
 }
 
 fn says_something(lower_case_name: &str) -> bool {
-    lower_case_name.starts_with("x-webhook-") || matches!(lower_case_name, "user-agent" | "content-type")
+    lower_case_name.starts_with("x-webhook-")
+        || matches!(lower_case_name, "user-agent" | "content-type")
 }
 
 #[cfg(test)]
@@ -60,7 +67,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|&(name, value)| (name.into(), value.into())).collect()
+        pairs
+            .iter()
+            .map(|&(name, value)| (name.into(), value.into()))
+            .collect()
     }
 
     #[test]
@@ -87,7 +97,11 @@ mod tests {
 
     #[test]
     fn of_a_repeated_header_the_first_that_is_not_empty_counts() {
-        let given = headers(&[("X-Webhook-Event", ""), ("x-webhook-event", "b"), ("X-WEBHOOK-EVENT", "a")]);
+        let given = headers(&[
+            ("X-Webhook-Event", ""),
+            ("x-webhook-event", "b"),
+            ("X-WEBHOOK-EVENT", "a"),
+        ]);
         let (kept, _) = Headers::pick(&given);
         assert_eq!(kept.usable("x-webhook-event"), Some("b"));
         assert_eq!(kept.into_vec().len(), 1);
@@ -96,9 +110,17 @@ mod tests {
     #[test]
     fn huge_headers_are_left_out_alone_and_picking_again_changes_nothing() {
         let huge = "x".repeat(BYTES_MAX);
-        let given = headers(&[("x-webhook-a", &huge), ("x-webhook-event", "e"), ("x-webhook-b", &huge[..30_000]), ("x-webhook-c", &huge[..30_000])]);
+        let given = headers(&[
+            ("x-webhook-a", &huge),
+            ("x-webhook-event", "e"),
+            ("x-webhook-b", &huge[..30_000]),
+            ("x-webhook-c", &huge[..30_000]),
+        ]);
         let (kept, surprise) = Headers::pick(&given);
-        assert_eq!(surprise.map(|surprise| surprise.reason), Some(Reason::TooLarge));
+        assert_eq!(
+            surprise.map(|surprise| surprise.reason),
+            Some(Reason::TooLarge)
+        );
         assert_eq!(kept.usable("x-webhook-event"), Some("e"));
         let kept = kept.into_vec();
         assert_eq!(kept.len(), 2);

@@ -202,7 +202,9 @@ impl<'b> Reader<'b> {
 
     /// A number, or one of the three words.
     fn word(&mut self, start: usize) -> &'b str {
-        self.skip_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'.' | b'+' | b'-'));
+        self.skip_while(
+            |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'.' | b'+' | b'-'),
+        );
         self.text.get(start..self.at).unwrap_or_default()
     }
 
@@ -292,7 +294,11 @@ mod tests {
         };
         check("", "", "");
         check("plain ü", "plain ü", "plain ü");
-        check(r"\u0041\/\b\f\n\r\t", "A/\u{8}\u{c}\n\r\t", "A/\u{8}\u{c}\n\r\t");
+        check(
+            r"\u0041\/\b\f\n\r\t",
+            "A/\u{8}\u{c}\n\r\t",
+            "A/\u{8}\u{c}\n\r\t",
+        );
         check(r#"\"\\\u0022\u005C"#, r#"\"\\\"\\"#, r#""\"\"#);
         check(r"\\ud800", r"\\ud800", r"\ud800");
         check(r"\u0000\u007f", "\0\u{7f}", "\0\u{7f}");
@@ -327,10 +333,34 @@ mod tests {
         let deep = "[".repeat(1_800_000);
         let deep_array = format!("{}{}", "[".repeat(500), "]".repeat(500));
         for body in [
-            "", " ", "null", "1", r#""{}""#, "[]", "[{}]", "{", "{]", "{}{}", "{} x", "{a:1}",
-            "{'a':1}", r#"{"a":1,}"#, r#"{"a" 1}"#, r#"{"a":01}"#, r#"{"a":+1}"#, r#"{"a":.5}"#,
-            r#"{"a":1.}"#, r#"{"a":NaN}"#, r#"{"a":"\x"}"#, r#"{"a":"\u12g4"}"#, "{\"a\":\"\n\"}",
-            "\u{feff}{}", "{\"a\":1}\0", r#"{"a":tru}"#, &deep, &deep_array,
+            "",
+            " ",
+            "null",
+            "1",
+            r#""{}""#,
+            "[]",
+            "[{}]",
+            "{",
+            "{]",
+            "{}{}",
+            "{} x",
+            "{a:1}",
+            "{'a':1}",
+            r#"{"a":1,}"#,
+            r#"{"a" 1}"#,
+            r#"{"a":01}"#,
+            r#"{"a":+1}"#,
+            r#"{"a":.5}"#,
+            r#"{"a":1.}"#,
+            r#"{"a":NaN}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\u12g4"}"#,
+            "{\"a\":\"\n\"}",
+            "\u{feff}{}",
+            "{\"a\":1}\0",
+            r#"{"a":tru}"#,
+            &deep,
+            &deep_array,
             &format!("{{\"a\":{deep}"),
         ] {
             let error = parse(body.as_bytes()).unwrap_err();
@@ -344,8 +374,10 @@ mod tests {
 
     #[test]
     fn a_hundred_and_twenty_eight_levels_are_read_and_one_more_is_too_deep() {
-        let arrays = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
-        let objects = |levels: usize| format!("{}0{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        let arrays =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        let objects =
+            |levels: usize| format!("{}0{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
         for body in [arrays(127), objects(128)] {
             assert!(parse(body.as_bytes()).is_ok());
         }

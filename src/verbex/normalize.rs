@@ -38,7 +38,13 @@ pub fn normalize(
     let (headers, header_surprise) = Headers::pick(headers);
     let document = json::parse(&body)?;
     let (mut event, mut surprises) = read(rules, &headers, &document);
-    let id = identity::event_id(&rules.id_key, &event.event_name, &event.trace_id, &document, body.len());
+    let id = identity::event_id(
+        &rules.id_key,
+        &event.event_name,
+        &event.trace_id,
+        &document,
+        body.len(),
+    );
     drop(document);
 
     let receive_time = timestamp(receive_time);
@@ -85,7 +91,11 @@ fn read(rules: &Rules, headers: &Headers, document: &Object<'_>) -> (Event, BTre
     let event_name = name_in_body
         .or_else(|| headers.usable("x-webhook-event").map(str::to_owned))
         .or(short_name)
-        .or_else(|| payload_fields.has("transfer_to").then(|| CALL_TRANSFERRED.to_owned()))
+        .or_else(|| {
+            payload_fields
+                .has("transfer_to")
+                .then(|| CALL_TRANSFERRED.to_owned())
+        })
         .unwrap_or_default();
     let event_type = event_type(&event_name);
     if event_type != EventType::Other {
@@ -127,7 +137,11 @@ fn read(rules: &Rules, headers: &Headers, document: &Object<'_>) -> (Event, BTre
         agent_id: agent_id.unwrap_or_default(),
         call_id: call_id.unwrap_or_default(),
         status: status.unwrap_or_default(),
-        event_time: event_time.or_else(|| headers.usable("x-webhook-timestamp").and_then(time::from_text)),
+        event_time: event_time.or_else(|| {
+            headers
+                .usable("x-webhook-timestamp")
+                .and_then(time::from_text)
+        }),
         payload,
         unmodeled_fields_omitted: unmodeled_fields.is_err(),
         unmodeled_fields: unmodeled_fields.ok().flatten(),

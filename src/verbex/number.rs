@@ -31,7 +31,10 @@ impl Decimal {
             return None;
         }
 
-        let significant = digits.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
+        let significant = digits
+            .iter()
+            .rposition(|&digit| digit != b'0')
+            .map_or(0, |last| last + 1);
         digits.truncate(significant);
         let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
         digits.drain(..zeros);
@@ -52,7 +55,10 @@ impl Decimal {
 
 /// The nearest double, if there is a finite one.
 pub(super) fn double(number: &str) -> Option<f64> {
-    number.parse().ok().filter(|double: &f64| double.is_finite())
+    number
+        .parse()
+        .ok()
+        .filter(|double: &f64| double.is_finite())
 }
 
 /// The double that has exactly the number's value once it is printed in its shortest form: 0.1 has one, 2^53+1 and 1e400 have none.
@@ -70,7 +76,8 @@ fn parse_exponent(text: &str) -> Option<i64> {
         return None;
     }
     let size = unsigned.bytes().fold(0_i64, |size, digit| {
-        size.saturating_mul(10).saturating_add((digit - b'0').into())
+        size.saturating_mul(10)
+            .saturating_add((digit - b'0').into())
     });
     Some(if text.starts_with('-') { -size } else { size })
 }
@@ -100,7 +107,10 @@ mod tests {
 
     #[test]
     fn only_the_grammar_of_json_is_a_number() {
-        for text in ["", "-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "0x1", " 1", "1 ", "1_0", "NaN", "inf", "1.5.5", "1e5e5", "1,5", "١"] {
+        for text in [
+            "", "-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "0x1", " 1", "1 ", "1_0", "NaN",
+            "inf", "1.5.5", "1e5e5", "1,5", "١",
+        ] {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
     }

@@ -2,8 +2,8 @@
 
 use super::fields::{Fields, double, list, object, text, time};
 use crate::proto::{
-    CallEnded, CallMetadata, CallStarted, CallSummary, CallTransferred, Caller, EventType, PcaCompleted,
-    TranscriptEntry, event::Payload,
+    CallEnded, CallMetadata, CallStarted, CallSummary, CallTransferred, Caller, EventType,
+    PcaCompleted, TranscriptEntry, event::Payload,
 };
 
 /// The payload of an event of this type, which is set even when nothing in it is. Fields of other types stay where they are.
@@ -26,7 +26,9 @@ fn call_transferred(fields: &mut Fields<'_>) -> CallTransferred {
         caller: fields.expected("caller", |value| object(value, caller)),
         call_summary: fields.expected("call_summary", |value| object(value, call_summary)),
         transcript: fields
-            .expected("transcript", |value| list(value, |entry| object(entry, transcript_entry)))
+            .expected("transcript", |value| {
+                list(value, |entry| object(entry, transcript_entry))
+            })
             .unwrap_or_default(),
         metadata: fields.expected("metadata", |value| object(value, call_metadata)),
     }
@@ -39,7 +41,11 @@ fn caller(fields: &mut Fields<'_>) -> Caller {
 }
 
 fn call_summary(fields: &mut Fields<'_>) -> CallSummary {
-    let mut texts = |name| fields.expected(name, |value| list(value, text)).unwrap_or_default();
+    let mut texts = |name| {
+        fields
+            .expected(name, |value| list(value, text))
+            .unwrap_or_default()
+    };
     let topics_discussed = texts("topics_discussed");
     let actions_taken = texts("actions_taken");
     let unresolved_issues = texts("unresolved_issues");
@@ -48,7 +54,9 @@ fn call_summary(fields: &mut Fields<'_>) -> CallSummary {
         topics_discussed,
         actions_taken,
         transfer_reason: fields.expected("transfer_reason", text).unwrap_or_default(),
-        customer_sentiment: fields.expected("customer_sentiment", text).unwrap_or_default(),
+        customer_sentiment: fields
+            .expected("customer_sentiment", text)
+            .unwrap_or_default(),
         unresolved_issues,
     }
 }

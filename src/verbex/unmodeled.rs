@@ -77,7 +77,10 @@ impl Budget {
 
     fn object(&mut self, object: &Object<'_>, level: usize) -> Result<Struct, Reason> {
         check_level(level)?;
-        let fields = object.entries().iter().map(|(key, value)| Ok((self.text(key)?, self.value(value, level)?)));
+        let fields = object
+            .entries()
+            .iter()
+            .map(|(key, value)| Ok((self.text(key)?, self.value(value, level)?)));
         let fields = fields.collect::<Result<_, _>>()?;
         Ok(Struct { fields })
     }

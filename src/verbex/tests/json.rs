@@ -9,7 +9,8 @@ pub(in crate::verbex) fn value() -> impl Strategy<Value = Value> {
     leaf().prop_recursive(4, 32, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::btree_map(".{0,4}", inner, 0..6).prop_map(|map| Map::from_iter(map).into()),
+            prop::collection::btree_map(".{0,4}", inner, 0..6)
+                .prop_map(|map| Map::from_iter(map).into()),
         ]
     })
 }
@@ -28,20 +29,38 @@ fn leaf() -> impl Strategy<Value = Value> {
 /// A webhook that is nearly one of Verbex's: known names with values that fit or do not, and others.
 pub(super) fn webhook() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec![
-        "CallHandler.CallStarted", "CallHandler.CallEnded", "CallHandler.CallTransferred", "callAnalysis.pcaCompleted", "x.y", "",
+        "CallHandler.CallStarted",
+        "CallHandler.CallEnded",
+        "CallHandler.CallTransferred",
+        "callAnalysis.pcaCompleted",
+        "x.y",
+        "",
     ]);
-    let envelope = fields(vec!["eventName", "event", "traceId", "organizationId", "timestamp", "payload", "other"], value().boxed());
-    (name, payload(), envelope, any::<bool>(), any::<bool>()).prop_map(|(name, payload, mut envelope, named, flat)| {
-        if flat {
-            envelope.extend(payload);
-        } else {
-            envelope.insert("payload".into(), payload.into());
-        }
-        if named {
-            envelope.insert("eventName".into(), name.into());
-        }
-        envelope.into()
-    })
+    let envelope = fields(
+        vec![
+            "eventName",
+            "event",
+            "traceId",
+            "organizationId",
+            "timestamp",
+            "payload",
+            "other",
+        ],
+        value().boxed(),
+    );
+    (name, payload(), envelope, any::<bool>(), any::<bool>()).prop_map(
+        |(name, payload, mut envelope, named, flat)| {
+            if flat {
+                envelope.extend(payload);
+            } else {
+                envelope.insert("payload".into(), payload.into());
+            }
+            if named {
+                envelope.insert("eventName".into(), name.into());
+            }
+            envelope.into()
+        },
+    )
 }
 
 fn payload() -> impl Strategy<Value = Map<String, Value>> {
@@ -50,15 +69,37 @@ fn payload() -> impl Strategy<Value = Map<String, Value>> {
         prop_oneof![4 => fields(names, value).prop_map(Value::from), 1 => self::value()].boxed()
     };
     let entry = object(vec!["role", "content", "at"], value().boxed());
-    let transcript = prop_oneof![4 => prop::collection::vec(entry, 0..4).prop_map(Value::from), 1 => value()];
+    let transcript =
+        prop_oneof![4 => prop::collection::vec(entry, 0..4).prop_map(Value::from), 1 => value()];
     let summary = object(
-        vec!["duration_seconds", "topics_discussed", "actions_taken", "unresolved_issues", "transfer_reason", "customer_sentiment", "new"],
+        vec![
+            "duration_seconds",
+            "topics_discussed",
+            "actions_taken",
+            "unresolved_issues",
+            "transfer_reason",
+            "customer_sentiment",
+            "new",
+        ],
         prop_oneof![texts(), value()].boxed(),
     );
     let caller = object(vec!["phone_number", "name"], value().boxed());
-    let metadata = object(vec!["call_start_time", "call_end_time", "language", "region"], value().boxed());
+    let metadata = object(
+        vec!["call_start_time", "call_end_time", "language", "region"],
+        value().boxed(),
+    );
     let scalars = fields(
-        vec!["agent_id", "agentId", "call_id", "callId", "status", "transfer_to", "reason", "timestamp", "new"],
+        vec![
+            "agent_id",
+            "agentId",
+            "call_id",
+            "callId",
+            "status",
+            "transfer_to",
+            "reason",
+            "timestamp",
+            "new",
+        ],
         value().boxed(),
     );
     let parts = prop::option::of((transcript, summary, caller, metadata));
@@ -74,7 +115,10 @@ fn payload() -> impl Strategy<Value = Map<String, Value>> {
 }
 
 /// Some of these fields.
-fn fields(names: Vec<&'static str>, value: BoxedStrategy<Value>) -> impl Strategy<Value = Map<String, Value>> {
+fn fields(
+    names: Vec<&'static str>,
+    value: BoxedStrategy<Value>,
+) -> impl Strategy<Value = Map<String, Value>> {
     let count = names.len();
     let names = prop::sample::subsequence(names, 0..=count);
     names.prop_flat_map(move |names| {
@@ -84,13 +128,30 @@ fn fields(names: Vec<&'static str>, value: BoxedStrategy<Value>) -> impl Strateg
     })
 }
 
+/// The same with every number as a double, as unmodeled fields have them.
+pub(super) fn doubles(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().into(),
+        Value::Array(items) => items.iter().map(doubles).collect(),
+        Value::Object(object) => object
+            .iter()
+            .map(|(key, value)| (key.clone(), doubles(value)))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
 /// Unmodeled fields, as canonical protobuf JSON has them; null if there are none.
 pub(super) fn from_struct(unmodeled: Option<&Struct>) -> Value {
     unmodeled.map_or(Value::Null, object)
 }
 
 fn object(object: &Struct) -> Value {
-    object.fields.iter().map(|(key, value)| (key.clone(), from_proto(value))).collect()
+    object
+        .fields
+        .iter()
+        .map(|(key, value)| (key.clone(), from_proto(value)))
+        .collect()
 }
 
 fn from_proto(value: &prost_types::Value) -> Value {
