@@ -1,1 +1,229 @@
-//! x
+//! Made-up but realistic calls, as the webhooks that Verbex would send of them.
+//!
+//! Pure and seeded: the same options give the same webhooks, in this version of the gateway. Bodies and headers keep to the shapes in
+//! Verbex's guide; phone numbers and addresses are from ranges that are reserved for fiction and documentation.
+
+mod call;
+mod scripts;
+
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+
+use jiff::Timestamp;
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+
+use self::call::Call;
+
+/// What to make up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many calls; without end if none.
+    pub calls: Option<u64>,
+    /// Calls that begin per second, not scaled by `speed`; more than 0.
+    pub rate: f64,
+    /// How many agents take the calls, at least 1. They are the same in every simulation, so that filters can be kept.
+    pub agents: usize,
+    /// Another seed makes other calls. Never the same seed twice against one log: the second run would be redeliveries.
+    pub seed: u64,
+    /// Whether some webhooks arrive after later ones of their call.
+    pub out_of_order: bool,
+    /// Whether some webhooks arrive twice, perhaps with another top-level timestamp.
+    pub duplicates: bool,
+    /// How much faster than real time a call goes; more than 0. Durations and times in the bodies are scaled too.
+    pub speed: f64,
+    /// When the simulation begins: [`Webhook::at`] counts from here, and so do the times in the bodies.
+    pub start: Timestamp,
+}
+
+/// A request to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// When, since the start of the simulation. Never before the webhook that the simulation gave before.
+    pub at: Duration,
+    /// Names as the guide writes them.
+    pub headers: Vec<(&'static str, String)>,
+    /// A JSON object.
+    pub body: String,
+    /// For people: the call, and what happened. Holds no personal data.
+    pub description: String,
+    /// Whether the same event was sent before.
+    pub redelivery: bool,
+}
+
+/// Gives the webhooks of many calls at once, in the order in which they are to be sent.
+#[derive(Debug)]
+pub struct Simulation {
+    options: Options,
+    rng: StdRng,
+    agents: Vec<Agent>,
+    calls_begun: u64,
+    /// What is still to be sent of the calls that have begun: the soonest first, then in the order in which it was made.
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    made: u64,
+}
+
+impl Simulation {
+    /// Nothing is made up before it is asked for.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            rng: StdRng::seed_from_u64(options.seed),
+            agents: agents(options.agents.max(1)),
+            calls_begun: 0,
+            waiting: BinaryHeap::new(),
+            made: 0,
+            options,
+        }
+    }
+
+    /// When the next call begins, if there is one.
+    fn next_begin(&self) -> Option<Duration> {
+        let more = self
+            .options
+            .calls
+            .is_none_or(|calls| self.calls_begun < calls);
+        #[expect(clippy::cast_precision_loss, reason = "after 2^53 calls nobody minds")]
+        more.then(|| seconds(self.calls_begun as f64 / self.options.rate))
+    }
+
+    fn begin_call(&mut self, begin: Duration) {
+        // Two generators a call, so that the way of delivery does not change what is told.
+        let mut content = StdRng::from_rng(&mut self.rng);
+        let mut delivery = StdRng::from_rng(&mut self.rng);
+        self.calls_begun += 1;
+        let agent = &self.agents[content.random_range(0..self.agents.len())];
+        let clock = Clock {
+            start: self.options.start,
+            begin,
+            speed: self.options.speed,
+        };
+        let call = Call::make_up(agent, clock, &mut content);
+        for webhook in call.webhooks(&self.options, &mut delivery) {
+            self.waiting.push(Reverse(Waiting {
+                at: webhook.at,
+                made: self.made,
+                webhook,
+            }));
+            self.made += 1;
+        }
+    }
+}
+
+impl Iterator for Simulation {
+    type Item = Webhook;
+
+    fn next(&mut self) -> Option<Webhook> {
+        while let Some(begin) = self.next_begin() {
+            // Nothing of a call is sent before it begins.
+            if self
+                .waiting
+                .peek()
+                .is_some_and(|Reverse(soonest)| soonest.at < begin)
+            {
+                break;
+            }
+            self.begin_call(begin);
+        }
+        self.waiting.pop().map(|Reverse(soonest)| soonest.webhook)
+    }
+}
+
+#[derive(Debug)]
+struct Agent {
+    id: String,
+    organization_id: String,
+}
+
+/// Some agents, four to an organization; the same at every call.
+fn agents(count: usize) -> Vec<Agent> {
+    const AGENTS_PER_ORGANIZATION: usize = 4;
+    let mut rng = StdRng::seed_from_u64(0);
+    let mut organization_id = String::new();
+    (0..count)
+        .map(|index| {
+            if index.is_multiple_of(AGENTS_PER_ORGANIZATION) {
+                organization_id = uuid(&mut rng);
+            }
+            Agent {
+                id: uuid(&mut rng),
+                organization_id: organization_id.clone(),
+            }
+        })
+        .collect()
+}
+
+/// The time in one call, in seconds since it began.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    start: Timestamp,
+    begin: Duration,
+    speed: f64,
+}
+
+impl Clock {
+    /// Since the simulation began.
+    fn at(self, since_begin: f64) -> Duration {
+        self.begin + seconds(since_begin / self.speed)
+    }
+
+    /// As a body says it.
+    fn time(self, since_begin: f64) -> Timestamp {
+        let at = i128::try_from(self.at(since_begin).as_nanos()).unwrap_or(i128::MAX);
+        Timestamp::from_nanosecond(self.start.as_nanosecond().saturating_add(at))
+            .unwrap_or(Timestamp::MAX)
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    at: Duration,
+    made: u64,
+    webhook: Webhook,
+}
+
+impl Waiting {
+    fn key(&self) -> (Duration, u64) {
+        (self.at, self.made)
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// At the end of what a duration holds, time stands still.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(u32::MAX.into()))
+}
+
+/// A random UUID.
+fn uuid(rng: &mut impl Rng) -> String {
+    let bits = rng.random::<u128>() & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+#[cfg(test)]
+mod tests;

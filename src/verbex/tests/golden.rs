@@ -39,7 +39,7 @@ fn time(seconds: i64, nanos: i32) -> Option<Timestamp> {
 #[test]
 fn the_started_call() {
     let expected = Event {
-        id: "GOLDEN".into(),
+        id: "2d652878e0992247c4624353dc05674d".into(),
         r#type: EventType::CallStarted.into(),
         event_name: "CallHandler.CallStarted".into(),
         agent_id: "c51aa1b1-7eac-452d-8ba5-86a922d694e7".into(),
@@ -54,7 +54,7 @@ fn the_started_call() {
 #[test]
 fn the_ended_call() {
     let expected = Event {
-        id: "GOLDEN".into(),
+        id: "288db23be4d93e9075947e36d3ff9aa7".into(),
         r#type: EventType::CallEnded.into(),
         event_name: "CallHandler.CallEnded".into(),
         agent_id: "c31ab1b1-7eac-452d-8ba5-86a922d694e7".into(),
@@ -69,7 +69,7 @@ fn the_ended_call() {
 #[test]
 fn the_completed_analysis() {
     let expected = Event {
-        id: "GOLDEN".into(),
+        id: "1ccce367b40e38c2cc8cef5aee4ae348".into(),
         r#type: EventType::PcaCompleted.into(),
         event_name: "callAnalysis.pcaCompleted".into(),
         agent_id: "c51ab1b1-7eac-452d-8ba5-86a922d694e7".into(),
@@ -91,7 +91,7 @@ fn the_transferred_call() {
         content: content.into(),
     };
     let expected = Event {
-        id: "GOLDEN".into(),
+        id: "f9dabdb7fd01b1bcf9f4a1f741932a23".into(),
         r#type: EventType::CallTransferred.into(),
         event_name: "CallHandler.CallTransferred".into(),
         trace_id: String::new(),

@@ -128,6 +128,19 @@ fn fields(
     })
 }
 
+/// The same with every number as a double, as unmodeled fields have them.
+pub(super) fn doubles(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().into(),
+        Value::Array(items) => items.iter().map(doubles).collect(),
+        Value::Object(object) => object
+            .iter()
+            .map(|(key, value)| (key.clone(), doubles(value)))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
 /// Unmodeled fields, as canonical protobuf JSON has them; null if there are none.
 pub(super) fn from_struct(unmodeled: Option<&Struct>) -> Value {
     unmodeled.map_or(Value::Null, object)

@@ -1,5 +1,6 @@
 //! What normalization promises, by golden samples, by table and by property.
 
+mod bounds;
 mod golden;
 pub(super) mod json;
 mod properties;

@@ -3,7 +3,10 @@
 use Reason::*;
 use serde_json::{Value, json};
 
-use super::{json::from_struct, *};
+use super::{
+    json::{doubles, from_struct},
+    *,
+};
 use crate::proto::{Event, EventType, TranscriptEntry, event::Payload};
 
 const TRANSFER: &str = "CallHandler.CallTransferred";
@@ -14,8 +17,8 @@ fn check_left(body: &Value, unmodeled: &Value, reasons: &[(&str, Reason)]) -> Ev
     let normalized = read(&[], body.to_string());
     let event = &normalized.event.event;
     assert_eq!(
-        &from_struct(event.unmodeled_fields.as_ref()),
-        unmodeled,
+        from_struct(event.unmodeled_fields.as_ref()),
+        doubles(unmodeled),
         "{body}"
     );
     let reasons: Vec<_> = reasons
@@ -375,10 +378,6 @@ fn what_does_not_fit_leaves_its_field_empty_and_is_left_over() {
         "traceId": 1, "organizationId": [], "timestamp": "soon", "agent_id": {}, "call_id": false, "status": [],
         "transfer_to": 2, "caller": "c", "call_summary": 3, "transcript": {}, "metadata": [],
     });
-    let mut expected = odd.clone();
-    for number in ["traceId", "transfer_to", "call_summary"] {
-        expected[number] = json!(odd[number].as_f64());
-    }
     let reasons = [
         ("agent_id", WrongType),
         ("call_id", WrongType),
@@ -392,16 +391,13 @@ fn what_does_not_fit_leaves_its_field_empty_and_is_left_over() {
         ("transcript", WrongType),
         ("transfer_to", WrongType),
     ];
-    let event = check_left(&transfer(odd), &expected, &reasons);
+    let event = check_left(&transfer(odd.clone()), &odd, &reasons);
     assert_eq!(transferred(event), proto::CallTransferred::default());
 
     let odd = json!({
         "caller": {"phone_number": 17}, "metadata": {"language": 1, "call_start_time": "soon", "call_end_time": {}},
         "call_summary": {"duration_seconds": "45", "transfer_reason": 1.5, "customer_sentiment": [], "actions_taken": "a"},
     });
-    let mut expected = odd.clone();
-    expected["caller"]["phone_number"] = json!(17.0);
-    expected["metadata"]["language"] = json!(1.0);
     let reasons = [
         ("call_summary.actions_taken", WrongType),
         ("call_summary.customer_sentiment", WrongType),
@@ -412,7 +408,7 @@ fn what_does_not_fit_leaves_its_field_empty_and_is_left_over() {
         ("metadata.call_start_time", NotATime),
         ("metadata.language", WrongType),
     ];
-    let payload = transferred(check_left(&transfer(odd), &expected, &reasons));
+    let payload = transferred(check_left(&transfer(odd.clone()), &odd, &reasons));
     assert_eq!(payload.call_summary, Some(proto::CallSummary::default()));
     assert_eq!(payload.caller, Some(proto::Caller::default()));
 }
