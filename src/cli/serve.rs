@@ -29,8 +29,11 @@ use crate::{
 Examples:
   verbex-gateway serve --demo
   verbex-gateway serve --config /etc/verbex-gateway.toml
-  verbex-gateway serve --webhook-addr 0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem --webhook-secret-file secret
-  verbex-gateway serve --webhook-plain-http --webhook-secret-file secret     behind a proxy on this machine that ends TLS
+  verbex-gateway serve --webhook-secret-file secret \\
+    --webhook-addr 0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem
+  verbex-gateway serve --webhook-secret-file secret --webhook-plain-http
+
+The last one is for a proxy on this machine that ends TLS.
 
 {PRECEDENCE}"))]
 pub(super) struct Args {

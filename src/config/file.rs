@@ -112,9 +112,37 @@ impl Table {
         self.values.remove(key)
     }
 
-    /// What has not been taken: no setting of this name is known.
-    pub(super) fn rest(self) -> impl Iterator<Item = (String, Written)> {
-        self.values.into_iter()
+    /// What has not been taken: nobody knows a setting of this name. `prefix` stands before each key in what is said.
+    pub(super) fn unknown_keys(self, prefix: &str, known: &[&str]) -> Vec<Problem> {
+        let judge = |(key, written): (String, Written)| {
+            let inner = format!("{key}.");
+            let is_table = known.iter().any(|known| known.starts_with(&inner));
+            let message = match written.value {
+                Value::EmptyTable if is_table => return None,
+                _ if is_table => "expected a table".to_owned(),
+                _ if prefix.is_empty() && key == TOKENS => "expected entries [[tokens]]".to_owned(),
+                _ => unknown(&key, known),
+            };
+            Some(Problem {
+                place: format!("{}: {prefix}{key}", written.place),
+                message,
+            })
+        };
+        self.values.into_iter().filter_map(judge).collect()
+    }
+}
+
+fn unknown(key: &str, known: &[&str]) -> String {
+    let table = key.rfind('.').map_or("", |dot| &key[..=dot]);
+    let siblings: Vec<&str> = known
+        .iter()
+        .filter_map(|known| known.strip_prefix(table))
+        .filter(|name| !name.contains('.'))
+        .collect();
+    if siblings.is_empty() {
+        "unknown key".to_owned()
+    } else {
+        format!("unknown key; known here: {}", siblings.join(", "))
     }
 }
 

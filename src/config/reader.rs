@@ -11,7 +11,7 @@ use std::{
 use super::{
     Invalid, Problem, Secret,
     effective::{Effective, Origin},
-    file::{File, TOKENS, Table, Value},
+    file::File,
     setting::Setting,
     tokens,
 };
@@ -81,7 +81,7 @@ impl Reader {
     ) -> Result<(Effective, Vec<String>), Invalid> {
         let known: Vec<&str> = self.effective.keys().collect();
         let settings = std::mem::take(&mut self.file.settings);
-        refuse_rest(&mut self.problems, settings, "", &known);
+        self.problems.extend(settings.unknown_keys("", &known));
         if self.problems.is_empty() {
             self.problems = rules(&self.effective);
         }
@@ -257,40 +257,6 @@ impl Reader {
             }
         }
         last
-    }
-}
-
-/// Keys that nobody took are unknown.
-pub(super) fn refuse_rest(problems: &mut Vec<Problem>, table: Table, prefix: &str, known: &[&str]) {
-    for (key, written) in table.rest() {
-        let is_parent = known.iter().any(|known| {
-            known
-                .strip_prefix(key.as_str())
-                .is_some_and(|rest| rest.starts_with('.'))
-        });
-        let message = match written.value {
-            Value::EmptyTable if is_parent => continue,
-            _ if key == TOKENS => "expected entries [[tokens]]".to_owned(),
-            _ if is_parent => "expected a table".to_owned(),
-            _ => {
-                let parent = key.rsplit_once('.').map_or("", |(parent, _)| parent);
-                let siblings: Vec<&str> = known
-                    .iter()
-                    .filter(|known| {
-                        known.rsplit_once('.').map_or("", |(parent, _)| parent) == parent
-                    })
-                    .copied()
-                    .collect();
-                match siblings.as_slice() {
-                    [] => "unknown key".to_owned(),
-                    siblings => format!("unknown key; known here: {}", siblings.join(", ")),
-                }
-            }
-        };
-        problems.push(Problem {
-            place: format!("{}: {prefix}{key}", written.place),
-            message,
-        });
     }
 }
 
