@@ -260,6 +260,10 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
         "gateway.toml:2:9: webhook.adr: unknown key; known here: addr, ",
     );
     check(
+        "\"webhook.addr\" = \"127.0.0.1:0\"\n",
+        "gateway.toml:1:1: \"webhook.addr\": unknown key",
+    );
+    check(
         "data = \"x\"\n",
         "gateway.toml:1:1: data: unknown key; known here: data_dir, ",
     );
