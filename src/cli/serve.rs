@@ -51,10 +51,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
     // Before the doors open, so that no signal finds the gateway half started.
     let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let gateway = Gateway::build(config.clone())
-        .await
-        .context("cannot start")?;
-    greet(&banner(&config, &gateway.addresses()));
+    let gateway = Gateway::build(config.clone()).await?;
+    greet(&banner(&config, gateway.addresses()));
     warn_of_open_doors(&config);
 
     let asked_to_leave = CancellationToken::new();

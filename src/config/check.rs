@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderValue, header::AUTHORIZATION};
+use http::HeaderValue;
 
 use super::{
     Config, Credential, Grpc, Problem, Secret, Webhook, WebhookTls, effective::Effective,
@@ -109,35 +109,23 @@ fn path_segment(webhook: &Webhook) -> Option<String> {
 
 /// What callers could never show, whatever they do.
 fn credentials(webhook: &Webhook, effective: &Effective) -> Vec<(&'static str, String)> {
-    let mut findings = Vec::new();
-    let mut authorization_taken = false;
-    for credential in &webhook.credentials {
-        let (key, in_authorization, finding) = match credential {
-            Credential::Header { name, value } => (
-                effective.higher("webhook.header.value", "webhook.header.value_file"),
-                name == AUTHORIZATION,
-                not_sendable(value),
-            ),
-            Credential::Basic { username, .. } => (
+    let judge = |credential: &Credential| match credential {
+        Credential::Header { value, .. } => Some((
+            effective.higher("webhook.header.value", "webhook.header.value_file"),
+            not_sendable(value)?,
+        )),
+        Credential::Basic { username, .. } => username.contains(':').then(|| {
+            (
                 "webhook.basic.username",
-                true,
-                username
-                    .contains(':')
-                    .then(|| "a user name in HTTP basic authentication has no colon".to_owned()),
-            ),
-            Credential::Bearer { token } => (
-                effective.higher("webhook.bearer.token", "webhook.bearer.token_file"),
-                true,
-                not_sendable(token),
-            ),
-        };
-        findings.extend(finding.map(|finding| (key, finding)));
-        if in_authorization && std::mem::replace(&mut authorization_taken, true) {
-            let finding = "another credential stands in the Authorization header already, and a request has only one; keep one of them";
-            findings.push((key, finding.to_owned()));
-        }
-    }
-    findings
+                "a user name in HTTP basic authentication has no colon".to_owned(),
+            )
+        }),
+        Credential::Bearer { token } => Some((
+            effective.higher("webhook.bearer.token", "webhook.bearer.token_file"),
+            not_sendable(token)?,
+        )),
+    };
+    webhook.credentials.iter().filter_map(judge).collect()
 }
 
 fn not_sendable(secret: &Secret) -> Option<String> {

@@ -137,14 +137,3 @@ fn plain_http_and_a_certificate_exclude_each_other() {
         "{errors:?}"
     );
 }
-
-#[test]
-fn two_credentials_in_one_header_are_refused() {
-    let errors = given()
-        .config("[webhook.basic]\nusername = \"a\"\npassword = \"b\"\n[webhook.bearer]\ntoken = \"c\"\n")
-        .errors();
-    assert!(
-        errors[0].starts_with("gateway.toml:5:1: webhook.bearer.token: another credential"),
-        "{errors:?}"
-    );
-}
