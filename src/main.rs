@@ -15,7 +15,7 @@ async fn main() -> ExitCode {
     };
     let code = cli::exit_code(&error);
     if code != 0 {
-        for line in format!("{error:#}").lines() {
+        for line in cli::message(&error).lines() {
             // Nobody is left to tell if this fails.
             let _ = writeln!(io::stderr(), "verbex-gateway: {line}");
         }

@@ -67,7 +67,7 @@ fn first_steps(config: &Config, addresses: &Addresses) -> Vec<String> {
             "Trust and post:",
             format!(
                 "curl --cacert {ca}{} -d '{{\"eventName\":\"CallHandler.CallStarted\"}}' -H 'content-type: application/json' {webhook}",
-                curl_credentials(config)
+                curl_credential(config)
             ),
         );
     }
@@ -113,17 +113,14 @@ fn first_steps(config: &Config, addresses: &Addresses) -> Vec<String> {
     steps
 }
 
-fn curl_credentials(config: &Config) -> String {
-    config
-        .webhook
-        .credentials
-        .iter()
-        .map(|credential| match credential {
-            Credential::Header { name, .. } => format!(" -H '{name}: SECRET'"),
-            Credential::Basic { username, .. } => format!(" -u '{username}'"),
-            Credential::Bearer { .. } => " -H 'authorization: Bearer SECRET'".to_owned(),
-        })
-        .collect()
+/// Any one will do.
+fn curl_credential(config: &Config) -> String {
+    match config.webhook.credentials.first() {
+        None => String::new(),
+        Some(Credential::Header { name, .. }) => format!(" -H '{name}: SECRET'"),
+        Some(Credential::Basic { username, .. }) => format!(" -u '{username}'"),
+        Some(Credential::Bearer { .. }) => " -H 'authorization: Bearer SECRET'".to_owned(),
+    }
 }
 
 /// An address to call where the door listens on all of them.

@@ -81,6 +81,20 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// What went wrong and why, each part said once: many errors tell their cause themselves.
+#[must_use]
+pub fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
 fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause
         .downcast_ref::<io::Error>()
@@ -105,6 +119,21 @@ mod tests {
             let leaf = command.get_subcommands().count() == 0;
             assert!(!leaf || help.contains("Examples:"), "{help}");
         }
+    }
+
+    #[test]
+    fn a_message_says_each_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot listen: {source}; choose another address")]
+        struct Bind {
+            source: io::Error,
+        }
+        let source = io::Error::other("in use");
+        assert_eq!(
+            message(&anyhow::Error::from(Bind { source }).context("serve")),
+            "serve: cannot listen: in use; choose another address"
+        );
+        assert_eq!(message(&anyhow::anyhow!("a").context("b")), "b: a");
     }
 
     #[test]

@@ -29,8 +29,11 @@ use crate::{
 Examples:
   verbex-gateway serve --demo
   verbex-gateway serve --config /etc/verbex-gateway.toml
-  verbex-gateway serve --webhook-addr 0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem --webhook-secret-file secret
-  verbex-gateway serve --webhook-plain-http --webhook-secret-file secret     behind a proxy on this machine that ends TLS
+  verbex-gateway serve --webhook-secret-file secret \\
+    --webhook-addr 0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem
+  verbex-gateway serve --webhook-secret-file secret --webhook-plain-http
+
+The last one is for a proxy on this machine that ends TLS.
 
 {PRECEDENCE}"))]
 pub(super) struct Args {
@@ -48,9 +51,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
     // Before the doors open, so that no signal finds the gateway half started.
     let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let gateway = Gateway::build(config.clone())
-        .await
-        .context("cannot start")?;
+    let gateway = Gateway::build(config.clone()).await?;
     greet(&banner(&config, gateway.addresses()));
     warn_of_open_doors(&config);
 

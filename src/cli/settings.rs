@@ -12,7 +12,7 @@ use crate::config::{
 /// How the layers go together, for the end of a `--help`.
 pub(super) const PRECEDENCE: &str = "\
 Every setting can also stand in the environment, as VERBEX_GATEWAY_ and its name (VERBEX_GATEWAY_WEBHOOK_ADDR), and in the \
-file that --config names, where there are more of them. Flags count over environment, environment over file.";
+file that --config (or VERBEX_GATEWAY_CONFIG) names, where there are more of them. Flags count over environment, environment over file.";
 
 /// Each flag is the name of its setting; `config::load` judges the values, so that every layer hears the same errors.
 #[derive(Debug, Default, clap::Args)]
@@ -137,5 +137,35 @@ impl Settings {
         .into_iter()
         .filter_map(|(key, text)| Some((key, text?)))
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn every_flag_reaches_the_setting_of_its_name() {
+        let command = || Settings::augment_args(clap::Command::new("serve"));
+        let mut flags = 0;
+        for arg in command()
+            .get_arguments()
+            .filter(|arg| arg.get_id() != "demo")
+        {
+            let flag = format!("--{}", arg.get_long().unwrap());
+            let takes_value = arg.get_action().takes_values();
+            let line = ["serve", &flag, "x"];
+            let matches = command().get_matches_from(&line[..if takes_value { 3 } else { 2 }]);
+            let given = Settings::from_arg_matches(&matches).unwrap().flags();
+            let [(key, text)] = &given[..] else {
+                panic!("{flag} gives {given:?}");
+            };
+            assert_eq!(format!("--{}", key.replace(['.', '_'], "-")), flag);
+            assert_eq!(text, if takes_value { "x" } else { "true" });
+            flags += 1;
+        }
+        assert_eq!(flags, 17);
     }
 }

@@ -33,7 +33,9 @@ enum Command {
 Examples:
   verbex-gateway token new --name crm
   verbex-gateway token new --name dashboard --expires 90d
-  verbex-gateway token new --name ops --admin >> gateway.toml      the entry to the file, the token to the terminal")]
+  verbex-gateway token new --name ops --admin >> gateway.toml
+
+The entry goes to standard output, the token to standard error.")]
 struct NewArgs {
     /// Whose it is, as operators will see it
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -80,4 +82,48 @@ fn expiry(now: Timestamp, span: Span) -> anyhow::Result<Timestamp> {
         return Err(UsageError("--expires: the time has to lie ahead".into()).into());
     }
     Timestamp::from_second(end.as_second()).context("--expires")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{auth::Tokens, config::load::Layers};
+
+    #[test]
+    fn a_token_is_good_for_a_time_by_the_calendar_that_lies_ahead() {
+        let now: Timestamp = "2027-01-31T10:00:00.5Z".parse().unwrap();
+        let check = |span: &str, expected: Option<&str>| {
+            let expires = expiry(now, span.parse().unwrap()).ok();
+            let expected = expected.map(|time| time.parse::<Timestamp>().unwrap());
+            assert_eq!(expires, expected, "{span}");
+        };
+        check("12h", Some("2027-01-31T22:00:00Z"));
+        check("90d", Some("2027-05-01T10:00:00Z"));
+        check("1mo", Some("2027-02-28T10:00:00Z"));
+        check("1y", Some("2028-01-31T10:00:00Z"));
+        check("0d", None);
+        check("-1d", None);
+        check("9999y", None);
+    }
+
+    #[test]
+    fn a_printed_entry_lets_its_token_in() {
+        let secret = token_from([5; 32]);
+        let token = Token {
+            name: "a \"quoted\" name".into(),
+            hash: TokenHash::of(&secret),
+            expires: None,
+            admin: true,
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), config::token_entry(&token)).unwrap();
+        let loaded = config::load(Layers {
+            flags: vec![("config", file.path().display().to_string())],
+            ..Layers::default()
+        });
+        let tokens = Tokens::new(loaded.unwrap().config.tokens);
+        let header = format!("Bearer {secret}");
+        let identity = tokens.check(Some(&header), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((&*identity.name, identity.admin), (&*token.name, true));
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use http::HeaderValue;
 
 use super::{
-    Config, Credential, Grpc, Problem, Webhook, WebhookTls, effective::Effective, is_loopback,
+    Config, Credential, Grpc, Problem, Secret, Webhook, WebhookTls, effective::Effective,
+    is_loopback,
 };
 
 /// Everything that is wrong with a configuration whose single values are good.
@@ -16,20 +17,22 @@ pub(super) fn rules(config: &Config, effective: &Effective) -> Vec<Problem> {
         admin,
         ..
     } = config;
-    let findings = [
+    let doors = [
         ("webhook.addr", open_webhook(webhook)),
         ("grpc.addr", open_grpc(grpc, config.tokens.is_empty())),
         ("grpc.addr", shared(grpc.addr, &[webhook.addr])),
         ("admin.addr", shared(admin.addr, &[webhook.addr, grpc.addr])),
-        (secret_key(effective), path_segment(webhook)),
-        ("webhook.basic.username", username(webhook)),
-        ("webhook.header.value", header_value(webhook)),
-        ("webhook.bearer.token", bearer_token(webhook)),
-        ("webhook.bearer.token", one_authorization(webhook)),
     ];
-    findings
+    let secret = [(
+        effective.higher("webhook.secret", "webhook.secret_file"),
+        path_segment(webhook),
+    )];
+    doors
         .into_iter()
-        .filter_map(|(key, finding)| Some(effective.problem(key, finding?)))
+        .chain(secret)
+        .filter_map(|(key, finding)| Some((key, finding?)))
+        .chain(credentials(webhook, effective))
+        .map(|(key, finding)| effective.problem(key, finding))
         .collect()
 }
 
@@ -97,15 +100,6 @@ fn shared(addr: SocketAddr, others: &[SocketAddr]) -> Option<String> {
         .then(|| format!("{addr} is the address of another door already"))
 }
 
-/// The key that the secret path came by.
-fn secret_key(effective: &Effective) -> &'static str {
-    if effective.layer("webhook.secret") >= effective.layer("webhook.secret_file") {
-        "webhook.secret"
-    } else {
-        "webhook.secret_file"
-    }
-}
-
 fn path_segment(webhook: &Webhook) -> Option<String> {
     let secret = webhook.secret.as_ref()?.expose();
     let url_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -113,56 +107,32 @@ fn path_segment(webhook: &Webhook) -> Option<String> {
         .then(|| "the secret is a part of the URL: use letters, digits and - . _ ~ only".to_owned())
 }
 
-fn username(webhook: &Webhook) -> Option<String> {
-    webhook
-        .credentials
-        .iter()
-        .find_map(|credential| match credential {
-            Credential::Basic { username, .. } if username.contains(':') => {
-                Some("a user name in HTTP basic authentication has no colon".to_owned())
-            }
-            _ => None,
-        })
+/// What callers could never show, whatever they do.
+fn credentials(webhook: &Webhook, effective: &Effective) -> Vec<(&'static str, String)> {
+    let judge = |credential: &Credential| match credential {
+        Credential::Header { value, .. } => Some((
+            effective.higher("webhook.header.value", "webhook.header.value_file"),
+            not_sendable(value)?,
+        )),
+        Credential::Basic { username, .. } => username.contains(':').then(|| {
+            (
+                "webhook.basic.username",
+                "a user name in HTTP basic authentication has no colon".to_owned(),
+            )
+        }),
+        Credential::Bearer { token } => Some((
+            effective.higher("webhook.bearer.token", "webhook.bearer.token_file"),
+            not_sendable(token)?,
+        )),
+    };
+    webhook.credentials.iter().filter_map(judge).collect()
 }
 
-fn header_value(webhook: &Webhook) -> Option<String> {
-    webhook
-        .credentials
-        .iter()
-        .find_map(|credential| match credential {
-            Credential::Header { value, .. } => not_sendable(value.expose()),
-            _ => None,
-        })
-}
-
-fn bearer_token(webhook: &Webhook) -> Option<String> {
-    webhook
-        .credentials
-        .iter()
-        .find_map(|credential| match credential {
-            Credential::Bearer { token } => not_sendable(token.expose()),
-            _ => None,
-        })
-}
-
-fn not_sendable(secret: &str) -> Option<String> {
+fn not_sendable(secret: &Secret) -> Option<String> {
+    let secret = secret.expose();
     let sendable = HeaderValue::from_str(secret).is_ok() && secret.trim() == secret;
     (!sendable).then(|| {
         "the secret cannot be sent in a header: no control characters, no space at its ends"
             .to_owned()
-    })
-}
-
-/// A request has one `Authorization`, so no caller could show two that go there.
-fn one_authorization(webhook: &Webhook) -> Option<String> {
-    let header_of = |credential: &Credential| -> HeaderName {
-        match credential {
-            Credential::Header { name, .. } => name.clone(),
-            Credential::Basic { .. } | Credential::Bearer { .. } => AUTHORIZATION,
-        }
-    };
-    let uses = webhook.credentials.iter().map(header_of);
-    (uses.filter(|header| header == AUTHORIZATION).count() > 1).then(|| {
-        "webhook.header, webhook.basic and webhook.bearer would all have to stand in one Authorization header; keep one of them".to_owned()
     })
 }

@@ -48,6 +48,15 @@ impl Effective {
         }
     }
 
+    /// Of two settings for one thing the one that counts.
+    pub(super) fn higher(&self, one: &'static str, other: &'static str) -> &'static str {
+        if self.layer(one) >= self.layer(other) {
+            one
+        } else {
+            other
+        }
+    }
+
     /// Something that is wrong with a setting, at the place that counts.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         Problem {

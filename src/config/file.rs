@@ -1,6 +1,7 @@
 //! The file as it was written: every value by its dotted key, with the place where it stands.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt, fs,
     ops::Range,
@@ -72,18 +73,7 @@ impl File {
 
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
         let source = Source { path, text };
-        let document = DeTable::parse(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
-            let key = text[..start].lines().next_back().unwrap_or_default();
-            let place = source.place(start..start);
-            Problem {
-                place: match key.split_once('=') {
-                    Some((key, _)) => format!("{place}: {}", key.trim()),
-                    None => place.to_string(),
-                },
-                message: error.message().replace('\n', ", "),
-            }
-        })?;
+        let document = DeTable::parse(text).map_err(|error| source.broken(&error))?;
         let mut file = Self {
             settings: source.table(0..0),
             tokens: Vec::new(),
@@ -99,7 +89,14 @@ impl File {
                         file.tokens.push(token);
                     }
                 }
-                value_ref => source.add(key.get_ref(), key.span(), value_ref, &mut file.settings),
+                value_ref => {
+                    source.add(
+                        &name_of(key.get_ref()),
+                        key.span(),
+                        value_ref,
+                        &mut file.settings,
+                    );
+                }
             }
         }
         Ok(file)
@@ -112,9 +109,46 @@ impl Table {
         self.values.remove(key)
     }
 
-    /// What has not been taken: no setting of this name is known.
-    pub(super) fn rest(self) -> impl Iterator<Item = (String, Written)> {
-        self.values.into_iter()
+    /// What has not been taken: nobody knows a setting of this name. `prefix` stands before each key in what is said.
+    pub(super) fn unknown_keys(self, prefix: &str, known: &[&str]) -> Vec<Problem> {
+        let judge = |(key, written): (String, Written)| {
+            let inner = format!("{key}.");
+            let is_table = known.iter().any(|known| known.starts_with(&inner));
+            let message = match written.value {
+                Value::EmptyTable if is_table => return None,
+                _ if is_table => "expected a table".to_owned(),
+                _ if prefix.is_empty() && key == TOKENS => "expected entries [[tokens]]".to_owned(),
+                _ => unknown(&key, known),
+            };
+            Some(Problem {
+                place: format!("{}: {prefix}{key}", written.place),
+                message,
+            })
+        };
+        self.values.into_iter().filter_map(judge).collect()
+    }
+}
+
+fn unknown(key: &str, known: &[&str]) -> String {
+    let table = key.rfind('.').map_or("", |dot| &key[..=dot]);
+    let siblings: Vec<&str> = known
+        .iter()
+        .filter_map(|known| known.strip_prefix(table))
+        .filter(|name| !name.contains('.'))
+        .collect();
+    if siblings.is_empty() {
+        "unknown key".to_owned()
+    } else {
+        format!("unknown key; known here: {}", siblings.join(", "))
+    }
+}
+
+/// A key as others see it. One with a dot of its own is quoted, so that it is not taken for two.
+fn name_of(key: &str) -> Cow<'_, str> {
+    if key.contains('.') {
+        format!("{key:?}").into()
+    } else {
+        key.into()
     }
 }
 
@@ -125,6 +159,22 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Text that is no TOML. Its key is what stands before the `=`, if that looks like one: never a piece of a value.
+    fn broken(&self, error: &toml::de::Error) -> Problem {
+        let place = self.place(error.span().unwrap_or_default());
+        let line = self.text.lines().nth(place.line - 1).unwrap_or_default();
+        let key = line.split_once('=').map_or("", |(key, _)| key.trim());
+        let is_key = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        Problem {
+            place: if key.is_empty() || !key.chars().all(is_key) {
+                place.to_string()
+            } else {
+                format!("{place}: {key}")
+            },
+            message: error.message().replace('\n', ", "),
+        }
+    }
+
     fn table(&self, span: Range<usize>) -> Table {
         Table {
             place: self.place(span),
@@ -134,7 +184,7 @@ impl Source<'_> {
 
     fn collect(&self, prefix: &str, table: &DeTable<'_>, into: &mut Table) {
         for (key, value) in table {
-            let name = format!("{prefix}{}", key.get_ref());
+            let name = format!("{prefix}{}", name_of(key.get_ref()));
             self.add(&name, key.span(), value.get_ref(), into);
         }
     }
@@ -154,7 +204,7 @@ impl Source<'_> {
     }
 
     fn place(&self, span: Range<usize>) -> Place {
-        let before = &self.text[..span.start.min(self.text.len())];
+        let before = self.text.get(..span.start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Place {
             path: self.path.to_owned(),
@@ -190,5 +240,22 @@ impl Value {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_with_its_place(text in "([a-c.\"'=\\[\\]{}#,\n é0-9]|\\[\\[tokens\\]\\]|tokens|\"\"\"){0,40}") {
+            if let Err(problem) = File::parse("file".as_ref(), &text) {
+                prop_assert!(problem.place.starts_with("file:"), "{problem}");
+                prop_assert!(!problem.message.is_empty() && !problem.message.contains('\n'));
+            }
+        }
     }
 }

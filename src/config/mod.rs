@@ -71,7 +71,7 @@ pub struct Webhook {
     pub tls: WebhookTls,
     /// The last segment of the path, URL-safe.
     pub secret: Option<Secret>,
-    /// What else a caller has to show; all of them.
+    /// What a caller has to show beside the path: any one of them, if there are any.
     pub credentials: Vec<Credential>,
     /// Where callers may come from; from anywhere if empty.
     pub addresses_allowed: Vec<IpNet>,
@@ -112,7 +112,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// What a webhook's sender has to show beside the path.
+/// What a webhook's sender can show beside the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A header with this value.

@@ -11,7 +11,7 @@ use std::{
 use super::{
     Invalid, Problem, Secret,
     effective::{Effective, Origin},
-    file::{File, TOKENS, Table, Value},
+    file::File,
     setting::Setting,
     tokens,
 };
@@ -61,6 +61,8 @@ pub(super) struct Reader {
     pub(super) file: File,
     effective: Effective,
     problems: Vec<Problem>,
+    /// Settings among the problems: that they have no value does not mean that none was given.
+    bad: Vec<&'static str>,
 }
 
 impl Reader {
@@ -71,6 +73,7 @@ impl Reader {
             file: File::default(),
             effective: Effective::default(),
             problems: Vec::new(),
+            bad: Vec::new(),
         }
     }
 
@@ -81,7 +84,7 @@ impl Reader {
     ) -> Result<(Effective, Vec<String>), Invalid> {
         let known: Vec<&str> = self.effective.keys().collect();
         let settings = std::mem::take(&mut self.file.settings);
-        refuse_rest(&mut self.problems, settings, "", &known);
+        self.problems.extend(settings.unknown_keys("", &known));
         if self.problems.is_empty() {
             self.problems = rules(&self.effective);
         }
@@ -101,10 +104,8 @@ impl Reader {
 
     /// A setting with a default.
     pub(super) fn value<T: Setting>(&mut self, key: &'static str, default: T) -> T {
-        self.optional(key).unwrap_or_else(|| {
-            self.effective.set(key, default.to_toml(), Origin::Default);
-            default
-        })
+        self.optional(key)
+            .unwrap_or_else(|| self.by_default(key, default))
     }
 
     /// A setting that may be left out.
@@ -119,10 +120,8 @@ impl Reader {
         default: u32,
         bounds: RangeInclusive<u32>,
     ) -> u32 {
-        self.optional_number(key, bounds).unwrap_or_else(|| {
-            self.effective.set(key, default.to_toml(), Origin::Default);
-            default
-        })
+        self.optional_number(key, bounds)
+            .unwrap_or_else(|| self.by_default(key, default))
     }
 
     /// A number between bounds that may be left out.
@@ -141,6 +140,14 @@ impl Reader {
 
     /// A secret that is written down, or the content of a file that is named. The higher layer counts; in one layer both are too much.
     pub(super) fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
+        let secret = self.secret_of_layers(key, file_key);
+        if secret.is_none() && self.bad.contains(&file_key) {
+            self.bad.push(key);
+        }
+        secret
+    }
+
+    fn secret_of_layers(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
         let written: Option<Secret> = self.optional(key);
         let path: Option<PathBuf> = self.optional(file_key);
         let Some(path) = path else {
@@ -192,15 +199,14 @@ impl Reader {
         (a_key, a): (&'static str, Option<A>),
         (b_key, b): (&'static str, Option<B>),
     ) -> Option<(A, B)> {
-        match (a, b) {
+        let (given, missing) = match (a, b) {
             (Some(a), Some(b)) => return Some((a, b)),
-            (Some(_), None) if self.problems.is_empty() => {
-                self.refuse(a_key, &format!("{b_key} is missing beside it"));
-            }
-            (None, Some(_)) if self.problems.is_empty() => {
-                self.refuse(b_key, &format!("{a_key} is missing beside it"));
-            }
-            _ => {}
+            (Some(_), None) => (a_key, b_key),
+            (None, Some(_)) => (b_key, a_key),
+            (None, None) => return None,
+        };
+        if !self.bad.contains(&missing) {
+            self.refuse(given, &format!("{missing} is missing beside it"));
         }
         None
     }
@@ -220,6 +226,12 @@ impl Reader {
     pub(super) fn refuse(&mut self, key: &'static str, message: &str) {
         let problem = self.effective.problem(key, message);
         self.problems.push(problem);
+        self.bad.push(key);
+    }
+
+    fn by_default<T: Setting>(&mut self, key: &'static str, value: T) -> T {
+        self.effective.set(key, value.to_toml(), Origin::Default);
+        value
     }
 
     /// From the lowest layer to the highest, since a bad value is an error even where a higher layer would cover it.
@@ -251,46 +263,13 @@ impl Reader {
             if let Some(message) = objection {
                 let place = origin.place(key);
                 self.problems.push(Problem { place, message });
+                self.bad.push(key);
             } else if let Some(value) = value {
                 self.effective.set(key, value.to_toml(), origin);
                 last = Some(value);
             }
         }
         last
-    }
-}
-
-/// Keys that nobody took are unknown.
-pub(super) fn refuse_rest(problems: &mut Vec<Problem>, table: Table, prefix: &str, known: &[&str]) {
-    for (key, written) in table.rest() {
-        let is_parent = known.iter().any(|known| {
-            known
-                .strip_prefix(key.as_str())
-                .is_some_and(|rest| rest.starts_with('.'))
-        });
-        let message = match written.value {
-            Value::EmptyTable if is_parent => continue,
-            _ if key == TOKENS => "expected entries [[tokens]]".to_owned(),
-            _ if is_parent => "expected a table".to_owned(),
-            _ => {
-                let parent = key.rsplit_once('.').map_or("", |(parent, _)| parent);
-                let siblings: Vec<&str> = known
-                    .iter()
-                    .filter(|known| {
-                        known.rsplit_once('.').map_or("", |(parent, _)| parent) == parent
-                    })
-                    .copied()
-                    .collect();
-                match siblings.as_slice() {
-                    [] => "unknown key".to_owned(),
-                    siblings => format!("unknown key; known here: {}", siblings.join(", ")),
-                }
-            }
-        };
-        problems.push(Problem {
-            place: format!("{}: {prefix}{key}", written.place),
-            message,
-        });
     }
 }
 

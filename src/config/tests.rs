@@ -1,3 +1,5 @@
+mod doors;
+
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use tempfile::TempDir;
@@ -130,14 +132,13 @@ fn the_default_file_names_every_setting() {
     for key in known.keys() {
         assert!(file.settings.take(key).is_some(), "{key} is missing");
     }
-    let unknown: Vec<_> = file.settings.rest().map(|(key, _)| key).collect();
-    assert_eq!(unknown, Vec::<String>::new());
+    assert_eq!(file.settings.unknown_keys("", &[]), []);
 
     let mut tokens = file.tokens.remove(0);
     for key in ["name", "hash", "expires", "admin"] {
         assert!(tokens.take(key).is_some(), "tokens.{key} is missing");
     }
-    assert_eq!(tokens.rest().count(), 0);
+    assert_eq!(tokens.unknown_keys("tokens.", &[]), []);
 }
 
 #[test]
@@ -259,6 +260,10 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
         "gateway.toml:2:9: webhook.adr: unknown key; known here: addr, ",
     );
     check(
+        "\"webhook.addr\" = \"127.0.0.1:0\"\n",
+        "gateway.toml:1:1: \"webhook.addr\": unknown key",
+    );
+    check(
         "data = \"x\"\n",
         "gateway.toml:1:1: data: unknown key; known here: data_dir, ",
     );
@@ -347,6 +352,10 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
     check(
         "[webhook.basic]\nusername = \"a:b\"\npassword = \"c\"\n",
         "gateway.toml:2:1: webhook.basic.username: ",
+    );
+    check(
+        "[webhook.bearer]\ntoken = \"a \"\n",
+        "gateway.toml:2:1: webhook.bearer.token: the secret cannot be sent in a header",
     );
     check(
         "[admin]\naddr = \"127.0.0.1:8443\"\n",
@@ -514,148 +523,4 @@ fn what_is_printed_says_where_each_value_came_from() {
     ] {
         assert!(printed.contains(line), "{line} in {printed}");
     }
-}
-
-#[test]
-fn a_door_to_other_machines_needs_tls_and_credentials_or_to_be_called_insecure() {
-    /// `None`: opened. Else what the refusal has to say.
-    fn check(flags: &[(&'static str, &str)], file: &str, expected: Option<&[&str]>) {
-        let given = given().file("pem", "").config(file).flags(flags);
-        match expected {
-            None => drop(given.good()),
-            Some(words) => {
-                let errors = given.errors();
-                assert_eq!(errors.len(), 1, "{flags:?}: {errors:?}");
-                for word in words {
-                    assert!(errors[0].contains(word), "{flags:?}: {word} in {errors:?}");
-                }
-            }
-        }
-    }
-    let token = format!(
-        "[[tokens]]\nname = \"crm\"\nhash = \"{}\"\n",
-        "0".repeat(64)
-    );
-    let token = token.as_str();
-
-    let open = ("webhook.addr", "0.0.0.0:0");
-    let (cert, key) = (("tls.cert", "DIR/pem"), ("tls.key", "DIR/pem"));
-    let secret = ("webhook.secret", "s3cret");
-    let plain = ("webhook.plain_http", "true");
-    let allowed = ("allow_insecure_webhook", "true");
-    let basic = "[webhook.basic]\nusername = \"a\"\npassword = \"b\"\n";
-    check(
-        &[open],
-        "",
-        Some(&[
-            "--webhook-addr: ",
-            "self-made",
-            "no credentials",
-            "--allow-insecure-webhook",
-            "--tls-cert",
-            "--webhook-secret-file",
-        ]),
-    );
-    check(
-        &[open, secret],
-        "",
-        Some(&["self-made", "--allow-insecure-webhook"]),
-    );
-    check(
-        &[open, cert, key],
-        "",
-        Some(&["no credentials", "--allow-insecure-webhook"]),
-    );
-    check(&[open, cert, key, secret], "", None);
-    check(&[open, cert, key], basic, None);
-    check(
-        &[open, plain, secret],
-        "",
-        Some(&["--webhook-plain-http", "--allow-insecure-webhook"]),
-    );
-    check(&[open, plain, secret, allowed], "", None);
-    check(&[open, allowed], "", None);
-    check(
-        &[open, ("allow_insecure_grpc", "true")],
-        "",
-        Some(&["--allow-insecure-webhook"]),
-    );
-    check(
-        &[("webhook.addr", "[::]:0")],
-        "",
-        Some(&["--allow-insecure-webhook"]),
-    );
-    check(
-        &[("webhook.addr", "192.0.2.1:8443")],
-        "",
-        Some(&["--allow-insecure-webhook"]),
-    );
-    for loopback in [
-        "127.0.0.1:0",
-        "127.9.9.9:0",
-        "[::1]:0",
-        "[::ffff:127.0.0.1]:0",
-    ] {
-        check(&[("webhook.addr", loopback)], "", None);
-        check(&[("webhook.addr", loopback), plain], "", None);
-        check(&[("grpc.addr", loopback)], "", None);
-    }
-
-    let open = ("grpc.addr", "0.0.0.0:0");
-    let (cert, key) = (("grpc.tls_cert", "DIR/pem"), ("grpc.tls_key", "DIR/pem"));
-    check(
-        &[open],
-        "",
-        Some(&[
-            "--grpc-addr: ",
-            "no TLS",
-            "no credentials",
-            "--allow-insecure-grpc",
-            "--grpc-tls-cert",
-            "token new",
-        ]),
-    );
-    check(&[open], token, Some(&["no TLS", "--allow-insecure-grpc"]));
-    check(
-        &[open, cert, key],
-        "",
-        Some(&["no credentials", "--allow-insecure-grpc"]),
-    );
-    check(&[open, cert, key], token, None);
-    check(&[open, ("allow_insecure_grpc", "true")], "", None);
-    check(
-        &[open, ("allow_insecure_webhook", "true")],
-        "",
-        Some(&["--allow-insecure-grpc"]),
-    );
-    // The webhook's certificate is none for this door.
-    check(
-        &[open, ("tls.cert", "DIR/pem"), ("tls.key", "DIR/pem")],
-        token,
-        Some(&["no TLS"]),
-    );
-}
-
-#[test]
-fn plain_http_and_a_certificate_exclude_each_other() {
-    let errors = given()
-        .file("pem", "")
-        .flags(&[
-            ("tls.cert", "DIR/pem"),
-            ("tls.key", "DIR/pem"),
-            ("webhook.plain_http", "true"),
-        ])
-        .errors();
-    assert!(
-        errors[0].starts_with("--webhook-plain-http: "),
-        "{errors:?}"
-    );
-}
-
-#[test]
-fn two_credentials_in_one_header_are_refused() {
-    let errors = given()
-        .config("[webhook.basic]\nusername = \"a\"\npassword = \"b\"\n[webhook.bearer]\ntoken = \"c\"\n")
-        .errors();
-    assert!(errors[0].contains("one Authorization header"), "{errors:?}");
 }

@@ -3,7 +3,6 @@
 use super::{
     Problem,
     file::{Place, Table},
-    reader::refuse_rest,
     setting::Setting,
 };
 use crate::auth::Token;
@@ -34,12 +33,8 @@ pub(super) fn read(tables: Vec<Table>, problems: &mut Vec<Problem>) -> Vec<Token
         let hash = entry.required("hash");
         let expires = entry.optional("expires");
         let admin = entry.optional("admin");
-        refuse_rest(
-            entry.problems,
-            entry.table,
-            "tokens.",
-            &["name", "hash", "expires", "admin"],
-        );
+        let Entry { table, .. } = entry;
+        problems.extend(table.unknown_keys("tokens.", &["name", "hash", "expires", "admin"]));
         let (Some((name, _)), Some((hash, place))) = (name, hash) else {
             continue;
         };
