@@ -69,6 +69,9 @@ pub struct Config {
     pub stream_window_bytes: u32,
     /// What an HTTP/2 client may send ahead on one connection, in bytes.
     pub connection_window_bytes: u32,
+    /// Whether an HTTP/1.1 client that closes its side right after a request still gets its answer. If not, it counts as gone,
+    /// and what is done for it ends.
+    pub half_close: bool,
     /// The JSON body of the answers that the HTTP/1.1 library makes itself, to heads that it cannot read. None leaves them empty.
     pub error_body: Option<fn(StatusCode) -> Bytes>,
 }
@@ -85,6 +88,7 @@ impl Default for Config {
             streams_max: 256,
             stream_window_bytes: 64 * 1024,
             connection_window_bytes: 1024 * 1024,
+            half_close: false,
             error_body: None,
         }
     }
@@ -286,6 +290,7 @@ fn http(config: &Config) -> auto::Builder<TokioExecutor> {
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(config.idle_timeout)
+        .half_close(config.half_close)
         // hyper panics on a buffer below 8 KiB.
         .max_buf_size((config.head_bytes_max as usize).max(8 * 1024));
     http.http2()

@@ -61,6 +61,13 @@ impl Credential {
         Self::Basic { user_password }
     }
 
+    /// A bearer token.
+    #[must_use]
+    pub fn bearer(token: &str) -> Self {
+        let token = Secret::new(token);
+        Self::Bearer { token }
+    }
+
     fn is_shown_in(&self, headers: &HeaderMap) -> bool {
         match self {
             Self::Header { name, value } => any(headers, name, |shown| value.is(shown)),
@@ -112,12 +119,8 @@ mod tests {
                 value: Secret::new("k3y"),
             },
             Credential::basic("verbex", "pass:word"),
-            Credential::Bearer {
-                token: Secret::new("t0ken"),
-            },
-            Credential::Bearer {
-                token: Secret::new("next-t0ken"),
-            },
+            Credential::bearer("t0ken"),
+            Credential::bearer("next-t0ken"),
         ];
         let check = |headers: &[(&'static str, &'static str)], expected: bool| {
             let map = headers

@@ -106,6 +106,8 @@ pub fn server_config() -> server::Config {
         connections_max: 4096,
         // Above HEAD_BYTES_MAX, so that the door itself answers where it can: HTTP/2's library refuses without a body.
         head_bytes_max: 8 * HEAD_BYTES_MAX as u32,
+        // Nobody sends a webhook twice: one that is here is taken, whatever its sender does next.
+        half_close: true,
         error_body: Some(refusal::library_body),
         ..server::Config::default()
     }
