@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use prometheus_client::registry::Registry as Metricsbook;
 use proptest::prelude::*;
 use prost::Message;
