@@ -31,6 +31,10 @@ const READERS: usize = 4;
 /// as many subscriptions as allowed must still hear `SUBSCRIBER_LIMIT` and be able to ask.
 const STREAMS_SPARE: usize = 1_000;
 
+// Said twice, since neither room knows the other: what the configuration takes is what the rooms were made for.
+const _: () = assert!(config::BODY_BYTES_LIMIT as usize == webhook::BODY_BYTES_LIMIT);
+const _: () = assert!(config::QUEUE_BYTES_LEAST as usize == fanout::QUEUE_BYTES_MIN);
+
 /// A gateway whose doors are bound.
 pub struct Gateway {
     addresses: Addresses,
