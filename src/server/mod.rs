@@ -11,6 +11,7 @@
 //! | TLS handshake | [`Config::opening_timeout`] | the connection is dropped |
 //! | then, the first request's head (HTTP/2: the preface) | [`Config::opening_timeout`] | the connection is dropped |
 //! | idle time and later heads, HTTP/1.1 | [`Config::idle_timeout`] | the connection is closed |
+//! | a client's closing after its last answer | 1 s | the connection is dropped |
 //! | an answer to a ping, HTTP/2 | [`Config::ping_timeout`] | the connection is closed |
 //! | a request's head | [`Config::head_bytes_max`] | 431 |
 

@@ -168,7 +168,6 @@ mod tests {
 
     #[test]
     fn a_client_over_its_rate_is_refused_and_others_are_not() {
-        // One a minute at the least would make the test independent of the clock; two a second need it to be quick.
         let limits = limits(Config {
             client_requests_per_second_max: NonZeroU32::new(2),
             ..Config::default()

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | requests in flight | [`Config::requests_in_flight_max`] | `RATE_LIMITED` at once, no queue |
 //! | requests of a client | [`Config::client_requests_per_second_max`] | `RATE_LIMITED` |
-//! | a request's head | [`HEAD_BYTES_MAX`] | `HEADERS_TOO_LARGE` |
+//! | a request's head | [`HEAD_BYTES_MAX`], 100 headers over HTTP/1.1 | `HEADERS_TOO_LARGE` |
 //! | a body, as sent and unpacked | [`Config::body_bytes_max`] | `BODY_TOO_LARGE` |
 //! | a body's time | [`Config::body_timeout`] | `BODY_TIMEOUT` |
 
@@ -189,6 +189,7 @@ impl Door {
         B: Body<Data = Bytes> + Send + 'static,
     {
         let (head, body) = request.into_parts();
+        // Without a peer, which no server of ours leaves out, no list of addresses matches.
         let peer = head.extensions.get().copied();
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |Peer(peer)| peer.ip());
         self.check_sender(&head, peer)?;

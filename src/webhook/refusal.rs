@@ -22,7 +22,10 @@ pub(super) enum Refusal {
     RequestInvalid,
     #[error("the request's path is too long")]
     PathTooLong,
-    #[error("the request's head is over {} bytes", super::HEAD_BYTES_MAX)]
+    #[error(
+        "the request's head is too large: over {} bytes or 100 headers",
+        super::HEAD_BYTES_MAX
+    )]
     HeadersTooLarge,
     /// Another path, or a wrong path secret: the answers are the same, byte for byte.
     #[error("there is nothing at this path")]

@@ -4,6 +4,11 @@ use std::{net::SocketAddr, time::SystemTime};
 
 use http_body_util::{BodyExt, StreamBody};
 use prometheus_client::{encoding::text::encode, registry::Registry};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -297,12 +302,6 @@ struct Running {
     ca: RootCertStore,
     _stop: tokio_util::sync::DropGuard,
 }
-
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
 
 async fn running(config: Config) -> Running {
     let site = site(config);
