@@ -5,9 +5,20 @@
 mod banner;
 mod check_config;
 mod completions;
+mod connect;
+mod events;
+mod interrupt;
 mod logging;
+mod moment;
+mod output;
+mod post;
+mod pretty;
+mod selection;
+mod send;
 mod serve;
 mod settings;
+mod simulate;
+mod tail;
 mod token;
 
 use std::io;
@@ -40,6 +51,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Tail(tail::Args),
+    Events(events::Args),
+    Send(send::Args),
+    Simulate(simulate::Args),
     CheckConfig(check_config::Args),
     Token(token::Args),
     Completions(completions::Args),
@@ -53,6 +68,10 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Serve(args) => serve::run(args).await,
+            Command::Tail(args) => tail::run(args).await,
+            Command::Events(args) => events::run(args).await,
+            Command::Send(args) => send::run(args).await,
+            Command::Simulate(args) => simulate::run(args).await,
             Command::CheckConfig(args) => check_config::run(args).await,
             Command::Token(args) => token::run(args).await,
             Command::Completions(args) => completions::run(args).await,

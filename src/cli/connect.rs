@@ -1,0 +1,79 @@
+//! The flags that say where the gateway is, and what to tell somebody whom it does not serve.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, anyhow};
+
+use crate::client::{Error, Gateway};
+
+/// Where the gateway is, and as whom to come.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Which gateway")]
+pub(super) struct Connect {
+    /// The gateway's gRPC address, https:// where it has TLS
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "VERBEX_GATEWAY_ADDRESS",
+        default_value = "http://127.0.0.1:50051"
+    )]
+    address: String,
+    /// Trust the certificates in this PEM file, instead of those of the system
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The subscriber token; better in the environment or a file, a command line can be seen by others
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "VERBEX_GATEWAY_TOKEN",
+        hide_env_values = true,
+        conflicts_with = "token_file"
+    )]
+    token: Option<String>,
+    /// A file that holds the subscriber token
+    #[arg(long, value_name = "FILE", env = "VERBEX_GATEWAY_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Connect {
+    /// The gateway. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or a value cannot be right.
+    pub(super) fn gateway(&self) -> anyhow::Result<Gateway> {
+        let read = |path: &PathBuf| {
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let ca_pem = self.ca.as_ref().map(read).transpose()?;
+        let token = match &self.token_file {
+            Some(path) => Some(read(path)?),
+            None => self.token.clone(),
+        };
+        Ok(Gateway::new(
+            &self.address,
+            ca_pem.as_deref(),
+            token.as_deref(),
+        )?)
+    }
+}
+
+/// The error with what to do about it in terms of flags.
+#[must_use]
+pub(super) fn with_advice(error: Error) -> anyhow::Error {
+    let advice = match (error.reason(), &error) {
+        ("CREDENTIALS_INVALID", _) => {
+            "give a subscriber token with --token-file or VERBEX_GATEWAY_TOKEN; `verbex-gateway token new` makes one"
+        }
+        ("SCOPE_DENIED", _) => "ask for what the token may read, or use another token",
+        ("CURSOR_INVALID", _) => "copy the cursor as a whole, or begin without one",
+        ("CURSOR_FOREIGN_LOG", _) => {
+            "the gateway's log was made anew or restored from a copy: begin without this cursor, with --from-earliest to miss nothing (what comes again has the same id)"
+        }
+        ("CURSOR_EXPIRED", _) => {
+            "to go on with what is left, begin without this cursor, with --from-earliest"
+        }
+        (_, Error::Untrusted { .. }) => "here with --ca FILE",
+        _ => return error.into(),
+    };
+    anyhow!("{error}; {advice}")
+}

@@ -1,0 +1,140 @@
+//! The flags that choose events, the same for every command that reads them.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use crate::proto::{EventFilter, EventType};
+
+/// Which events. Values of one flag are alternatives; flags that are given must all match.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Which events (repeat a flag or use commas for alternatives)")]
+pub(super) struct Selection {
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', ignore_case = true, value_parser = type_parser())]
+    types: Vec<EventType>,
+    /// Only events of this agent
+    #[arg(long = "agent", value_name = "AGENT_ID", value_delimiter = ',')]
+    agents: Vec<String>,
+    /// Only events of this call
+    #[arg(long = "call", value_name = "CALL_ID", value_delimiter = ',')]
+    calls: Vec<String>,
+    /// Only events of this organization
+    #[arg(long = "org", value_name = "ORGANIZATION_ID", value_delimiter = ',')]
+    organizations: Vec<String>,
+    /// Only events that Verbex calls so, as in CallHandler.CallEnded
+    #[arg(long = "name", value_name = "EVENT_NAME", value_delimiter = ',')]
+    names: Vec<String>,
+    /// Only events with this status, as in failed
+    #[arg(long = "status", value_name = "STATUS", value_delimiter = ',')]
+    statuses: Vec<String>,
+}
+
+impl Selection {
+    /// As the contract writes it.
+    #[must_use]
+    pub(super) fn to_filter(&self) -> EventFilter {
+        EventFilter {
+            event_types: self.types.iter().map(|&kind| kind.into()).collect(),
+            agent_ids: self.agents.clone(),
+            call_ids: self.calls.clone(),
+            organization_ids: self.organizations.clone(),
+            event_names: self.names.clone(),
+            statuses: self.statuses.clone(),
+        }
+    }
+
+    /// Whether every event is chosen.
+    #[must_use]
+    pub(super) fn is_everything(&self) -> bool {
+        self.to_filter() == EventFilter::default()
+    }
+}
+
+/// The short names of the types, and those of the contract.
+const TYPES: [(&str, EventType); 5] = [
+    ("call-started", EventType::CallStarted),
+    ("call-ended", EventType::CallEnded),
+    ("call-transferred", EventType::CallTransferred),
+    ("pca-completed", EventType::PcaCompleted),
+    ("other", EventType::Other),
+];
+
+/// The short name of a type.
+#[must_use]
+pub(super) fn type_name(kind: EventType) -> &'static str {
+    TYPES
+        .iter()
+        .find(|(_, known)| *known == kind)
+        .map_or("other", |(name, _)| name)
+}
+
+fn type_parser() -> impl TypedValueParser<Value = EventType> {
+    let values = TYPES.map(|(name, kind)| PossibleValue::new(name).alias(kind.as_str_name()));
+    PossibleValuesParser::new(values).map(|typed| {
+        let known = |(name, kind): &(&str, EventType)| {
+            name.eq_ignore_ascii_case(&typed) || kind.as_str_name().eq_ignore_ascii_case(&typed)
+        };
+        // The parser before this one lets no other value through.
+        TYPES
+            .into_iter()
+            .find(known)
+            .map_or(EventType::Other, |(_, kind)| kind)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        selection: Selection,
+    }
+
+    fn parse(line: &str) -> Result<EventFilter, String> {
+        let words = std::iter::once("test").chain(line.split_whitespace());
+        match Command::try_parse_from(words) {
+            Ok(command) => Ok(command.selection.to_filter()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn each_flag_fills_its_field_and_repeats_and_commas_are_alternatives() {
+        let texts = |values: &[&str]| values.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let filter = parse(
+            "--type call-ended,other --type EVENT_TYPE_PCA_COMPLETED --type Call-Started --agent a,b --agent c \
+             --call d --org e --name CallHandler.CallEnded --status failed",
+        );
+        let types = [
+            EventType::CallEnded,
+            EventType::Other,
+            EventType::PcaCompleted,
+            EventType::CallStarted,
+        ];
+        assert_eq!(
+            filter.unwrap(),
+            EventFilter {
+                event_types: types.map(i32::from).into(),
+                agent_ids: texts(&["a", "b", "c"]),
+                call_ids: texts(&["d"]),
+                organization_ids: texts(&["e"]),
+                event_names: texts(&["CallHandler.CallEnded"]),
+                statuses: texts(&["failed"]),
+            }
+        );
+        assert_eq!(parse("").unwrap(), EventFilter::default());
+    }
+
+    #[test]
+    fn a_type_that_is_none_is_refused_with_those_that_are() {
+        for wrong in ["call", "EVENT_TYPE_UNSPECIFIED", "1"] {
+            let told = parse(&format!("--type {wrong}")).unwrap_err();
+            for (name, _) in TYPES {
+                assert!(told.contains(name), "{told}");
+            }
+        }
+    }
+}

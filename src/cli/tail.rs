@@ -1,0 +1,309 @@
+//! `tail`: subscribes and prints, and goes on after whatever happens between.
+
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    connect::{Connect, with_advice},
+    interrupt::interrupted,
+    moment,
+    output::{self, Format, Output, View},
+    selection::Selection,
+};
+use crate::{
+    client::{CursorStore, Error, FileStore, Item, Start, Subscription, subscribe},
+    proto::SubscriptionState,
+};
+
+/// Events that are written out together at the most, when many wait.
+const BATCH_EVENTS_MAX: usize = 256;
+/// After how long without a match to say so.
+const QUIET: Duration = Duration::from_secs(10);
+
+const BEGIN: &str = "Where to begin (default: with the next event)";
+const PRINT: &str = "What to print";
+
+const EXAMPLES: &str = "\
+Examples:
+  Follow all calls:
+    verbex-gateway tail
+  Failed transfers of the last hour and from now on, with what was said:
+    verbex-gateway tail --type call-transferred --status failed --since 1h -v
+  Hand every event to another program, and go on where it stopped after a restart:
+    verbex-gateway tail --format json --from-earliest --cursor-file calls.cursor | load-calls
+
+The cursor is saved once the lines are written out. Ctrl-C ends with exit code 0. \
+A gateway that cannot be reached at the start is an error; after that, tail reconnects by itself.";
+
+/// Follow events as they become durable
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    from: From,
+    /// Keep the cursor in this file, and resume after it; the flags above count only while the file is not there
+    #[arg(long, value_name = "FILE", help_heading = BEGIN)]
+    cursor_file: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Pretty, help_heading = PRINT)]
+    format: Format,
+    /// How much of each event to print with --format json
+    #[arg(long, value_enum, value_name = "VIEW", help_heading = PRINT)]
+    view: Option<View>,
+    /// With --format pretty: all fields beneath each line, and the conversation
+    #[arg(short, long, help_heading = PRINT)]
+    verbose: bool,
+    /// Stop after this many events
+    #[arg(short = 'n', long, value_name = "N", help_heading = PRINT, value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// The name to show to the gateway's operators
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "verbex-gateway tail",
+        help_heading = "Which gateway"
+    )]
+    subscriber_name: String,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// Where to begin.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = BEGIN)]
+#[group(multiple = false)]
+struct From {
+    /// With the first event received at or after this time: 10m (ago), 2026-04-27T12:00, RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    since: Option<Timestamp>,
+    /// With the oldest event that is in the log
+    #[arg(long)]
+    from_earliest: bool,
+    /// After the place that this cursor marks
+    #[arg(long, value_name = "CURSOR", allow_hyphen_values = true)]
+    after: Option<String>,
+}
+
+/// Runs until interrupted, or until `--count` is reached.
+///
+/// # Errors
+/// If the gateway cannot be reached at the start, refuses, or the events cannot be written.
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let gateway = args.connect.gateway()?;
+    let store = args.cursor_file.map(FileStore::new);
+    let subscription = Subscription {
+        filter: args.selection.to_filter(),
+        start: start(args.from, store.as_ref())?,
+        view: output::view(args.format, args.verbose, args.view),
+        name: args.subscriber_name,
+        ..Subscription::default()
+    };
+    let mut tail = Tail {
+        output: Output::new(args.format, args.verbose)?,
+        store,
+        remaining: args.count,
+        status: Status {
+            address: gateway.address().to_owned(),
+            everything: args.selection.is_everything(),
+            talks: io::stderr().is_terminal(),
+            contact: Contact::None,
+            trouble: None,
+            matched: 0,
+            quiet_until: None,
+        },
+    };
+    let mut batches = subscribe(gateway, subscription).ready_chunks(BATCH_EVENTS_MAX);
+    let stop = async {
+        tokio::select! {
+            () = interrupted() => {}
+            () = output::reader_gone() => {}
+        }
+    };
+    tokio::pin!(stop);
+    loop {
+        let quiet_until = tail.status.quiet_until;
+        tokio::select! {
+            biased;
+            () = &mut stop => break Ok(()),
+            Some(batch) = batches.next() => match tail.take(batch) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            },
+            () = sleep_until(quiet_until.unwrap_or_else(Instant::now)), if quiet_until.is_some() => tail.status.quiet(),
+            else => break Ok(()),
+        }
+    }
+}
+
+fn start(from: From, store: Option<&FileStore>) -> anyhow::Result<Start> {
+    let first_time = match from {
+        From {
+            since: Some(time), ..
+        } => Start::At(time),
+        From {
+            after: Some(cursor),
+            ..
+        } => Start::After(cursor),
+        From {
+            from_earliest: true,
+            ..
+        } => Start::Earliest,
+        From { .. } => Start::Latest,
+    };
+    let Some(store) = store else {
+        return Ok(first_time);
+    };
+    Start::resume(store, first_time).with_context(|| {
+        let path = store.path().display();
+        format!("cannot resume from the cursor file {path}; to begin anew, name a file that is not there")
+    })
+}
+
+struct Tail {
+    output: Output,
+    store: Option<FileStore>,
+    /// Events until `--count` is reached.
+    remaining: Option<u64>,
+    status: Status,
+}
+
+impl Tail {
+    /// Prints what came, and only then saves the cursor. Whether to go on.
+    fn take(&mut self, batch: Vec<Result<Item, Error>>) -> anyhow::Result<bool> {
+        let mut cursor = None;
+        let mut end = None;
+        for item in batch {
+            let item = match item {
+                Ok(item) => item,
+                Err(error) => {
+                    end = Some(error);
+                    break;
+                }
+            };
+            cursor = item.cursor().map(ToOwned::to_owned).or(cursor);
+            if let Item::Event { event, .. } = &item {
+                self.output.push(event)?;
+                self.remaining = self.remaining.map(|remaining| remaining - 1);
+            }
+            end = self.status.tell(item);
+            if end.is_some() || self.remaining == Some(0) {
+                break;
+            }
+        }
+        self.output
+            .flush()
+            .context("cannot write to standard output")?;
+        if let (Some(store), Some(cursor)) = (&mut self.store, cursor) {
+            store
+                .save(&cursor)
+                .with_context(|| format!("cannot save the cursor in {}", store.path().display()))?;
+        }
+        match end {
+            Some(error) => Err(self.refused(error)),
+            None => Ok(self.remaining != Some(0)),
+        }
+    }
+
+    fn refused(&self, error: Error) -> anyhow::Error {
+        let is_about_cursor = error.reason().starts_with("CURSOR_");
+        let error = with_advice(error);
+        match &self.store {
+            Some(store) if is_about_cursor => error.context(format!(
+                "the gateway does not take the cursor in {}; move that file away once you have decided",
+                store.path().display()
+            )),
+            _ => error,
+        }
+    }
+}
+
+/// What the person at the terminal knows about the connection. It all goes to standard error; interruptions always, the rest
+/// only to a terminal.
+struct Status {
+    address: String,
+    everything: bool,
+    talks: bool,
+    contact: Contact,
+    /// What was told of an interruption that lasts: a long one is not told with each attempt.
+    trouble: Option<String>,
+    matched: u64,
+    /// When to say that nothing has matched.
+    quiet_until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Contact {
+    /// There was none yet.
+    None,
+    /// There is none any more.
+    Lost,
+    Made(SubscriptionState),
+}
+
+impl Status {
+    /// Tells what is new; an error if there is no hope.
+    fn tell(&mut self, item: Item) -> Option<Error> {
+        match item {
+            Item::Event { .. } => {
+                self.matched += 1;
+                self.quiet_until = None;
+            }
+            Item::Progress { progress, .. } => self.progress(progress.state()),
+            Item::Gap { .. } => eprintln!("events before here have been removed from the log"),
+            // Who has never been there is more likely misnamed than away.
+            Item::Interrupted { error, .. } if self.contact == Contact::None => return Some(error),
+            Item::Interrupted { error, .. } => {
+                let trouble = error.to_string();
+                if self.trouble.as_ref() != Some(&trouble) {
+                    eprintln!("{trouble}; trying again until it is back");
+                    self.trouble = Some(trouble);
+                }
+                self.contact = Contact::Lost;
+            }
+        }
+        None
+    }
+
+    fn progress(&mut self, state: SubscriptionState) {
+        let before = std::mem::replace(&mut self.contact, Contact::Made(state));
+        if before == self.contact {
+            return;
+        }
+        self.trouble = None;
+        if before == Contact::None && self.talks {
+            self.quiet_until = Some(Instant::now() + QUIET);
+        }
+        let state = match state {
+            SubscriptionState::CatchingUp => "catching up",
+            SubscriptionState::Stalled => "waiting: the gateway cannot use its log at the moment",
+            SubscriptionState::Live | SubscriptionState::Unspecified => "live",
+        };
+        match before {
+            Contact::Lost => eprintln!("connected again to {}, {state}", self.address),
+            Contact::None if self.talks => eprintln!("connected to {}, {state}", self.address),
+            Contact::Made(_) if self.talks => eprintln!("{state}"),
+            Contact::None | Contact::Made(_) => {}
+        }
+    }
+
+    fn quiet(&mut self) {
+        self.quiet_until = None;
+        let what = if self.everything {
+            "no event has come yet"
+        } else {
+            "nothing has matched yet (values are compared exactly, case and all)"
+        };
+        eprintln!("{what}; still listening");
+    }
+}

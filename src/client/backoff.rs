@@ -1,0 +1,38 @@
+//! How long to wait before another attempt: exponential backoff with full jitter, so that many who were cut off at once do not come
+//! back at once.
+
+use std::time::Duration;
+
+/// The longest wait before the second attempt; it doubles with each attempt after that.
+pub const FIRST: Duration = Duration::from_millis(250);
+/// The longest wait of all.
+pub const LONGEST: Duration = Duration::from_secs(30);
+
+/// The wait after `attempt` attempts that failed in a row, counted from 0, for a `random` number from 0 to 1.
+#[must_use]
+pub fn delay(attempt: u32, random: f64) -> Duration {
+    let longest = FIRST
+        .saturating_mul(2u32.saturating_pow(attempt))
+        .min(LONGEST);
+    longest.mul_f64(random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_wait_doubles_up_to_a_bound() {
+        let longest: Vec<u128> = [0, 1, 2, 6, 7, 8, u32::MAX]
+            .map(|attempt| delay(attempt, 1.0).as_millis())
+            .into();
+        assert_eq!(longest, [250, 500, 1_000, 16_000, 30_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn the_jitter_is_full() {
+        assert_eq!(delay(3, 0.0), Duration::ZERO);
+        assert_eq!(delay(3, 0.5), Duration::from_secs(1));
+        assert_eq!(delay(3, 7.0), Duration::from_secs(2));
+    }
+}
