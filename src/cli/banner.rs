@@ -107,7 +107,7 @@ fn first_steps(config: &Config, addresses: &Addresses) -> Vec<String> {
         let ca = ca.map_or_else(String::new, |ca| format!(" --ca {ca}"));
         step(
             "Make up calls:",
-            format!("verbex-gateway simulate{ca} {webhook}"),
+            format!("verbex-gateway simulate{ca} --url {webhook}"),
         );
     }
     steps
@@ -124,7 +124,7 @@ fn curl_credential(config: &Config) -> String {
 }
 
 /// An address to call where the door listens on all of them.
-fn reachable(addr: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -6,6 +6,7 @@ mod banner;
 mod check_config;
 mod completions;
 mod connect;
+mod demo;
 mod events;
 mod interrupt;
 mod logging;

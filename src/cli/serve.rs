@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     banner::banner,
-    logging,
+    demo, logging,
     settings::{PRECEDENCE, Settings},
 };
 use crate::{
@@ -62,12 +62,22 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         asked_to_leave.cancel();
         signals.next().await
     };
+    let addresses = gateway.addresses().clone();
+    let demo = async {
+        if config.demo
+            && let Err(error) = demo::run(&config, &addresses, asked_to_leave.cancelled()).await
+        {
+            tracing::error!("no made-up calls: {}", super::message(&error));
+        }
+        std::future::pending().await
+    };
     tokio::select! {
         outcome = gateway.run(asked_to_leave.cancelled()) => Ok(outcome?),
         signal = impatience => {
             tracing::warn!("ended at once by a second signal");
             process::exit(128 + signal.as_raw_value())
         }
+        never = demo => never,
     }
 }
 

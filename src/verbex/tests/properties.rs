@@ -93,7 +93,8 @@ fn leaves(value: &Value) -> Vec<(String, Value)> {
 fn has_home(event: &Event, body: &Value, path: &str, leaf: &Value) -> bool {
     let says_nothing = leaf.is_null() || *leaf == json!("");
     let text = |typed: &str| says_nothing || leaf.as_str() == Some(typed);
-    let key = |typed: &str| text(typed) || leaf.is_number() && leaf.to_string() == typed;
+    let written = leaf.to_string();
+    let key = |typed: &str| text(typed) || leaf.is_number() && written == typed;
     let instant = |typed: Option<prost_types::Timestamp>| match leaf {
         Value::String(written) => typed.is_some() && time::from_text(written) == typed,
         Value::Number(written) => typed.is_some() && time::from_text(&written.to_string()) == typed,
