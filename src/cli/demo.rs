@@ -1,0 +1,93 @@
+//! `serve --demo`: made-up calls that come in through the gateway's own door, as Verbex's would.
+
+use std::fs;
+
+use anyhow::Context;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use jiff::Timestamp;
+use reqwest::Url;
+
+use super::{banner::reachable, post, simulate};
+use crate::{
+    config::{Config, Credential},
+    gateway::Addresses,
+    verbex::simulate::{Options, Simulation},
+};
+
+/// A call every other second on average, fast enough to watch whole calls go by.
+const CALLS_PER_SECOND: f64 = 0.5;
+const SPEED: f64 = 20.0;
+const AGENTS: usize = 4;
+
+/// Posts calls until `stop` resolves. Needs the doors to be open.
+///
+/// # Errors
+/// If the door cannot be posted to at all. What it refuses is only logged.
+pub(super) async fn run(
+    config: &Config,
+    addresses: &Addresses,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let door = door(config, addresses)?;
+    let calls = Simulation::new(Options {
+        calls: None,
+        rate: CALLS_PER_SECOND,
+        agents: AGENTS,
+        seed: rand::random(),
+        out_of_order: true,
+        duplicates: true,
+        speed: SPEED,
+        start: Timestamp::now(),
+    });
+    let mut trouble = None;
+    simulate::drive(&door, calls, stop, |summary| {
+        if trouble.is_none() && summary.trouble.is_some() {
+            trouble.clone_from(&summary.trouble);
+            tracing::warn!(trouble, "a made-up webhook was not taken");
+        }
+    })
+    .await;
+    Ok(())
+}
+
+fn door(config: &Config, addresses: &Addresses) -> anyhow::Result<post::Door> {
+    let mut url: Url = addresses.webhook_url.parse().context("the webhook's URL")?;
+    // Fails for no https or http URL.
+    let _ = url.set_ip_host(reachable(config.webhook.addr).ip());
+    if let Some(secret) = &config.webhook.secret {
+        url.set_path(&format!("{}/{}", url.path(), secret.expose()));
+    }
+    let ca = match &addresses.ca_pem {
+        Some(path) => {
+            Some(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+        }
+        None => None,
+    };
+    post::Door::new(url, ca.as_deref(), credential(config)?)
+}
+
+/// Any one that is configured will do.
+fn credential(config: &Config) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    match config.webhook.credentials.first() {
+        None => {}
+        Some(Credential::Header { name, value }) => {
+            headers.insert(name.clone(), HeaderValue::from_str(value.expose())?);
+        }
+        Some(Credential::Basic { username, password }) => {
+            let shown = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
+            headers.insert(
+                AUTHORIZATION,
+                HeaderValue::from_str(&format!("Basic {shown}"))?,
+            );
+        }
+        Some(Credential::Bearer { token }) => {
+            headers.insert(
+                AUTHORIZATION,
+                HeaderValue::from_str(&format!("Bearer {}", token.expose()))?,
+            );
+        }
+    }
+    Ok(headers)
+}
