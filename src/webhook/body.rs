@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Refusal;
 
-/// How much of a body that is too large is read and thrown away, so that the client gets to reading the answer.
+/// How much of a body that is refused is read and thrown away, so that the client gets to reading the answer.
 const THROWN_AWAY_MAX: u64 = 64 * 1024 * 1024;
 /// How often a body may be packed. Nobody packs twice; this bounds the work.
 const CODINGS_MAX: usize = 4;
@@ -69,22 +69,18 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
 
 /// Reads a body as it was sent, of at most `bytes_max`, before `time` has passed. The rest of a larger one is thrown away.
 pub(super) async fn receive<B>(
-    body: B,
+    mut body: B,
     headers: &HeaderMap,
     bytes_max: usize,
     time: Duration,
 ) -> Result<Bytes, Refusal>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
 {
-    let mut body = Box::pin(body);
     let deadline = Instant::now() + time;
     let too_large = Refusal::BodyTooLarge { limit: bytes_max };
     if body.size_hint().lower() > bytes_max as u64 {
-        // A client that asks before it sends has nothing on the way, and is not told to go on.
-        if !headers.contains_key(header::EXPECT) {
-            throw_away(body, deadline).await;
-        }
+        throw_away(body, headers, deadline).await;
         return Err(too_large);
     }
     let mut received = BytesMut::new();
@@ -100,14 +96,23 @@ where
         // What is no data are trailers, which nobody needs.
         let data = frame.into_data().unwrap_or_default();
         if data.len() > bytes_max - received.len() {
-            throw_away(body, deadline).await;
+            throw_away(body, &HeaderMap::new(), deadline).await;
             return Err(too_large);
         }
         received.extend_from_slice(&data);
     }
 }
 
-async fn throw_away<B: Body<Data = Bytes> + Unpin>(mut body: B, deadline: Instant) {
+/// Reads the rest of a body that is refused, up to 64 MiB and until `deadline`: many clients only look for an answer once they
+/// have sent everything, and some take the reset of an HTTP/2 stream for a failure although the answer came before it.
+pub(super) async fn throw_away<B>(mut body: B, headers: &HeaderMap, deadline: Instant)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    // A client that asks before it sends has nothing on the way, and is not told to go on.
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
     let mut thrown_away = 0;
     while thrown_away < THROWN_AWAY_MAX
         && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await

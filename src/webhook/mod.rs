@@ -38,7 +38,7 @@ use http_body_util::Full;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tower::Service;
 
 pub use credentials::{Credential, Secret};
@@ -49,6 +49,7 @@ use crate::{
     server::{self, Peer},
     verbex::{self, Normalized, Rules},
 };
+use body::Coding;
 use limits::Limits;
 use refusal::Refusal;
 
@@ -64,6 +65,9 @@ pub const BODY_BYTES_LIMIT: usize = 1792 * 1024;
 
 /// Largest head of a request: path, names and values of headers, in bytes.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// For the body of a request that is refused by its head: long enough for one that is on its way.
+const REFUSED_BODY_TIME: Duration = Duration::from_secs(1);
 
 /// What the door asks for and grants.
 #[derive(Clone, Debug)]
@@ -123,7 +127,7 @@ struct Door {
     appender: Appender,
     metrics: Metrics,
     draining: AtomicBool,
-    /// Requests beyond the last check that needs no body.
+    /// Requests that were admitted and have no answer yet.
     inside: TaskTracker,
 }
 
@@ -143,7 +147,8 @@ impl Webhook {
         }))
     }
 
-    /// Refuses what comes from now on with `DRAINING`, and resolves when there is an answer to all that was inside.
+    /// Refuses what comes from now on with `DRAINING`, and resolves when it is decided what each request inside is answered.
+    /// The answers are written by the server: stop it after this, and wait for it.
     pub async fn drain(&self) {
         self.0.draining.store(true, Ordering::SeqCst);
         self.0.inside.close();
@@ -175,7 +180,16 @@ impl Door {
         B: Body<Data = Bytes> + Send + 'static,
     {
         let started = Instant::now();
-        let taken = Arc::clone(&self).take(request).await;
+        let (head, body) = request.into_parts();
+        let body = Box::pin(body);
+        let taken = match self.admit(&head) {
+            Ok(admitted) => Arc::clone(&self).take(&head, body, admitted).await,
+            Err(refusal) => {
+                let deadline = tokio::time::Instant::now() + REFUSED_BODY_TIME;
+                body::throw_away(body, &head.headers, deadline).await;
+                Err(refusal)
+            }
+        };
         self.metrics.answered(taken.as_ref(), started.elapsed());
         match taken {
             Ok(appended) => stored(&appended),
@@ -183,41 +197,25 @@ impl Door {
         }
     }
 
-    /// Every check, in the order of the contract's table, and then the event.
-    async fn take<B>(self: Arc<Self>, request: Request<B>) -> Result<Appended, Refusal>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-    {
-        let (head, body) = request.into_parts();
+    /// Every check that needs no body, in the order of the contract's table.
+    fn admit(&self, head: &request::Parts) -> Result<Admitted, Refusal> {
         // Without a peer, which no server of ours leaves out, no list of addresses matches.
         let peer = head.extensions.get().copied();
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |Peer(peer)| peer.ip());
-        self.check_sender(&head, peer)?;
+        self.check_sender(head, peer)?;
         let place = self.limits.enter(peer)?;
         body::check_content_type(&head.headers)?;
         let codings = body::codings(&head.headers)?;
 
         // In this order: who is not counted when `drain` begins to wait sees that it has begun.
-        let _inside = self.inside.token();
+        let inside = self.inside.token();
         if self.draining.load(Ordering::SeqCst) {
             return Err(Refusal::Draining);
         }
-
-        let Config {
-            body_bytes_max,
-            body_timeout,
-            ..
-        } = self.config;
-        let packed = body::receive(body, &head.headers, body_bytes_max, body_timeout).await?;
-        let receive_time = Timestamp::now();
-        let body = body::unpack(packed, &codings, body_bytes_max)?;
-        let headers = texts(&head.headers);
-
-        // In a task of its own: a client that goes away now takes nothing back.
-        let storing = Arc::clone(&self).store(headers, body, receive_time, place);
-        self.inside.spawn(storing).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "storing an event failed");
-            Err(Refusal::Internal)
+        Ok(Admitted {
+            place,
+            codings,
+            inside,
         })
     }
 
@@ -249,12 +247,40 @@ impl Door {
         }
     }
 
+    /// Reads the body, and makes it an event.
+    async fn take<B>(
+        self: Arc<Self>,
+        head: &request::Parts,
+        body: B,
+        admitted: Admitted,
+    ) -> Result<Appended, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Config {
+            body_bytes_max,
+            body_timeout,
+            ..
+        } = self.config;
+        let packed = body::receive(body, &head.headers, body_bytes_max, body_timeout).await?;
+        let receive_time = Timestamp::now();
+        let body = body::unpack(packed, &admitted.codings, body_bytes_max)?;
+        let headers = texts(&head.headers);
+
+        // In a task of its own: a client that goes away now takes nothing back.
+        let storing = Arc::clone(&self).store(headers, body, receive_time, admitted);
+        tokio::spawn(storing).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "storing an event failed");
+            Err(Refusal::Internal)
+        })
+    }
+
     async fn store(
         self: Arc<Self>,
         headers: Vec<(String, String)>,
         body: Bytes,
         receive_time: Timestamp,
-        _place: OwnedSemaphorePermit,
+        _admitted: Admitted,
     ) -> Result<Appended, Refusal> {
         let Normalized { event, surprises } =
             verbex::normalize(&self.rules, &headers, body, receive_time)?;
@@ -265,6 +291,15 @@ impl Door {
         self.metrics.stored(&appended);
         Ok(appended)
     }
+}
+
+/// A request that has passed every check of its head. Dropped when it has its answer.
+struct Admitted {
+    #[expect(dead_code, reason = "held for its drop: it frees the place")]
+    place: OwnedSemaphorePermit,
+    codings: Vec<Coding>,
+    #[expect(dead_code, reason = "held for its drop: `drain` waits for it")]
+    inside: TaskTrackerToken,
 }
 
 fn stored(appended: &Appended) -> Response<Full<Bytes>> {
