@@ -391,7 +391,7 @@ async fn every_refusal_is_json_that_the_client_sees_over_both_protocols() {
         ..Config::default()
     })
     .await;
-    let large = || vec![b' '; 10 << 20];
+    let large = || vec![b' '; 3 << 20];
     for (version, client) in running.clients() {
         let post = || client.post(running.url());
         let check = async |request: reqwest::RequestBuilder, status: u16, code: Option<&str>| {
