@@ -299,8 +299,9 @@ impl Gateway {
         self.stop.webhook.cancel();
         // Last, so that the rest can be watched.
         self.stop.admin.cancel();
-        // The router ends with the handles.
+        // The router ends with the last handle.
         drop(self.fanout);
+        while tasks.join_next().await.is_some() {}
     }
 }
 
