@@ -27,6 +27,8 @@ use crate::{
 
 /// Reads of the log that run at the same time.
 const READERS: usize = 4;
+/// What waits for all subscribers together, each shared buffer counted once.
+const QUEUES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Room above the subscriber limit on one connection: clients queue silently at `MAX_CONCURRENT_STREAMS`, and one that has
 /// as many subscriptions as allowed must still hear `SUBSCRIBER_LIMIT` and be able to ask.
 const STREAMS_SPARE: usize = 1_000;
@@ -134,6 +136,7 @@ impl Gateway {
             fanout::Config {
                 subscribers_max: config.grpc.subscribers_max,
                 queue_bytes_max: config.grpc.subscriber_queue_bytes_max,
+                queues_bytes_max: QUEUES_BYTES_MAX,
             },
             log.identity.epoch,
             log.reader.clone(),

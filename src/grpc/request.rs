@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::status::{Failure, Violation};
 use crate::{
-    fanout::{ExpiredAction, Request, Start},
+    fanout::{Encoding, ExpiredAction, Request, Start},
     filter::Filter,
     log::cursor::Cursor,
     proto::{
@@ -78,6 +78,7 @@ pub(super) fn subscribe(request: SubscribeRequest, peer: String) -> Result<Reque
     Ok(Request {
         filter: Filter::new(request.filter.unwrap_or_default()),
         view,
+        encoding: Encoding::Identity,
         start,
         progress_interval,
         expired,
