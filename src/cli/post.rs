@@ -174,6 +174,9 @@ impl Door {
             _ if error.is_connect() => anyhow!(
                 "nobody answers at {door} ({why}); is the gateway running? `verbex-gateway serve` starts one"
             ),
+            _ if error.is_request() && self.url.scheme() == "http" => {
+                anyhow!("no answer in HTTP from {door} ({why}); if there is TLS, write https://")
+            }
             _ => anyhow!("no answer from {door} ({why})"),
         }
     }
