@@ -149,6 +149,7 @@ impl Gateway {
             grpc::Config {
                 tokens: Tokens::new(config.tokens),
                 loopback: config::is_loopback(grpc_door.addr),
+                compression: config.grpc.compression.into_iter().map(encoding).collect(),
                 cors_origins: config.grpc.cors_allowed_origins,
             },
             grpc::Parts {
@@ -346,6 +347,13 @@ fn certificate(tls: &WebhookTls, data_dir: &Path) -> Result<Certificate, tls::Er
             }
         }
     })
+}
+
+fn encoding(compression: config::Compression) -> fanout::Encoding {
+    match compression {
+        config::Compression::Gzip => fanout::Encoding::Gzip,
+        config::Compression::Zstd => fanout::Encoding::Zstd,
+    }
 }
 
 fn webhook_config(config: config::Webhook) -> webhook::Config {
