@@ -2,4 +2,12 @@
 
 mod support;
 
+mod answers;
+mod crash;
+mod duplicates;
+mod filters;
+mod history_pages;
+mod odd_bodies;
+mod progress;
+mod replay;
 mod samples;
