@@ -2,12 +2,18 @@
 
 mod support;
 
+mod admin;
 mod answers;
 mod crash;
+mod cursors;
+mod deadline;
+mod drain;
 mod duplicates;
+mod errors;
 mod filters;
 mod history_pages;
 mod odd_bodies;
 mod progress;
 mod replay;
 mod samples;
+mod slow;
