@@ -295,7 +295,7 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
     );
     check(
         "organization = \"\"\n",
-        "gateway.toml:1:1: organization: expected a text that is not empty",
+        "gateway.toml:1:1: organization: expected an organization id of 1 to 256 bytes",
     );
     check(
         "[webhook]\nbody_bytes_max = 1835009\n",

@@ -181,7 +181,7 @@ async fn read(
             .event(event)
             .map_err(|error| ReadError::Damaged(error.to_string().into()))?;
         messages.push((event.position(), message));
-        if messages.len() % MESSAGES_AT_ONCE == 0 {
+        if messages.len().is_multiple_of(MESSAGES_AT_ONCE) {
             tokio::task::yield_now().await;
         }
     }
