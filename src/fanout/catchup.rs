@@ -15,12 +15,12 @@ use futures_util::{
 
 use super::{
     Shared,
-    class::Class,
     frame::{Frame, Run},
-    message::Encoder,
+    message::{Encoder, Shape},
 };
 use crate::{
     event::{Position, Sequence},
+    filter::Filter,
     log::{Query, ReadError},
 };
 
@@ -36,8 +36,10 @@ pub(super) const READS_MAX: usize = 2;
 const MESSAGES_AT_ONCE: usize = 32;
 
 /// What is being read for a class, and what of it is still in use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Catchup {
+    filter: Arc<Filter>,
+    shape: Shape,
     // A std mutex: held to look up or add, never over an await.
     inner: Mutex<Inner>,
 }
@@ -93,31 +95,43 @@ impl Segment {
     }
 }
 
-/// A segment for a subscriber of `class` that has come to `after` and wants to come to `through`, which lies behind it.
-pub(super) async fn segment(
-    class: Arc<Class>,
-    shared: Arc<Shared>,
-    after: Sequence,
-    through: Position,
-) -> Result<Arc<Segment>, ReadError> {
-    let catchup = &class.catchup;
-    if let Some(segment) = catchup.segment(after) {
-        return Ok(segment);
+impl Catchup {
+    pub(super) fn new(filter: Arc<Filter>, shape: Shape) -> Arc<Self> {
+        Arc::new(Self {
+            filter,
+            shape,
+            inner: Mutex::default(),
+        })
     }
-    if let Some(reading) = catchup.reading_near(after) {
-        let segment = reading.await?;
-        if segment.has(after) {
+
+    /// A segment for a subscriber that has come to `after` and wants to come to `through`, which lies behind it.
+    pub(super) async fn segment(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        after: Sequence,
+        through: Position,
+    ) -> Result<Arc<Segment>, ReadError> {
+        if let Some(segment) = self.segment_in_use(after) {
             return Ok(segment);
         }
+        if let Some(reading) = self.reading_near(after) {
+            let segment = reading.await?;
+            if segment.has(after) {
+                return Ok(segment);
+            }
+        }
+        // A task of its own: it goes on, and gives up its turn, whatever becomes of those who wait for it.
+        let read = tokio::spawn(Arc::clone(&self).read(shared, after, through));
+        let reading = async {
+            read.await
+                .unwrap_or_else(|failed| Err(ReadError::Unavailable(failed.to_string().into())))
+        };
+        let reading = reading.boxed().shared();
+        self.enter(after, &reading);
+        reading.await
     }
-    // A future of its own, so that it goes on when this subscriber leaves and others wait.
-    let reading = read(class.clone(), shared, after, through).boxed().shared();
-    catchup.enter(after, &reading);
-    reading.await
-}
 
-impl Catchup {
-    fn segment(&self, after: Sequence) -> Option<Arc<Segment>> {
+    fn segment_in_use(&self, after: Sequence) -> Option<Arc<Segment>> {
         let inner = self.lock();
         inner
             .segments
@@ -150,50 +164,50 @@ impl Catchup {
         inner.segments.push(Arc::downgrade(segment));
     }
 
+    async fn read(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        after: Sequence,
+        through: Position,
+    ) -> Result<Arc<Segment>, ReadError> {
+        let query = Query {
+            filter: self.filter.clone(),
+            after,
+            through: through.sequence,
+            newest_first: false,
+            events_max: READ_EVENTS_MAX,
+            bytes_max: READ_BYTES_MAX,
+            with_raw: self.shape.view.needs_raw(),
+        };
+        // The semaphore is never closed; if it were, reading would still be right.
+        let _turn = shared.catchup_reads.acquire().await;
+        let batch = shared.reader.read(query).await?;
+        let mut encoder = Encoder::new(shared.epoch, self.shape);
+        let mut messages: Vec<(Position, Bytes)> = Vec::with_capacity(batch.events.len());
+        for event in &batch.events {
+            let message = encoder
+                .event(event)
+                .map_err(|error| ReadError::Damaged(error.to_string().into()))?;
+            messages.push((event.position(), message));
+            if messages.len().is_multiple_of(MESSAGES_AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+        }
+        let segment = Arc::new(Segment {
+            after,
+            covered: if batch.complete {
+                through
+            } else {
+                batch.covered
+            },
+            run: Run::new(&messages, &shared.memory),
+        });
+        self.keep(&segment);
+        Ok(segment)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No code panics while it holds the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn read(
-    class: Arc<Class>,
-    shared: Arc<Shared>,
-    after: Sequence,
-    through: Position,
-) -> Result<Arc<Segment>, ReadError> {
-    let query = Query {
-        filter: class.filter.clone(),
-        after,
-        through: through.sequence,
-        newest_first: false,
-        events_max: READ_EVENTS_MAX,
-        bytes_max: READ_BYTES_MAX,
-        with_raw: class.shape.view.needs_raw(),
-    };
-    // The semaphore is never closed; if it were, reading would still be right.
-    let _turn = shared.catchup_reads.acquire().await;
-    let batch = shared.reader.read(query).await?;
-    let mut encoder = Encoder::new(shared.epoch, class.shape);
-    let mut messages: Vec<(Position, Bytes)> = Vec::with_capacity(batch.events.len());
-    for event in &batch.events {
-        let message = encoder
-            .event(event)
-            .map_err(|error| ReadError::Damaged(error.to_string().into()))?;
-        messages.push((event.position(), message));
-        if messages.len().is_multiple_of(MESSAGES_AT_ONCE) {
-            tokio::task::yield_now().await;
-        }
-    }
-    let segment = Arc::new(Segment {
-        after,
-        covered: if batch.complete {
-            through
-        } else {
-            batch.covered
-        },
-        run: Run::new(&messages, &shared.memory),
-    });
-    class.catchup.keep(&segment);
-    Ok(segment)
 }

@@ -5,21 +5,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::{Encoding, catchup::Catchup};
-use crate::{filter::Filter, view::View};
+use super::{catchup::Catchup, message::Shape};
+use crate::filter::Filter;
 
 /// The wishes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wishes {
     pub filter: Filter,
     pub shape: Shape,
-}
-
-/// In which form events are wanted. Those with equal shapes share messages, whatever their filters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Shape {
-    pub view: View,
-    pub encoding: Encoding,
 }
 
 /// Number of a class within this run.
@@ -33,7 +26,7 @@ pub(super) struct Class {
     pub filter: Arc<Filter>,
     pub shape: Shape,
     /// What its subscribers have read from the log of late.
-    pub catchup: Catchup,
+    pub catchup: Arc<Catchup>,
 }
 
 /// All classes by their wishes.
@@ -65,11 +58,12 @@ impl Classes {
             inner.sweep_at = 2 * inner.known.len();
         }
         inner.next += 1;
+        let filter = Arc::new(wishes.filter.clone());
         let class = Arc::new(Class {
             id: ClassId(inner.next),
-            filter: Arc::new(wishes.filter.clone()),
+            filter: filter.clone(),
             shape: wishes.shape,
-            catchup: Catchup::default(),
+            catchup: Catchup::new(filter, wishes.shape),
         });
         inner.known.insert(Arc::new(wishes), Arc::downgrade(&class));
         class
@@ -84,7 +78,7 @@ impl Classes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::EventFilter;
+    use crate::{fanout::Encoding, proto::EventFilter, view::View};
 
     fn wishes(agent: &str, view: View) -> Wishes {
         let filter = EventFilter {

@@ -10,7 +10,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
 };
 
-use super::{Encoding, class::Shape};
+use super::Encoding;
 use crate::{
     event::{Epoch, Position, StoredEvent, timestamp},
     log::{Earliest, cursor},
@@ -28,6 +28,13 @@ const ZSTD_LEVEL: i32 = 1;
 
 const CURSOR_FIELD: u32 = 1;
 const EVENT_FIELD: u32 = 2;
+
+/// In which form events are wanted. Those with equal shapes share messages, whatever their filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    pub view: View,
+    pub encoding: Encoding,
+}
 
 /// Makes the messages of events for one view and encoding. Keeps the compressor's memory from message to message.
 pub(super) struct Encoder {

@@ -18,10 +18,10 @@ use tokio::{
 
 use super::{
     Shared,
-    class::{Class, ClassId, Shape},
+    class::{Class, ClassId},
     frame::{Frame, Run},
     index::{Index, Slot},
-    message::Encoder,
+    message::{Encoder, Shape},
     queue::Queue,
     registry::SubscriberId,
 };

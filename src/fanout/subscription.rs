@@ -24,10 +24,10 @@ use tokio::{
 
 use super::{
     EndReason, ExpiredAction, Request, Shared, SubscribeError,
-    catchup::{self, Segment},
-    class::{Shape, Wishes},
+    catchup::Segment,
+    class::Wishes,
     frame::Frame,
-    message,
+    message::{self, Shape},
     queue::{Queue, Signal},
     registry::Entry,
     router::Command,
@@ -284,13 +284,13 @@ impl Subscription {
         &self,
         through: Position,
     ) -> impl Future<Output = Result<Arc<Segment>, ReadError>> + Send + use<> {
-        let (class, shared) = (self.entry.class.clone(), self.shared.clone());
+        let (catchup, shared) = (self.entry.class.catchup.clone(), self.shared.clone());
         let (after, away) = (self.covered.sequence, self.away);
         async move {
             if away {
                 sleep(log::RETRY_INTERVAL).await;
             }
-            catchup::segment(class, shared, after, through).await
+            catchup.segment(shared, after, through).await
         }
     }
 
