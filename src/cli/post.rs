@@ -171,6 +171,9 @@ impl Door {
             Some(rustls::Error::InvalidMessage(_)) => anyhow!(
                 "{door} does not speak TLS ({why}); write http:// if it is behind a proxy that ends TLS, or check the port"
             ),
+            _ if causes().any(is_no_http) => anyhow!(
+                "{door} does not speak plain HTTP ({why}); write https:// if it has TLS, or check the port"
+            ),
             _ if error.is_connect() => anyhow!(
                 "nobody answers at {door} ({why}); is the gateway running? `verbex-gateway serve` starts one"
             ),
@@ -180,6 +183,12 @@ impl Door {
             _ => anyhow!("no answer from {door} ({why})"),
         }
     }
+}
+
+fn is_no_http(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(hyper::Error::is_parse)
 }
 
 fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
