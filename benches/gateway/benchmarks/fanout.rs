@@ -1,0 +1,149 @@
+//! Fan-out under load.
+
+use super::{
+    Plan,
+    scene::{Load, Scene, gateway, nats, raw_tcp, tonic_broadcast},
+};
+use crate::{
+    events::{Filters, Maker, Payload},
+    load::subscribers::Grpc,
+    measure::{Summary, interleaved},
+    report::{Curve, Findings, Ratio, Row, Target, grouped},
+    servers::gateway::Source,
+};
+
+const SUBSCRIBERS: usize = 1_000;
+const FILTERS: usize = 100;
+/// Events that are committed together.
+const BATCHES: [usize; 3] = [16, 128, 256];
+/// The batch of what is measured at one size only.
+pub(super) const BATCH: usize = 128;
+
+pub(crate) fn one_filter(plan: &Plan) -> anyhow::Result<Findings> {
+    let subscribers = plan.count(SUBSCRIBERS);
+    let message_bytes = Maker::new(Payload::Small, 1).message_bytes();
+    let mut findings = Findings::default();
+    for batch in BATCHES {
+        let batch = plan.count(batch);
+        let mut contestants = vec![
+            gateway(Source::Log),
+            tonic_broadcast(),
+            raw_tcp(message_bytes, subscribers),
+        ];
+        contestants.extend(nats(message_bytes));
+        let scenes: Vec<Scene> = contestants
+            .into_iter()
+            .map(|contestant| Scene::new(contestant, subscribers, batch))
+            .collect();
+        let samples = interleaved(plan.runs, &scenes, |scene| scene.measure(plan))?;
+        let what = format!(
+            "{} subscribers, {batch} a batch",
+            grouped(subscribers as u64)
+        );
+        let peers = [
+            ("plain tonic + broadcast", 4.0),
+            ("raw TCP", 0.4),
+            ("nats-server core", 3.0),
+        ];
+        for (place, (peer, target)) in peers.into_iter().enumerate() {
+            match samples.get(place + 1) {
+                Some(theirs) => compare(&mut findings, &what, &samples[0], peer, theirs, target),
+                None => findings.remark(format!("{what}: no {peer} on this machine")),
+            }
+        }
+        if batch == plan.count(16) && plan.runs == 1 {
+            break; // A smoke run has seen all there is.
+        }
+    }
+    Ok(findings)
+}
+
+pub(crate) fn different_filters(plan: &Plan) -> anyhow::Result<Findings> {
+    let (subscribers, filters) = (plan.count(SUBSCRIBERS), plan.count(FILTERS));
+    let scenes = with_filters(subscribers, filters, plan);
+    let samples = interleaved(plan.runs, &scenes, |scene| scene.measure(plan))?;
+    let what = format!(
+        "{} subscribers, {filters} filters, {} a batch",
+        grouped(subscribers as u64),
+        plan.count(BATCH)
+    );
+    let mut findings = Findings::default();
+    let peer = "plain tonic + broadcast";
+    compare(&mut findings, &what, &samples[0], peer, &samples[1], 3.0);
+    Ok(findings)
+}
+
+pub(crate) fn against_subscribers(plan: &Plan) -> anyhow::Result<Findings> {
+    let places = plan.places(&[1, 10, 100, 1_000, 10_000]);
+    let scenes = |&subscribers: &usize| {
+        [gateway(Source::Log), tonic_broadcast()]
+            .map(|contestant| Scene::new(contestant, subscribers, plan.count(BATCH)))
+    };
+    curve(
+        plan,
+        "CPU against subscribers",
+        "subscribers",
+        &places,
+        scenes,
+    )
+}
+
+pub(crate) fn against_filters(plan: &Plan) -> anyhow::Result<Findings> {
+    let places = plan.places(&[1, 10, 100, 1_000]);
+    let scenes = |&filters: &usize| with_filters(plan.count(SUBSCRIBERS), filters, plan);
+    curve(plan, "CPU against filters", "filters", &places, scenes)
+}
+
+/// Ours and plain tonic's, all subscribers on the one agent whose events come, by so many filters.
+fn with_filters(subscribers: usize, filters: usize, plan: &Plan) -> [Scene; 2] {
+    [gateway(Source::Log), tonic_broadcast()].map(|contestant| {
+        Scene::new(contestant, subscribers, plan.count(BATCH)).grpc(Grpc {
+            filters: Filters::Different(filters),
+            ..Grpc::default()
+        })
+    })
+}
+
+fn curve(
+    plan: &Plan,
+    title: &str,
+    across: &str,
+    places: &[usize],
+    scenes: impl Fn(&usize) -> [Scene; 2],
+) -> anyhow::Result<Findings> {
+    let mut findings = Findings::default();
+    let mut curve = Curve::new(title, across, "ns of server CPU per delivery");
+    for place in places {
+        let samples = interleaved(plan.runs, &scenes(place), |scene| scene.measure(plan))?;
+        let cost = |samples: &[Load]| Summary::of(samples.iter().map(|load| load.cpu_per_delivery));
+        curve.add("verbex-gateway", *place as f64, cost(&samples[0]));
+        curve.add("plain tonic + broadcast", *place as f64, cost(&samples[1]));
+    }
+    findings.curves.push(curve);
+    Ok(findings)
+}
+
+/// Two rows: server CPU, which has the target, and deliveries a second.
+fn compare(
+    findings: &mut Findings,
+    what: &str,
+    ours: &[Load],
+    peer: &str,
+    theirs: &[Load],
+    target: f64,
+) {
+    let cpu = |load: &Load| load.cpu_per_delivery;
+    findings.rows.push(
+        Row::new(what, "ns CPU / delivery", ours.iter().map(cpu))
+            .against(peer, theirs.iter().map(cpu), Ratio::PeerToOurs)
+            .target(Target::AtLeast(target)),
+    );
+    let rate = |load: &Load| load.deliveries_per_second;
+    findings.rows.push(
+        Row::new(what, "deliveries / s", ours.iter().map(rate)).against(
+            peer,
+            theirs.iter().map(rate),
+            Ratio::OursToPeer,
+        ),
+    );
+}

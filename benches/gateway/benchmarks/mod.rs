@@ -1,0 +1,168 @@
+//! The benchmarks: one function each, from a plan to findings.
+
+mod compression;
+mod fanout;
+mod history;
+mod http2;
+mod idle;
+mod ingest;
+mod routing;
+mod scene;
+mod unloaded;
+mod webhook;
+
+use std::time::Duration;
+
+use crate::report::Findings;
+
+/// A benchmark by its name.
+pub(crate) struct Benchmark {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub run: fn(&Plan) -> anyhow::Result<Findings>,
+}
+
+/// All of them, in the order of the targets.
+pub(crate) const ALL: [Benchmark; 14] = [
+    Benchmark {
+        name: "fanout",
+        about: "under load, 1,000 subscribers with one filter, against plain tonic, raw TCP and NATS",
+        run: fanout::one_filter,
+    },
+    Benchmark {
+        name: "filters",
+        about: "the same with 100 different filters",
+        run: fanout::different_filters,
+    },
+    Benchmark {
+        name: "routing",
+        about: "10,000 subscribers, each on an agent of its own, against 100",
+        run: routing::own_agents,
+    },
+    Benchmark {
+        name: "unloaded",
+        about: "one event at a time to 100 subscribers: CPU and latency",
+        run: unloaded::one_at_a_time,
+    },
+    Benchmark {
+        name: "webhook",
+        about: "from a webhook's POST to its subscriber, durable",
+        run: webhook::to_subscriber,
+    },
+    Benchmark {
+        name: "ingest",
+        about: "webhooks over 64 connections, against a handler that stores nothing, and into logs of several sizes",
+        run: ingest::durable,
+    },
+    Benchmark {
+        name: "idle",
+        about: "memory of an idle subscriber, and 10,000 of them",
+        run: idle::memory,
+    },
+    Benchmark {
+        name: "replay",
+        about: "the whole log to one subscriber, against reading it",
+        run: history::replay,
+    },
+    Benchmark {
+        name: "history",
+        about: "start-up, resume in the middle and ListEvents by agent, with logs of several sizes",
+        run: history::log_sizes,
+    },
+    Benchmark {
+        name: "curve-subscribers",
+        about: "cost against 1 to 10,000 subscribers",
+        run: fanout::against_subscribers,
+    },
+    Benchmark {
+        name: "curve-filters",
+        about: "cost against 1 to 1,000 filters",
+        run: fanout::against_filters,
+    },
+    Benchmark {
+        name: "compression",
+        about: "transcripts, plain and in gzip and zstd: CPU and bytes",
+        run: compression::transcripts,
+    },
+    Benchmark {
+        name: "transport",
+        about: "TLS, and many streams on one connection",
+        run: http2::transport,
+    },
+    Benchmark {
+        name: "http2",
+        about: "windows, frame sizes and pings, one after the other",
+        run: http2::settings,
+    },
+];
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub depth: Depth,
+    /// Samples of each figure.
+    pub runs: usize,
+    /// For which load is applied before it is measured.
+    pub warm_up: Duration,
+    /// For which it is measured.
+    pub load: Duration,
+}
+
+/// How thorough it is to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Depth {
+    /// Only whether everything runs.
+    Smoke,
+    Quick,
+    Normal,
+    /// With a log of 10 million events.
+    Full,
+}
+
+impl Plan {
+    pub(crate) fn new(depth: Depth) -> Self {
+        let (runs, warm_up, load) = match depth {
+            Depth::Smoke => (1, 0, 20),
+            Depth::Quick => (3, 300, 1_000),
+            Depth::Normal | Depth::Full => (5, 500, 3_000),
+        };
+        Self {
+            depth,
+            runs,
+            warm_up: Duration::from_millis(warm_up),
+            load: Duration::from_millis(load),
+        }
+    }
+
+    /// So many, or a handful in a smoke run.
+    pub(crate) fn count(&self, count: usize) -> usize {
+        match self.depth {
+            Depth::Smoke => count.min(5),
+            _ => count,
+        }
+    }
+
+    /// The places of a curve.
+    pub(crate) fn places(&self, places: &[usize]) -> Vec<usize> {
+        let most = match self.depth {
+            Depth::Smoke => 10,
+            Depth::Quick => 1_000,
+            Depth::Normal | Depth::Full => usize::MAX,
+        };
+        places
+            .iter()
+            .copied()
+            .filter(|&place| place <= most)
+            .collect()
+    }
+
+    /// Events in the logs that are measured.
+    pub(crate) fn log_sizes(&self) -> Vec<u64> {
+        match self.depth {
+            Depth::Smoke => vec![1_000],
+            Depth::Quick => vec![10_000, 100_000],
+            Depth::Normal => vec![10_000, 1_000_000],
+            Depth::Full => vec![10_000, 1_000_000, 10_000_000],
+        }
+    }
+}

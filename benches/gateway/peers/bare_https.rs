@@ -1,0 +1,52 @@
+//! An axum handler that takes a webhook, stores nothing and answers as the gateway would, behind the same accept loop and TLS.
+
+use std::{net::SocketAddr, path::PathBuf, time::SystemTime};
+
+use axum::{Router, body::Bytes, http::header, routing::post};
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+use verbex_gateway::{server, tls, webhook};
+
+use crate::process::Control;
+
+/// How it is set up.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Setup {
+    /// Where its certificate is kept.
+    pub folder: PathBuf,
+}
+
+/// Where it is.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Ready {
+    pub addr: SocketAddr,
+    pub ca: PathBuf,
+}
+
+const ANSWER: &str =
+    r#"{"id":"00112233445566778899aabbccddeeff","sequence":"1000000","duplicate":false}"#;
+
+pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()> {
+    let made = tls::self_made(&setup.folder.join("tls"), SystemTime::now())?;
+    let handler = |body: Bytes| async move {
+        std::hint::black_box(body);
+        ([(header::CONTENT_TYPE, "application/json")], ANSWER)
+    };
+    let router: Router = Router::new().route(webhook::PATH, post(handler));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(server::serve(
+        listener,
+        Some(watch::channel(made.config).1),
+        webhook::server_config(),
+        router,
+        CancellationToken::new(),
+    ));
+    control.answer(&Ready {
+        addr,
+        ca: made.ca_path,
+    })?;
+    while control.order::<()>().await?.is_some() {}
+    Ok(())
+}

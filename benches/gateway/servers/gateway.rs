@@ -1,0 +1,214 @@
+//! The gateway from its log to its gRPC door, with events from inside: ingest over HTTPS is measured apart.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context;
+use futures_util::future::try_join_all;
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+use tokio_util::sync::CancellationToken;
+use verbex_gateway::{
+    auth::Tokens,
+    event::{Group, Position, StoredEvent},
+    fanout::{self, Fanout},
+    grpc, log, server, tls,
+};
+
+use super::Ready;
+use crate::{
+    events::{Maker, Payload},
+    pace::{Pace, Publication},
+    process::Control,
+};
+
+/// Groups that wait for the fan-out, as many as the log lets wait.
+const GROUPS_MAX: usize = 64;
+
+/// How it is set up.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Setup {
+    /// Where the log is. Certificates go there, too.
+    pub data_dir: PathBuf,
+    pub source: Source,
+    pub payload: Payload,
+    /// Agents that the events are of, in turn.
+    pub agents: u64,
+    /// Whether subscribers connect over TLS.
+    pub tls: bool,
+    pub ping_interval: Duration,
+}
+
+/// Where events come from.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) enum Source {
+    /// They are committed to the log, each batch by appends that wait at the same time.
+    Log,
+    /// They are handed to the fan-out as groups that were just committed, and are in no log: fan-out alone.
+    Groups,
+}
+
+impl Setup {
+    pub(crate) fn new(data_dir: impl Into<PathBuf>, source: Source) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            source,
+            payload: Payload::Small,
+            agents: 1,
+            tls: false,
+            ping_interval: server::Config::default().ping_interval,
+        }
+    }
+}
+
+pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()> {
+    let mut metrics = Registry::default();
+    let log = log::open(
+        &log::Config {
+            data_dir: setup.data_dir.clone(),
+            readers_max: 4,
+        },
+        log::Metrics::register(&mut metrics),
+    )?;
+    let (inside, groups) = mpsc::channel(GROUPS_MAX);
+    let (head, tail) = watch::channel(*log.tail.borrow());
+    let (tail, groups) = match setup.source {
+        Source::Log => (log.tail.clone(), log.groups),
+        Source::Groups => (tail, groups),
+    };
+    let (fanout, router) = Fanout::new(
+        fanout::Config {
+            subscribers_max: 100_000,
+            queue_bytes_max: 1024 * 1024,
+        },
+        log.identity.epoch,
+        log.reader.clone(),
+        tail,
+        groups,
+        fanout::Metrics::register(&mut metrics),
+    );
+    tokio::spawn(router);
+    let addr = serve(&setup, fanout, log.identity.epoch, log.reader.clone()).await?;
+    let mut pace = Pace::listen().await?;
+    control.answer(&Ready {
+        addr,
+        pace: pace.addr,
+    })?;
+
+    let maker = Maker::new(setup.payload, setup.agents);
+    // Other events than those of any run before, in a log that is kept.
+    let series: u64 = rand::random();
+    let mut first = 0;
+    while let Some(order) = control.order::<Publication>().await? {
+        let published = match setup.source {
+            Source::Log => {
+                pace.publish(order, async |number, count| {
+                    let events = first + number..first + number + count as u64;
+                    let appends = events
+                        .map(|number| maker.event(series, number))
+                        .map(|event| log.appender.append(event));
+                    try_join_all(appends).await?;
+                    Ok(())
+                })
+                .await?
+            }
+            Source::Groups => {
+                // Made once for each size, so that what is measured is not their making.
+                let ready = Cycle::new(&maker, order.batch_events, setup.agents);
+                pace.publish(order, async |number, count| {
+                    let group = ready.group(first + number, count);
+                    let position = group.last().map_or(Position::ORIGIN, StoredEvent::position);
+                    inside
+                        .send(group)
+                        .await
+                        .ok()
+                        .context("the fan-out is gone")?;
+                    head.send_modify(|tail| tail.position = position);
+                    Ok(())
+                })
+                .await?
+            }
+        };
+        first += published.events;
+        control.answer(&published)?;
+    }
+    Ok(())
+}
+
+/// Groups made beforehand: only the places of their events change, as cheaply as that can be.
+struct Cycle {
+    events: Vec<StoredEvent>,
+}
+
+impl Cycle {
+    fn new(maker: &Maker, batch_events: usize, agents: u64) -> Self {
+        let count = agents.max(batch_events as u64);
+        Self {
+            events: (0..count).map(|number| maker.stored(number)).collect(),
+        }
+    }
+
+    /// The encoded event keeps the sequence that it was made with. Who only counts messages does not see it.
+    fn group(&self, number: u64, count: usize) -> Group {
+        (number..number + count as u64)
+            .map(|number| {
+                let event = &self.events[(number % self.events.len() as u64) as usize];
+                StoredEvent {
+                    sequence: verbex_gateway::event::Sequence(number + 1),
+                    ..event.clone()
+                }
+            })
+            .collect::<Arc<[_]>>()
+    }
+}
+
+async fn serve(
+    setup: &Setup,
+    fanout: Fanout,
+    epoch: verbex_gateway::event::Epoch,
+    reader: log::Reader,
+) -> anyhow::Result<std::net::SocketAddr> {
+    let (service, health) = grpc::service(
+        grpc::Config {
+            tokens: Tokens::new([]),
+            loopback: true,
+            cors_origins: Vec::new(),
+        },
+        grpc::Parts {
+            epoch,
+            reader,
+            fanout,
+            started: Instant::now(),
+        },
+    )?;
+    health.set(true).await;
+    let certificate = match setup.tls {
+        true => {
+            let made = tls::self_made(&setup.data_dir.join("tls"), SystemTime::now())?;
+            Some(watch::channel(made.config).1)
+        }
+        false => None,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    let config = server::Config {
+        streams_max: 100_000,
+        ping_interval: setup.ping_interval,
+        ..server::Config::default()
+    };
+    tokio::spawn(server::serve(
+        listener,
+        certificate,
+        config,
+        service,
+        CancellationToken::new(),
+    ));
+    Ok(addr)
+}
