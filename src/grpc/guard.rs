@@ -69,7 +69,8 @@ impl Guard {
             return Ok(());
         }
         if open {
-            return if admin && !self.loopback {
+            let from_here = self.loopback && !is_forwarded(request.headers());
+            return if admin && !from_here {
                 Err(Failure::CredentialsInvalid)
             } else {
                 Ok(())
@@ -118,6 +119,11 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+/// Whether a proxy says that it hands this on for somebody else, who may be anywhere.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for")
 }
 
 /// Whether `host`, with or without a port, can only mean this machine.

@@ -1,6 +1,7 @@
 //! A web page cannot read calls from a gateway on its visitor's machine, and one that may can.
 
 use reqwest::{Client, Method, RequestBuilder};
+use verbex_gateway::proto::GetStatusRequest;
 
 use crate::support::{
     bodies::call_started,
@@ -177,4 +178,16 @@ async fn grpc_web_streams_over_http_1() {
         .unwrap();
     let name = b"CallHandler.CallStarted";
     assert!(event.windows(name.len()).any(|window| window == name));
+}
+
+#[tokio::test]
+async fn operators_calls_that_a_proxy_hands_on_need_credentials() {
+    let gateway = Gateway::start().await;
+    for header in ["x-forwarded-for", "forwarded"] {
+        let mut request = tonic::Request::new(GetStatusRequest {});
+        request.metadata_mut().insert(header, "203.0.113.9".parse().unwrap());
+        let refused = gateway.admin().await.get_status(request).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unauthenticated, "{header}");
+    }
+    gateway.admin().await.get_status(GetStatusRequest {}).await.unwrap();
 }

@@ -87,6 +87,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         fanout::Config {
             subscribers_max: 100_000,
             queue_bytes_max: 1024 * 1024,
+            queues_bytes_max: 256 * 1024 * 1024,
         },
         log.identity.epoch,
         log.reader.clone(),
@@ -179,6 +180,7 @@ async fn serve(
         grpc::Config {
             tokens: Tokens::new([]),
             loopback: true,
+            compression: vec![fanout::Encoding::Zstd, fanout::Encoding::Gzip],
             cors_origins: Vec::new(),
         },
         grpc::Parts {

@@ -205,8 +205,7 @@ impl Selection {
     fn add(&mut self, column: &str, mut values: Vec<String>) {
         let parameter = self.values.len() + FIRST_VALUE;
         if is_indexed(column, &values) {
-            // The second part is what makes SQLite see that the partial index has them all.
-            self.condition += &format!(" AND {column} = ?{parameter} AND {column} <> ''");
+            self.condition += &format!(" AND {column} = ?{parameter}");
             self.values.push(Value::Text(values.remove(0)));
         } else {
             self.condition +=

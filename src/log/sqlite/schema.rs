@@ -31,8 +31,8 @@ const MIGRATIONS: &[&str] = &["
         raw_headers     TEXT NOT NULL,
         encoded         BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX events_by_agent ON events (agent_id) WHERE agent_id <> '';
-    CREATE INDEX events_by_call ON events (call_id) WHERE call_id <> '';
+    CREATE INDEX events_by_agent ON events (agent_id);
+    CREATE INDEX events_by_call ON events (call_id);
 
     -- One row. What is last here outlives the event itself.
     CREATE TABLE log (
