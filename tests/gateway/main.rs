@@ -23,3 +23,4 @@ mod reflection;
 mod replay;
 mod samples;
 mod slow;
+mod tidy;
