@@ -4,6 +4,7 @@ mod support;
 
 mod admin;
 mod answers;
+mod commands;
 mod crash;
 mod cursors;
 mod deadline;
