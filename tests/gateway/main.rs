@@ -4,6 +4,7 @@ mod support;
 
 mod admin;
 mod answers;
+mod commands;
 mod crash;
 mod cursors;
 mod deadline;
@@ -23,3 +24,4 @@ mod reflection;
 mod replay;
 mod samples;
 mod slow;
+mod tidy;

@@ -1,0 +1,204 @@
+//! What is wrong is said with its place and its name.
+
+use super::given;
+
+#[test]
+fn an_error_in_the_file_names_file_line_column_and_key() {
+    let check = |content: &str, expected: &str| {
+        let errors = given().config(content).errors();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert!(
+            errors[0].starts_with(expected),
+            "{} is not {expected}…",
+            errors[0]
+        );
+    };
+    check(
+        "\nwebhook.adr = 1\n",
+        "gateway.toml:2:9: webhook.adr: unknown key; known here: addr, ",
+    );
+    check(
+        "\"webhook.addr\" = \"127.0.0.1:0\"\n",
+        "gateway.toml:1:1: \"webhook.addr\": unknown key",
+    );
+    check(
+        "data = \"x\"\n",
+        "gateway.toml:1:1: data: unknown key; known here: data_dir, ",
+    );
+    check("[nonsense]\n", "gateway.toml:1:2: nonsense: unknown key");
+    check(
+        "[nonsense]\na = 1\n",
+        "gateway.toml:2:1: nonsense.a: unknown key",
+    );
+    check(
+        "webhook = 1\n",
+        "gateway.toml:1:1: webhook: expected a table",
+    );
+    check(
+        "tokens = 1\n",
+        "gateway.toml:1:1: tokens: expected entries [[tokens]]",
+    );
+    check("config = \"x\"\n", "gateway.toml:1:1: config: unknown key");
+    check(
+        "[webhook]\n  addr = \"localhost:8443\"\n",
+        "gateway.toml:2:3: webhook.addr: expected an IP address and a port",
+    );
+    check(
+        "[webhook]\naddr = 8443\n",
+        "gateway.toml:2:1: webhook.addr: expected an IP address and a port",
+    );
+    check(
+        "[webhook]\nplain_http = \"yes\"\n",
+        "gateway.toml:2:1: webhook.plain_http: expected true or false",
+    );
+    check(
+        "organization = \"\"\n",
+        "gateway.toml:1:1: organization: expected an organization id of 1 to 256 bytes",
+    );
+    check(
+        "[webhook]\nbody_bytes_max = 1835009\n",
+        "gateway.toml:2:1: webhook.body_bytes_max: 1835009 is out of bounds: from 1 to 1835008",
+    );
+    check(
+        "[webhook]\nbody_bytes_max = -1\n",
+        "gateway.toml:2:1: webhook.body_bytes_max: expected a whole number",
+    );
+    check(
+        "[grpc]\nsubscriber_queue_bytes_max = 65535\n",
+        "gateway.toml:2:1: grpc.subscriber_queue_bytes_max: 65535 is out of bounds: from 65536 to",
+    );
+    check(
+        "[grpc]\ncors_allowed_origins = [\"https://a.example/\"]\n",
+        "gateway.toml:2:1: grpc.cors_allowed_origins: expected a list of web origins",
+    );
+    check(
+        "[webhook]\naddresses_allowed = [\"10.0.0.0/33\"]\n",
+        "gateway.toml:2:1: webhook.addresses_allowed: expected a list of IP addresses",
+    );
+    check(
+        "[log]\nlevel = \"loud\"\n",
+        "gateway.toml:2:1: log.level: expected error, warn, info",
+    );
+    check(
+        "[log]\nformat = \"xml\"\n",
+        "gateway.toml:2:1: log.format: expected text or json",
+    );
+    check(
+        "[tls]\ncert = \"DIR/none.pem\"\nkey = \"DIR/gateway.toml\"\n",
+        "gateway.toml:2:1: tls.cert: none.pem cannot be read: ",
+    );
+    check(
+        "[grpc]\ntls_cert = \"DIR/gateway.toml\"\n",
+        "gateway.toml:2:1: grpc.tls_cert: grpc.tls_key is missing beside it",
+    );
+    check(
+        "[webhook.header]\nname = \"x-key\"\n",
+        "gateway.toml:2:1: webhook.header.name: webhook.header.value is missing beside it",
+    );
+    check(
+        "[webhook]\nsecret = \"a/b\"\n",
+        "gateway.toml:2:1: webhook.secret: the secret is a part of the URL",
+    );
+    check(
+        "[webhook]\nsecret = \"a\"\nsecret_file = \"b\"\n",
+        "gateway.toml:3:1: webhook.secret_file: webhook.secret is given too",
+    );
+    check(
+        "[webhook]\nsecret_file = \"DIR/none\"\n",
+        "gateway.toml:2:1: webhook.secret_file: none cannot be read: ",
+    );
+    check(
+        "[webhook.basic]\nusername = \"a:b\"\npassword = \"c\"\n",
+        "gateway.toml:2:1: webhook.basic.username: ",
+    );
+    check(
+        "[webhook.bearer]\ntoken = \"a \"\n",
+        "gateway.toml:2:1: webhook.bearer.token: the secret cannot be sent in a header",
+    );
+    check(
+        "[admin]\naddr = \"127.0.0.1:8443\"\n",
+        "gateway.toml:2:1: admin.addr: 127.0.0.1:8443 is the address of another door",
+    );
+    check(
+        "[[tokens]]\nname = \"crm\"\nhash = \"00\"\n",
+        "gateway.toml:3:1: tokens.hash: expected 64 hex digits",
+    );
+    check(
+        "[[tokens]]\nname = \"crm\"\n",
+        "gateway.toml:1:1: tokens.hash: is missing",
+    );
+    check(
+        &format!(
+            "[[tokens]]\nname = \"crm\"\nhash = \"{0}\"\nscope = 1\n",
+            "0".repeat(64)
+        ),
+        "gateway.toml:4:1: tokens.scope: unknown key; known here: name, hash, expires, admin",
+    );
+    check(
+        &format!(
+            "[[tokens]]\nname = \"a\"\nhash = \"{0}\"\n[[tokens]]\nname = \"b\"\nhash = \"{0}\"\n",
+            "0".repeat(64)
+        ),
+        "gateway.toml:6:1: tokens.hash: ",
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_where_it_breaks() {
+    let check = |content: &str, expected: &str| {
+        let errors = given().config(content).errors();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert!(
+            errors[0].starts_with(expected),
+            "{} is not {expected}…",
+            errors[0]
+        );
+    };
+    check("[webhook]\naddr = \n", "gateway.toml:2:8: addr: ");
+    check("a = 1\na = 2\n", "gateway.toml:2:1: ");
+    check("[webhook\n", "gateway.toml:1:");
+    let missing = given().flag("config", "DIR/none.toml").errors();
+    assert!(
+        missing[0].starts_with("none.toml: cannot be read: "),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn an_error_outside_the_file_names_the_flag_or_the_variable() {
+    let errors = given()
+        .config("drain_seconds = 3601")
+        .variable("VERBEX_GATEWAY_GRPC_SUBSCRIBERS_MAX", "many")
+        .variable("VERBEX_GATEWAY_ORGANIZATION", "")
+        .flag("webhook.addr", "8443")
+        .errors();
+    // All of them at once, and the file's though nothing else is wrong with it.
+    let places: Vec<_> = errors
+        .iter()
+        .map(|error| error.rsplit_once(": ").unwrap())
+        .collect();
+    assert_eq!(errors.len(), 4, "{places:?}");
+    for place in [
+        "gateway.toml:1:1: drain_seconds: ",
+        "VERBEX_GATEWAY_GRPC_SUBSCRIBERS_MAX: ",
+        "VERBEX_GATEWAY_ORGANIZATION: ",
+        "--webhook-addr: ",
+    ] {
+        assert!(
+            errors.iter().any(|error| error.starts_with(place)),
+            "{place} in {errors:?}"
+        );
+    }
+}
+
+#[test]
+fn a_bad_value_is_an_error_even_where_a_flag_covers_it() {
+    let errors = given()
+        .config("[webhook]\naddr = \"here\"\n")
+        .flag("webhook.addr", "127.0.0.1:0")
+        .errors();
+    assert!(
+        errors[0].starts_with("gateway.toml:2:1: webhook.addr: "),
+        "{errors:?}"
+    );
+}
