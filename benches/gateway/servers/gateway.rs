@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use prometheus_client::registry::Registry;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpListener,
@@ -25,7 +25,7 @@ use verbex_gateway::{
 use super::Ready;
 use crate::{
     events::{Maker, Payload},
-    pace::{Pace, Publication},
+    pace::{Pace, Publication, Published},
     process::Control,
 };
 
@@ -109,15 +109,21 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     while let Some(order) = control.order::<Publication>().await? {
         let published = match setup.source {
             Source::Log => {
-                pace.publish(order, async |number, count| {
-                    let events = first + number..first + number + count as u64;
-                    let appends = events
-                        .map(|number| maker.event(series, number))
-                        .map(|event| log.appender.append(event));
-                    try_join_all(appends).await?;
-                    Ok(())
-                })
-                .await?
+                let groups_before = groups_committed(&metrics)?;
+                let published = pace
+                    .publish(order, async |number, count| {
+                        let events = first + number..first + number + count as u64;
+                        let appends = events
+                            .map(|number| maker.event(series, number))
+                            .map(|event| log.appender.append(event));
+                        try_join_all(appends).await?;
+                        Ok(())
+                    })
+                    .await?;
+                Published {
+                    groups: Some(groups_committed(&metrics)? - groups_before),
+                    ..published
+                }
             }
             Source::Groups => {
                 // Made once for each size, so that what is measured is not their making.
@@ -140,6 +146,16 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         control.answer(&published)?;
     }
     Ok(())
+}
+
+/// As the log's own metric says.
+fn groups_committed(metrics: &Registry) -> anyhow::Result<u64> {
+    let mut text = String::new();
+    encode(&mut text, metrics)?;
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("verbex_gateway_log_group_events_count "));
+    Ok(count.context("no metric of groups")?.parse()?)
 }
 
 /// Groups made beforehand: only the places of their events change, as cheaply as that can be.
