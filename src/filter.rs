@@ -97,6 +97,15 @@ pub enum TextKey {
 }
 
 impl TextKey {
+    /// All of them, in the order of [`Filter::texts`].
+    pub const ALL: [Self; 5] = [
+        Self::CallId,
+        Self::AgentId,
+        Self::OrganizationId,
+        Self::EventName,
+        Self::Status,
+    ];
+
     /// Its value in an event.
     #[must_use]
     pub fn of(self, keys: &Keys) -> &str {

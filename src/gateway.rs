@@ -27,6 +27,8 @@ use crate::{
 
 /// Reads of the log that run at the same time.
 const READERS: usize = 4;
+/// What waits for all subscribers together, each shared buffer counted once.
+const QUEUES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Room above the subscriber limit on one connection: clients queue silently at `MAX_CONCURRENT_STREAMS`, and one that has
 /// as many subscriptions as allowed must still hear `SUBSCRIBER_LIMIT` and be able to ask.
 const STREAMS_SPARE: usize = 1_000;
@@ -134,6 +136,7 @@ impl Gateway {
             fanout::Config {
                 subscribers_max: config.grpc.subscribers_max,
                 queue_bytes_max: config.grpc.subscriber_queue_bytes_max,
+                queues_bytes_max: QUEUES_BYTES_MAX,
             },
             log.identity.epoch,
             log.reader.clone(),
@@ -146,6 +149,7 @@ impl Gateway {
             grpc::Config {
                 tokens: Tokens::new(config.tokens),
                 loopback: config::is_loopback(grpc_door.addr),
+                compression: config.grpc.compression.into_iter().map(encoding).collect(),
                 cors_origins: config.grpc.cors_allowed_origins,
             },
             grpc::Parts {
@@ -299,8 +303,9 @@ impl Gateway {
         self.stop.webhook.cancel();
         // Last, so that the rest can be watched.
         self.stop.admin.cancel();
-        // The router ends with the handles.
+        // The router ends with the last handle.
         drop(self.fanout);
+        while tasks.join_next().await.is_some() {}
     }
 }
 
@@ -342,6 +347,13 @@ fn certificate(tls: &WebhookTls, data_dir: &Path) -> Result<Certificate, tls::Er
             }
         }
     })
+}
+
+fn encoding(compression: config::Compression) -> fanout::Encoding {
+    match compression {
+        config::Compression::Gzip => fanout::Encoding::Gzip,
+        config::Compression::Zstd => fanout::Encoding::Zstd,
+    }
 }
 
 fn webhook_config(config: config::Webhook) -> webhook::Config {

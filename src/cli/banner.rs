@@ -4,17 +4,21 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::connect::DEFAULT_ADDRESS;
 use crate::{
     config::{Config, Credential},
     gateway::Addresses,
 };
 
 const SUBSCRIBE: &str = "verbex.gateway.v1.EventService/Subscribe";
+/// A webhook with nothing odd about it.
+const SAMPLE: &str =
+    r#"{"eventName":"CallHandler.CallStarted","call_id":"1","agent_id":"2","status":"success"}"#;
 
-/// The text, for a gateway with this configuration at these addresses.
+/// The text, for a gateway with this configuration at these addresses. `program` is what starts this program in a shell.
 ///
 /// `Addresses::webhook_url` ends in `/webhooks/verbex`. The secret that may follow is for no screen and no log.
-pub(super) fn banner(config: &Config, addresses: &Addresses) -> String {
+pub(super) fn banner(config: &Config, addresses: &Addresses, program: &str) -> String {
     format!(
         "verbex-gateway {version}{demo}, data in {data}\n\n{doors}\n\n{steps}\n",
         version = env!("CARGO_PKG_VERSION"),
@@ -25,7 +29,7 @@ pub(super) fn banner(config: &Config, addresses: &Addresses) -> String {
         },
         data = config.data_dir.display(),
         doors = doors(config, addresses).join("\n"),
-        steps = first_steps(config, addresses).join("\n"),
+        steps = first_steps(config, addresses, program).join("\n"),
     )
 }
 
@@ -51,7 +55,7 @@ fn doors(config: &Config, addresses: &Addresses) -> [String; 3] {
 }
 
 /// Commands that work as they stand on this machine, but for secrets, which they leave to be filled in.
-fn first_steps(config: &Config, addresses: &Addresses) -> Vec<String> {
+fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<String> {
     let mut steps = Vec::new();
     let mut step = |what: &str, command: String| steps.push(format!("{what:<17}{command}"));
 
@@ -66,7 +70,7 @@ fn first_steps(config: &Config, addresses: &Addresses) -> Vec<String> {
         step(
             "Trust and post:",
             format!(
-                "curl --cacert {ca}{} -d '{{\"eventName\":\"CallHandler.CallStarted\"}}' -H 'content-type: application/json' {webhook}",
+                "curl --cacert {ca}{} -d '{SAMPLE}' -H 'content-type: application/json' {webhook}",
                 curl_credential(config)
             ),
         );
@@ -98,16 +102,18 @@ fn first_steps(config: &Config, addresses: &Addresses) -> Vec<String> {
     } else {
         " --token-file FILE"
     };
-    step(
-        "Watch:",
-        format!("verbex-gateway tail --address {scheme}://{grpc}{token}"),
-    );
+    let address = match format!("{scheme}://{grpc}") {
+        address if address == DEFAULT_ADDRESS => String::new(),
+        address => format!(" --address {address}"),
+    };
+    step("Watch:", format!("{program} tail{address}{token}"));
 
-    if !config.demo && config.webhook.credentials.is_empty() {
+    // Not among real calls: a door to other machines, or behind a proxy, has those.
+    if ca.is_some() && !config.demo && config.webhook.credentials.is_empty() {
         let ca = ca.map_or_else(String::new, |ca| format!(" --ca {ca}"));
         step(
             "Make up calls:",
-            format!("verbex-gateway simulate{ca} --url {webhook}"),
+            format!("{program} simulate{ca} --url {webhook}"),
         );
     }
     steps
@@ -150,7 +156,7 @@ mod tests {
             admin: "127.0.0.1:4003".parse().unwrap(),
             ca_pem: ca_pem.map(Into::into),
         };
-        banner(&loaded.unwrap().config, &addresses)
+        banner(&loaded.unwrap().config, &addresses, "target/verbex-gateway")
     }
 
     #[test]
@@ -186,6 +192,24 @@ mod tests {
             "{text}"
         );
         assert!(!shown(&[], None).contains("--cacert"));
+    }
+
+    #[test]
+    fn its_commands_start_the_program_as_it_was_started() {
+        let text = shown(&[], Some("ca.pem"));
+        assert!(
+            text.contains(" target/verbex-gateway tail --address http://127.0.0.1:4002\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains(" target/verbex-gateway simulate --ca ca.pem "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn it_offers_no_made_up_calls_where_real_ones_come() {
+        assert!(!shown(&[], None).contains("simulate"));
     }
 
     #[test]

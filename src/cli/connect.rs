@@ -6,6 +6,9 @@ use anyhow::{Context, anyhow};
 
 use crate::client::{Error, Gateway};
 
+/// Where a gateway without configuration is.
+pub(super) const DEFAULT_ADDRESS: &str = "http://127.0.0.1:50051";
+
 /// Where the gateway is, and as whom to come.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Which gateway")]
@@ -15,7 +18,7 @@ pub(super) struct Connect {
         long,
         value_name = "URL",
         env = "VERBEX_GATEWAY_ADDRESS",
-        default_value = "http://127.0.0.1:50051"
+        default_value = DEFAULT_ADDRESS
     )]
     address: String,
     /// Trust the certificates in this PEM file, instead of those of the system

@@ -171,12 +171,24 @@ impl Door {
             Some(rustls::Error::InvalidMessage(_)) => anyhow!(
                 "{door} does not speak TLS ({why}); write http:// if it is behind a proxy that ends TLS, or check the port"
             ),
+            _ if causes().any(is_no_http) => anyhow!(
+                "{door} does not speak plain HTTP ({why}); write https:// if it has TLS, or check the port"
+            ),
             _ if error.is_connect() => anyhow!(
                 "nobody answers at {door} ({why}); is the gateway running? `verbex-gateway serve` starts one"
             ),
+            _ if error.is_request() && self.url.scheme() == "http" => {
+                anyhow!("no answer in HTTP from {door} ({why}); if there is TLS, write https://")
+            }
             _ => anyhow!("no answer from {door} ({why})"),
         }
     }
+}
+
+fn is_no_http(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(hyper::Error::is_parse)
 }
 
 fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {

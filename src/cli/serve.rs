@@ -1,6 +1,7 @@
 //! `verbex-gateway serve`: runs the gateway until a signal, then lets it drain.
 
 use std::{
+    env,
     io::{self, Write},
     process,
 };
@@ -52,7 +53,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     // Before the doors open, so that no signal finds the gateway half started.
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let gateway = Gateway::build(config.clone()).await?;
-    greet(&banner(&config, gateway.addresses()));
+    greet(&banner(&config, gateway.addresses(), &program()));
     warn_of_open_doors(&config);
 
     let asked_to_leave = CancellationToken::new();
@@ -113,6 +114,14 @@ fn warn_of_open_doors(config: &Config) {
             tracing::warn!(%addr, "--allow-insecure-{door}: this door may be open to other machines without TLS or credentials");
         }
     }
+}
+
+/// What starts this program in a shell: a path as it was typed, or the name of a command.
+fn program() -> String {
+    env::args_os().next().map_or_else(
+        || "verbex-gateway".to_owned(),
+        |typed| typed.to_string_lossy().into_owned(),
+    )
 }
 
 /// A gateway whose output nobody reads any more is still a gateway: that is no error here.

@@ -30,12 +30,11 @@ impl Effective {
         self.0.iter().map(|entry| entry.key)
     }
 
-    /// Whether a setting has a value, if only by default.
+    /// A setting's value as TOML, if only by default.
     #[cfg(test)]
-    pub(super) fn has_value(&self, key: &str) -> bool {
-        self.0
-            .iter()
-            .any(|entry| entry.key == key && entry.value.is_some())
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
+        let entry = self.0.iter().find(|entry| entry.key == key)?;
+        entry.value.as_deref()
     }
 
     /// Which layer counts, the higher the greater.

@@ -4,8 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     Admin, BODY_BYTES_LIMIT, Config, Credential, Effective, Grpc, Invalid, Log, LogFormat,
-    QUEUE_BYTES_LEAST, TlsFiles, Webhook, WebhookTls, check, file::File, reader::Reader,
-    setting::LogLevel,
+    QUEUE_BYTES_LEAST, TlsFiles, Webhook, WebhookTls, check,
+    file::File,
+    reader::Reader,
+    setting::{LogLevel, OrganizationId},
 };
 
 pub use super::reader::Environment;
@@ -63,7 +65,7 @@ pub fn load(layers: Layers) -> Result<Loaded, Invalid> {
 fn config(read: &mut Reader, demo: bool) -> Config {
     Config {
         data_dir: data_dir(read, demo),
-        organization: read.optional("organization"),
+        organization: read.optional("organization").map(|OrganizationId(id)| id),
         demo,
         drain: seconds(read, "drain_seconds", 10, 0),
         webhook: webhook(read),
@@ -168,6 +170,7 @@ fn grpc(read: &mut Reader) -> Grpc {
             1 << 20,
             QUEUE_BYTES_LEAST..=QUEUE_BYTES_MAX,
         ) as usize,
+        compression: read.value("grpc.compression", Vec::new()),
         cors_allowed_origins: read.value("grpc.cors_allowed_origins", Vec::new()),
     }
 }

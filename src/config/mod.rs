@@ -149,8 +149,19 @@ pub struct Grpc {
     pub subscribers_max: usize,
     /// What waits for one subscriber before it is served from the log instead; at least [`QUEUE_BYTES_LEAST`].
     pub subscriber_queue_bytes_max: usize,
+    /// How streams may be compressed, what is liked best first; not at all if empty.
+    pub compression: Vec<Compression>,
     /// Web pages that may call, by origin; none if empty.
     pub cors_allowed_origins: Vec<http::HeaderValue>,
+}
+
+/// A way to compress a stream's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Known to nearly every client.
+    Gzip,
+    /// Better and cheaper, known to fewer.
+    Zstd,
 }
 
 /// The door for operators.

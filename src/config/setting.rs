@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{LogFormat, Secret, file::Value};
+use super::{Compression, LogFormat, Secret, file::Value};
 use crate::auth::TokenHash;
 
 /// A type that a setting can have.
@@ -176,6 +176,23 @@ impl Setting for LogLevel {
     }
 }
 
+/// An organisation, no longer than a filter may ask for.
+pub(super) struct OrganizationId(pub(super) String);
+
+impl Setting for OrganizationId {
+    const EXPECTED: &'static str = "an organization id of 1 to 256 bytes";
+
+    fn from_text(text: &str) -> Option<Self> {
+        (1..=256)
+            .contains(&text.len())
+            .then(|| Self(text.to_owned()))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
+    }
+}
+
 impl Setting for TokenHash {
     const EXPECTED: &'static str = "64 hex digits, as `verbex-gateway token new` prints them";
 
@@ -277,4 +294,27 @@ impl Setting for HeaderValue {
 impl Element for HeaderValue {
     const LIST_EXPECTED: &'static str =
         "a list of web origins without a path, such as [\"https://calls.example.com\"]";
+}
+
+impl Setting for Compression {
+    const EXPECTED: &'static str = "gzip or zstd";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "gzip" => Some(Self::Gzip),
+            "zstd" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+impl Element for Compression {
+    const LIST_EXPECTED: &'static str = "a list of gzip and zstd, such as [\"zstd\", \"gzip\"]";
 }

@@ -109,7 +109,9 @@ fn the_default_file_says_the_defaults() {
     let missing: Vec<_> = from_file
         .effective
         .keys()
-        .filter(|key| from_file.effective.has_value(key) && from_file.effective.layer(key) == 0)
+        .filter(|key| {
+            from_file.effective.value(key).is_some() && from_file.effective.layer(key) == 0
+        })
         .collect();
     assert_eq!(missing, Vec::<&str>::new());
 }
@@ -139,6 +141,34 @@ fn the_default_file_names_every_setting() {
         assert!(tokens.take(key).is_some(), "tokens.{key} is missing");
     }
     assert_eq!(tokens.unknown_keys("tokens.", &[]), []);
+}
+
+#[test]
+fn the_readme_has_every_setting_with_its_default() {
+    let readme = include_str!("../../README.md");
+    let table = readme.split_once("| setting | default |").unwrap().1;
+    let shown: Vec<(&str, &str)> = table
+        .lines()
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| `"))
+        .map(|row| {
+            let (key, rest) = row.split_once("` | ").unwrap();
+            (key, rest.split_once(" | ").unwrap().0)
+        })
+        .collect();
+    let defaults = given().good().effective;
+    let default_of = |key| match defaults.value(key) {
+        Some(value) => format!("`{value}`"),
+        None => "–".to_owned(),
+    };
+    for (key, default) in &shown {
+        assert_eq!(*default, default_of(key), "{key}");
+    }
+    let mut shown: Vec<&str> = shown.into_iter().map(|(key, _)| key).collect();
+    let mut known: Vec<&str> = defaults.keys().collect();
+    shown.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(shown, known);
 }
 
 #[test]
@@ -295,7 +325,7 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
     );
     check(
         "organization = \"\"\n",
-        "gateway.toml:1:1: organization: expected a text that is not empty",
+        "gateway.toml:1:1: organization: expected an organization id of 1 to 256 bytes",
     );
     check(
         "[webhook]\nbody_bytes_max = 1835009\n",

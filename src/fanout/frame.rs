@@ -1,32 +1,22 @@
-//! Frames: `SubscribeResponse`s as ready gRPC messages, made once and shared by all who get the same.
+//! Frames: whole gRPC messages in one buffer, made once and shared by all who get the same.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use jiff::Timestamp;
-use prost::{
-    Message,
-    encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use crate::{
-    event::{Epoch, Position, StoredEvent, timestamp},
-    log::{Earliest, cursor},
-    proto::{Gap, Progress, SubscribeResponse, SubscriptionState, subscribe_response::Response},
-};
+use bytes::Bytes;
 
-/// Where a frame is cut when another message would make it larger, so that one stream does not hold a connection that others
-/// share for long. A single larger message is a frame of its own.
+use crate::event::{Position, Sequence};
+
+/// Where a run is cut into frames, so that one stream does not hold a connection that others share for long. A single larger
+/// message is a frame of its own. Measured: see docs/performance.md.
 pub(super) const FRAME_BYTES: usize = 32 * 1024;
 
-/// One byte for compression, four for the length: the gRPC message prefix (gRPC over HTTP/2, "Length-Prefixed-Message").
-const PREFIX_BYTES: usize = 5;
-
-const CURSOR_FIELD: u32 = 1;
-const EVENT_FIELD: u32 = 2;
-
-/// Whole gRPC messages, and where a stream stands that has sent them.
+/// What is handed over in one piece, and where a stream stands that has sent it.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
-    /// The messages.
+    /// Whole messages.
     pub bytes: Bytes,
     /// Events among them.
     pub events: u32,
@@ -34,101 +24,102 @@ pub(super) struct Frame {
     pub end: Position,
 }
 
-/// One event as a message.
-pub(super) fn event_message(epoch: Epoch, event: &StoredEvent, rendered: &Bytes) -> Bytes {
-    let cursor = cursor::encode(epoch, &event.position());
-    let fields = [(CURSOR_FIELD, cursor.as_bytes()), (EVENT_FIELD, rendered)];
-    let length: usize = fields
-        .iter()
-        .map(|(_, bytes)| 1 + encoded_len_varint(bytes.len() as u64) + bytes.len())
-        .sum();
-
-    let mut message = BytesMut::with_capacity(PREFIX_BYTES + length);
-    put_prefix(&mut message, length);
-    for (field, bytes) in fields {
-        encode_key(field, WireType::LengthDelimited, &mut message);
-        encode_varint(bytes.len() as u64, &mut message);
-        message.put_slice(bytes);
-    }
-    message.freeze()
+/// Messages of events in order, in one buffer.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    bytes: Bytes,
+    /// Each message's event, and where it ends in the buffer.
+    ends: Vec<(Position, usize)>,
 }
 
-/// Joins messages into frames, in order.
-pub(super) fn join<'a>(messages: impl Iterator<Item = (Position, &'a Bytes)>) -> Vec<Frame> {
-    let mut frames: Vec<Frame> = Vec::new();
-    let mut run: Vec<&Bytes> = Vec::new();
-    let mut run_bytes = 0;
-    let mut run_end = Position::ORIGIN;
-    for (end, message) in messages {
-        if !run.is_empty() && run_bytes + message.len() > FRAME_BYTES {
-            frames.push(concatenate(&run, run_bytes, run_end));
-            run.clear();
-            run_bytes = 0;
+impl Run {
+    /// Joins messages. Of a single one the buffer is shared, not copied.
+    pub(super) fn new(messages: &[(Position, Bytes)], memory: &Memory) -> Self {
+        let mut ends = Vec::with_capacity(messages.len());
+        let mut end = 0;
+        for (position, message) in messages {
+            end += message.len();
+            ends.push((*position, end));
         }
-        run.push(message);
-        run_bytes += message.len();
-        run_end = end;
+        let bytes = match messages {
+            [(_, single)] => single.clone(),
+            _ => {
+                let mut bytes = Vec::with_capacity(end);
+                messages
+                    .iter()
+                    .for_each(|(_, message)| bytes.extend_from_slice(message));
+                memory.count(bytes)
+            }
+        };
+        Self { bytes, ends }
     }
-    if !run.is_empty() {
-        frames.push(concatenate(&run, run_bytes, run_end));
+
+    /// The messages after one place and up to another, in frames that share this buffer.
+    pub(super) fn frames(&self, after: Sequence, through: Sequence) -> impl Iterator<Item = Frame> {
+        let mut next = self
+            .ends
+            .partition_point(|(position, _)| position.sequence <= after);
+        let stop = self
+            .ends
+            .partition_point(|(position, _)| position.sequence <= through);
+        std::iter::from_fn(move || {
+            if next >= stop {
+                return None;
+            }
+            let first = next;
+            let start = if first == 0 {
+                0
+            } else {
+                self.ends[first - 1].1
+            };
+            next += 1;
+            while next < stop && self.ends[next].1 - start <= FRAME_BYTES {
+                next += 1;
+            }
+            let (end, stop_byte) = self.ends[next - 1];
+            Some(Frame {
+                bytes: self.bytes.slice(start..stop_byte),
+                events: (next - first) as u32,
+                end,
+            })
+        })
     }
-    frames
 }
 
-/// A sign of life at `position`.
-pub(super) fn progress(
-    epoch: Epoch,
-    position: &Position,
-    state: SubscriptionState,
-    now: Timestamp,
-) -> Bytes {
-    let progress = Progress {
-        server_time: Some(timestamp(now)),
-        state: state.into(),
-        position_time: position.receive_time.map(timestamp),
-    };
-    message(epoch, position, Response::Progress(progress))
+/// Bytes of shared buffers that are in use, wherever: in queues, or on their way through HTTP/2. Each buffer counts once, however many
+/// share it, and until the last of them has let go.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory(Arc<AtomicUsize>);
+
+impl Memory {
+    /// A buffer that is counted while it is in use.
+    pub(super) fn count(&self, bytes: Vec<u8>) -> Bytes {
+        self.0.fetch_add(bytes.len(), Ordering::Relaxed);
+        Bytes::from_owner(Counted {
+            bytes,
+            memory: self.clone(),
+        })
+    }
+
+    pub(super) fn in_use(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
-/// A hole before `earliest`.
-pub(super) fn gap(epoch: Epoch, earliest: &Earliest) -> Bytes {
-    let gap = Gap {
-        earliest_time: earliest.time.map(timestamp),
-    };
-    message(epoch, &earliest.before, Response::Gap(gap))
+struct Counted {
+    bytes: Vec<u8>,
+    memory: Memory,
 }
 
-fn message(epoch: Epoch, position: &Position, response: Response) -> Bytes {
-    let response = SubscribeResponse {
-        cursor: cursor::encode(epoch, position),
-        response: Some(response),
-    };
-    let length = response.encoded_len();
-    let mut message = BytesMut::with_capacity(PREFIX_BYTES + length);
-    put_prefix(&mut message, length);
-    response.encode_raw(&mut message);
-    message.freeze()
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
-fn put_prefix(message: &mut BytesMut, length: usize) {
-    message.put_u8(0); // not compressed
-    // An event stays under 4 MiB, see `webhook::BODY_BYTES_MAX`.
-    message.put_u32(length as u32);
-}
-
-fn concatenate(run: &[&Bytes], run_bytes: usize, end: Position) -> Frame {
-    let bytes = match run {
-        [single] => (*single).clone(),
-        _ => {
-            let mut bytes = BytesMut::with_capacity(run_bytes);
-            run.iter().for_each(|message| bytes.put_slice(message));
-            bytes.freeze()
-        }
-    };
-    Frame {
-        bytes,
-        events: run.len() as u32,
-        end,
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.memory.0.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
@@ -137,53 +128,53 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        event::{EventId, Sequence},
-        proto::{Event, EventType},
-    };
 
-    fn stored(sequence: u64, text: &str) -> StoredEvent {
-        let event = Event {
-            sequence,
-            call_id: text.into(),
-            r#type: EventType::Other.into(),
-            ..Event::default()
-        };
-        StoredEvent {
-            sequence: Sequence(sequence),
-            id: EventId([sequence as u8; 16]),
-            receive_time: Timestamp::UNIX_EPOCH,
-            keys: crate::event::Keys::default(),
-            encoded: event.encode_to_vec().into(),
-            raw: None,
-        }
+    fn run(sizes: &[usize], memory: &Memory) -> (Run, Vec<Bytes>) {
+        let messages: Vec<(Position, Bytes)> = sizes
+            .iter()
+            .zip(1..)
+            .map(|(&size, sequence)| {
+                let position = Position {
+                    sequence: Sequence(sequence),
+                    ..Position::ORIGIN
+                };
+                (position, Bytes::from(vec![sequence as u8; size]))
+            })
+            .collect();
+        let run = Run::new(&messages, memory);
+        (run, messages.into_iter().map(|(_, bytes)| bytes).collect())
     }
 
     proptest! {
         #[test]
-        fn a_framed_event_has_the_bytes_that_prost_writes(sequence: u64, text in ".{0,300}") {
-            let epoch = Epoch([5; 16]);
-            let event = stored(sequence, &text);
-            let framed = event_message(epoch, &event, &event.encoded);
-            let expected = SubscribeResponse {
-                cursor: cursor::encode(epoch, &event.position()),
-                response: Some(Response::Event(Event::decode(event.encoded.clone()).unwrap())),
-            };
-            prop_assert_eq!(&framed[PREFIX_BYTES..], &expected.encode_to_vec()[..]);
-            prop_assert_eq!(&framed[..PREFIX_BYTES], &[&[0], &(expected.encoded_len() as u32).to_be_bytes()[..]].concat()[..]);
-        }
-
-        #[test]
-        fn joining_keeps_every_message_in_order_and_cuts_frames(sizes in prop::collection::vec(1usize..20_000, 0..20)) {
-            let messages: Vec<(Position, Bytes)> = sizes.iter().enumerate().map(|(i, &size)| {
-                (Position { sequence: Sequence(i as u64 + 1), ..Position::ORIGIN }, Bytes::from(vec![i as u8; size]))
-            }).collect();
-            let frames = join(messages.iter().map(|(end, message)| (*end, message)));
-            let joined: Vec<u8> = frames.iter().flat_map(|frame| frame.bytes.to_vec()).collect();
-            prop_assert_eq!(joined, messages.iter().flat_map(|(_, message)| message.to_vec()).collect::<Vec<u8>>());
-            prop_assert_eq!(frames.iter().map(|frame| frame.events as usize).sum::<usize>(), sizes.len());
+        fn frames_are_the_messages_of_the_stretch_in_order_and_cut_where_they_get_large(
+            sizes in prop::collection::vec(1usize..20_000, 0..20),
+            after in 0u64..22,
+            through in 0u64..22,
+        ) {
+            let (run, messages) = run(&sizes, &Memory::default());
+            let frames: Vec<Frame> = run.frames(Sequence(after), Sequence(through)).collect();
+            let stretch = after.min(sizes.len() as u64) as usize..through.min(sizes.len() as u64).max(after.min(sizes.len() as u64)) as usize;
+            let expected: Vec<u8> = messages[stretch.clone()].concat();
+            prop_assert_eq!(frames.iter().flat_map(|frame| frame.bytes.to_vec()).collect::<Vec<u8>>(), expected);
+            prop_assert_eq!(frames.iter().map(|frame| frame.events as usize).sum::<usize>(), stretch.len());
             prop_assert!(frames.iter().all(|frame| frame.bytes.len() <= FRAME_BYTES || frame.events == 1));
-            prop_assert_eq!(frames.last().map(|frame| frame.end.sequence.0), messages.last().map(|_| sizes.len() as u64));
+            if let Some(last) = frames.last() {
+                prop_assert_eq!(last.end.sequence.0 as usize, stretch.end);
+            }
         }
+    }
+
+    #[test]
+    fn a_shared_buffer_counts_once_and_until_the_last_has_let_go() {
+        let memory = Memory::default();
+        let (run, _) = run(&[100, 200], &memory);
+        let frames: Vec<Frame> = run.frames(Sequence::ZERO, Sequence(9)).collect();
+        let shared = frames.clone();
+        assert_eq!(memory.in_use(), 300);
+        drop((run, frames));
+        assert_eq!(memory.in_use(), 300);
+        drop(shared);
+        assert_eq!(memory.in_use(), 0);
     }
 }

@@ -15,7 +15,11 @@
 //!
 //! `fanout` knows nothing of HTTP or tonic: it yields ready gRPC messages as bytes, and typed reasons for the end.
 
+mod catchup;
+mod class;
 mod frame;
+mod index;
+mod message;
 mod metrics;
 mod queue;
 mod registry;
@@ -31,7 +35,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     event::{Epoch, Group, Position},
@@ -44,6 +48,8 @@ pub use metrics::Metrics;
 pub use registry::{Page, SubscriberInfo};
 pub use subscription::Subscription;
 
+use class::Classes;
+use frame::Memory;
 use registry::Registry;
 use router::{Command, Router};
 
@@ -54,6 +60,9 @@ pub struct Config {
     pub subscribers_max: usize,
     /// Bytes that wait for one subscriber; beyond it the log serves. At least [`QUEUE_BYTES_MIN`].
     pub queue_bytes_max: usize,
+    /// Bytes that wait for all subscribers together, what they share counted once. Beyond it the log serves whoever has not
+    /// taken everything at once.
+    pub queues_bytes_max: usize,
 }
 
 /// The smallest queue that holds a whole frame with room to spare.
@@ -71,7 +80,10 @@ struct Shared {
     epoch: Epoch,
     reader: Reader,
     head: Head,
-    registry: Arc<Registry>,
+    classes: Classes,
+    memory: Memory,
+    catchup_reads: Semaphore,
+    registry: Registry,
     metrics: Metrics,
     /// To the router. Unbounded as a type; in fact a subscription has at most one attach and one leave in it.
     commands: mpsc::UnboundedSender<Command>,
@@ -100,6 +112,8 @@ pub struct Request {
     pub filter: Filter,
     /// How much of each.
     pub view: View,
+    /// How messages are compressed.
+    pub encoding: Encoding,
     /// From where.
     pub start: Start,
     /// After how long without another message a progress is sent.
@@ -110,6 +124,17 @@ pub struct Request {
     pub name: String,
     /// The other end of its connection.
     pub peer: String,
+}
+
+/// How the messages of a stream are compressed. Each message says for itself whether it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
 }
 
 /// Where a subscription begins.
@@ -192,7 +217,10 @@ impl Fanout {
                 position: Mutex::new(start.position),
                 available: AtomicBool::new(start.available),
             },
-            registry: Arc::new(Registry::new(config.subscribers_max)),
+            classes: Classes::default(),
+            memory: Memory::default(),
+            catchup_reads: Semaphore::new(catchup::READS_MAX),
+            registry: Registry::new(config.subscribers_max),
             metrics,
             commands,
         });

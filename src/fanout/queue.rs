@@ -65,14 +65,16 @@ impl Queue {
         self.lock().attached
     }
 
-    /// Takes a frame. False if the queue is full or was given up: it is detached then, and the router forgets it.
-    pub(super) fn push(&self, frame: &Frame) -> bool {
+    /// Takes a frame. False if the queue is full or was given up: it is detached then, and the router forgets it. While
+    /// memory is `crowded`, any queue that has something in it is full.
+    pub(super) fn push(&self, frame: &Frame, crowded: bool) -> bool {
         let mut inner = self.lock();
         if !inner.attached {
             return false;
         }
         // A frame larger than the whole bound is taken when nothing else waits: else it could never be sent.
-        if !inner.frames.is_empty() && inner.bytes + frame.bytes.len() > self.bytes_max {
+        let over = crowded || inner.bytes + frame.bytes.len() > self.bytes_max;
+        if over && !inner.frames.is_empty() {
             inner.detach();
             wake(inner);
             return false;
@@ -83,9 +85,11 @@ impl Queue {
         true
     }
 
-    /// Empties the queue and lets it take no more.
+    /// Empties the queue and lets it take no more: its subscription goes on from the log.
     pub(super) fn detach(&self) {
-        self.lock().detach();
+        let mut inner = self.lock();
+        inner.detach();
+        wake(inner);
     }
 
     /// Ends the stream: behind what is queued when draining, at once for any other reason. The first reason counts.
@@ -202,27 +206,36 @@ mod tests {
     fn frames_come_out_in_order_and_a_full_queue_is_detached_and_emptied() {
         let queue = Queue::new(100);
         queue.attach();
-        assert!(queue.push(&frame(1, 60)));
+        assert!(queue.push(&frame(1, 60), false));
         assert_eq!(next(&queue), "1");
-        assert!(queue.push(&frame(2, 60)));
-        assert!(queue.push(&frame(3, 40)));
-        assert!(!queue.push(&frame(4, 1)), "the bound is reached");
+        assert!(queue.push(&frame(2, 60), false));
+        assert!(queue.push(&frame(3, 40), false));
+        assert!(!queue.push(&frame(4, 1), false), "the bound is reached");
         assert_eq!(next(&queue), "Detached");
         assert!(
-            !queue.push(&frame(5, 1)),
+            !queue.push(&frame(5, 1), false),
             "nothing comes until it is attached again"
         );
         queue.attach();
-        assert!(queue.push(&frame(6, 1)));
+        assert!(queue.push(&frame(6, 1), false));
         assert_eq!(next(&queue), "6");
         assert_eq!(next(&queue), "pending");
+    }
+
+    #[test]
+    fn while_memory_is_crowded_only_an_empty_queue_takes_a_frame() {
+        let queue = Queue::new(100);
+        queue.attach();
+        assert!(queue.push(&frame(1, 1), true));
+        assert!(!queue.push(&frame(2, 1), true));
+        assert_eq!(next(&queue), "Detached");
     }
 
     #[test]
     fn a_frame_above_the_bound_passes_when_nothing_else_waits() {
         let queue = Queue::new(10);
         queue.attach();
-        assert!(queue.push(&frame(1, 50)));
+        assert!(queue.push(&frame(1, 50), false));
         assert_eq!(next(&queue), "1");
     }
 
@@ -234,7 +247,7 @@ mod tests {
         ] {
             let queue = Queue::new(100);
             queue.attach();
-            queue.push(&frame(1, 1));
+            queue.push(&frame(1, 1), false);
             queue.end(reason);
             assert_eq!(next(&queue), expected);
             assert_eq!(next(&queue), format!("End({reason:?})"));
@@ -250,7 +263,7 @@ mod tests {
         };
         assert_eq!(queue.covers(head), None, "a detached queue covers nothing");
         queue.attach();
-        queue.push(&frame(7, 1));
+        queue.push(&frame(7, 1), false);
         assert_eq!(queue.covers(head), None);
         assert_eq!(next(&queue), "7");
         assert_eq!(queue.covers(head), Some(head));

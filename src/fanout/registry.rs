@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{EndReason, NoSuchSubscriber, SubscribeError, queue::Queue};
+use super::{EndReason, NoSuchSubscriber, SubscribeError, class::Class, queue::Queue};
 use crate::{event::Sequence, filter::Filter, proto::SubscriptionState, view::View};
 
 /// Number of a subscription within this run, in the order in which they began.
@@ -24,8 +24,7 @@ pub(super) struct Entry {
     pub id: String,
     pub name: String,
     pub peer: String,
-    pub filter: Arc<Filter>,
-    pub view: View,
+    pub class: Arc<Class>,
     pub queue: Arc<Queue>,
     pub connect_time: Timestamp,
     pub state: AtomicI32,
@@ -162,8 +161,8 @@ impl Registry {
             id: entry.id.clone(),
             name: entry.name.clone(),
             peer: entry.peer.clone(),
-            filter: entry.filter.clone(),
-            view: entry.view,
+            filter: entry.class.filter.clone(),
+            view: entry.class.shape.view,
             state: entry.state(),
             position: entry.position(head),
             delivered: entry.delivered.load(Ordering::Relaxed),

@@ -1,4 +1,8 @@
 //! The router: the one task that owns who is live.
+//!
+//! What a group costs: a look-up in the index for each event, a message for each event and shape that somebody wants, one
+//! buffer for each class that wants something, and a push for each of its subscribers. Nothing is paid for a subscriber that
+//! wants none of it.
 
 use std::{
     collections::HashMap,
@@ -6,38 +10,38 @@ use std::{
 };
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time,
 };
 
-use super::{Shared, frame, queue::Queue, registry::SubscriberId};
-use crate::{
-    event::{Epoch, Group, Position, Sequence, StoredEvent},
-    filter::Filter,
-    log::{self, Query, ReadError, Tail},
-    view::View,
+use super::{
+    Shared,
+    class::{Class, ClassId},
+    frame::{Frame, Run},
+    index::{Index, Slot},
+    message::{Encoder, Shape},
+    queue::Queue,
+    registry::SubscriberId,
 };
-
-/// What subscribers with equal wishes share.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ClassKey {
-    pub filter: Arc<Filter>,
-    pub view: View,
-}
+use crate::{
+    event::{Group, Position, Sequence, StoredEvent},
+    log::{self, Query, ReadError, Tail},
+};
 
 pub(super) enum Command {
     /// Puts what comes after the head into this queue, from now on. Answers with the head, or not at all if the router has not
     /// come as far as `at_least` yet.
     Attach {
         id: SubscriberId,
-        class: ClassKey,
+        class: Arc<Class>,
         queue: Arc<Queue>,
         at_least: Sequence,
         attached: oneshot::Sender<Position>,
     },
     /// Forgets a subscriber.
-    Leave { id: SubscriberId, class: ClassKey },
+    Leave { id: SubscriberId, class: ClassId },
     /// Answers when everything durable is in the queues.
     Flush { done: oneshot::Sender<()> },
 }
@@ -48,7 +52,7 @@ pub(super) struct Router {
     commands: mpsc::UnboundedReceiver<Command>,
     tail: watch::Receiver<Tail>,
     groups: mpsc::Receiver<Group>,
-    classes: HashMap<ClassKey, HashMap<SubscriberId, Arc<Queue>>>,
+    live: Live,
 }
 
 impl Router {
@@ -63,7 +67,7 @@ impl Router {
             commands,
             tail,
             groups,
-            classes: HashMap::new(),
+            live: Live::default(),
         }
     }
 
@@ -88,7 +92,7 @@ impl Router {
             // Before a command, too: whoever subscribes after a webhook's answer begins behind that event.
             behind = self.follow(&shared).await.is_err();
             if let Some(command) = command {
-                self.obey(&shared, command);
+                self.live.obey(&shared, command);
             }
         }
     }
@@ -108,7 +112,7 @@ impl Router {
             let Some(first) = group.first() else { continue };
             self.read_through(shared, Sequence(first.sequence.0.saturating_sub(1)))
                 .await?;
-            self.route(shared, &group);
+            self.live.route(shared, &group);
         }
         self.read_through(shared, tail.position.sequence).await
     }
@@ -131,7 +135,7 @@ impl Router {
             };
             match shared.reader.read(query).await {
                 Ok(batch) => {
-                    self.route(shared, &batch.events);
+                    self.live.route(shared, &batch.events);
                     // Sequences may skip: then nothing is left up to `through`.
                     if batch.complete {
                         return Ok(());
@@ -139,7 +143,7 @@ impl Router {
                 }
                 // Removed before it was ever routed: the subscribers meet the gap themselves.
                 Err(ReadError::Expired(earliest)) => {
-                    self.detach_all();
+                    self.live.detach_all();
                     shared.head.advance(earliest.before);
                 }
                 Err(error) => {
@@ -149,33 +153,85 @@ impl Router {
             }
         }
     }
+}
 
+/// Who is live, by class.
+#[derive(Default)]
+struct Live {
+    index: Index,
+    slots: Vec<Option<LiveClass>>,
+    /// Slots that no class has.
+    free: Vec<Slot>,
+    by_id: HashMap<ClassId, Slot>,
+    encoders: HashMap<Shape, Encoder>,
+    /// Classes that want something of the group at hand.
+    touched: Vec<Slot>,
+}
+
+struct LiveClass {
+    class: Arc<Class>,
+    queues: IndexMap<SubscriberId, Arc<Queue>>,
+    /// Which events of the group at hand it wants. Empty between groups.
+    wanted: Vec<usize>,
+}
+
+impl Live {
     /// Puts the events after the head into the queues of those who want them, then moves the head.
     fn route(&mut self, shared: &Shared, events: &[StoredEvent]) {
         let head = shared.head.position().sequence;
         let events = &events[events.partition_point(|event| event.sequence <= head)..];
         let Some(last) = events.last() else { return };
 
-        let mut messages = Messages::new(shared.epoch, events);
-        self.classes.retain(|class, queues| {
-            let wanted =
-                (0..events.len()).filter(|&index| class.filter.matches(&events[index].keys));
-            match messages.of(class.view, wanted) {
-                // A full queue has detached itself.
-                Ok(frames) => {
-                    queues.retain(|_, queue| frames.iter().all(|frame| queue.push(frame)))
+        for (event, at) in events.iter().zip(0..) {
+            self.index.candidates(&event.keys, |slot| {
+                if let Some(live) = self.slots[slot]
+                    .as_mut()
+                    .filter(|live| live.class.filter.matches(&event.keys))
+                {
+                    if live.wanted.is_empty() {
+                        self.touched.push(slot);
+                    }
+                    live.wanted.push(at);
                 }
-                Err(error) => {
-                    tracing::error!(%error, "cannot show an event");
-                    // They meet the same event in the log, and end with its error.
-                    queues.values().for_each(|queue| queue.detach());
-                    queues.values().for_each(|queue| queue.nudge());
-                    queues.clear();
-                }
-            }
-            !queues.is_empty()
-        });
+            });
+        }
+        let mut messages = Messages {
+            events,
+            shapes: HashMap::new(),
+        };
+        for slot in std::mem::take(&mut self.touched) {
+            self.deliver(shared, slot, &mut messages);
+        }
         shared.head.advance(last.position());
+    }
+
+    fn deliver(&mut self, shared: &Shared, slot: Slot, messages: &mut Messages<'_>) {
+        let Some(live) = &mut self.slots[slot] else {
+            return;
+        };
+        let shape = live.class.shape;
+        let encoder = self
+            .encoders
+            .entry(shape)
+            .or_insert_with(|| Encoder::new(shared.epoch, shape));
+        match messages.run(encoder, shape, &live.wanted, shared) {
+            Ok(run) => {
+                let frames: Vec<Frame> = run.frames(Sequence::ZERO, Sequence(u64::MAX)).collect();
+                let crowded = shared.memory.in_use() > shared.config.queues_bytes_max;
+                // A queue that is full has detached itself.
+                live.queues
+                    .retain(|_, queue| frames.iter().all(|frame| queue.push(frame, crowded)));
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot show an event");
+                // They meet the same event in the log, and end with its error.
+                live.detach_all();
+            }
+        }
+        live.wanted.clear();
+        if live.queues.is_empty() {
+            self.remove(slot);
+        }
     }
 
     fn obey(&mut self, shared: &Shared, command: Command) {
@@ -190,16 +246,18 @@ impl Router {
                 let head = shared.head.position();
                 if head.sequence >= at_least {
                     queue.attach();
-                    self.classes.entry(class).or_default().insert(id, queue);
+                    self.enter(class).queues.insert(id, queue);
                     // Nobody waits any more if the subscriber has left: its leave is on the way.
                     let _ = attached.send(head);
                 }
             }
             Command::Leave { id, class } => {
-                if let Some(queues) = self.classes.get_mut(&class) {
-                    queues.remove(&id);
-                    if queues.is_empty() {
-                        self.classes.remove(&class);
+                if let Some(&slot) = self.by_id.get(&class)
+                    && let Some(live) = &mut self.slots[slot]
+                {
+                    live.queues.swap_remove(&id);
+                    if live.queues.is_empty() {
+                        self.remove(slot);
                     }
                 }
             }
@@ -209,58 +267,75 @@ impl Router {
         }
     }
 
+    fn enter(&mut self, class: Arc<Class>) -> &mut LiveClass {
+        let slot = *self.by_id.entry(class.id).or_insert_with(|| {
+            let slot = self.free.pop().unwrap_or_else(|| {
+                self.slots.push(None);
+                self.slots.len() - 1
+            });
+            self.index.insert(&class.filter, slot);
+            slot
+        });
+        self.slots[slot].get_or_insert_with(|| LiveClass {
+            class,
+            queues: IndexMap::new(),
+            wanted: Vec::new(),
+        })
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        if let Some(live) = self.slots[slot].take() {
+            self.by_id.remove(&live.class.id);
+            self.index.remove(&live.class.filter, slot);
+            self.free.push(slot);
+        }
+    }
+
     fn detach_all(&mut self) {
-        for (_, queues) in self.classes.drain() {
-            for queue in queues.into_values() {
-                queue.detach();
-                queue.nudge();
+        for slot in 0..self.slots.len() {
+            if let Some(live) = &mut self.slots[slot] {
+                live.detach_all();
+                self.remove(slot);
             }
         }
     }
 }
 
-/// The events of a group as messages, each made once per view and only if somebody wants it.
-struct Messages<'a> {
-    epoch: Epoch,
-    events: &'a [StoredEvent],
-    views: HashMap<View, Vec<Option<Bytes>>>,
-}
-
-impl<'a> Messages<'a> {
-    fn new(epoch: Epoch, events: &'a [StoredEvent]) -> Self {
-        Self {
-            epoch,
-            events,
-            views: HashMap::new(),
+impl LiveClass {
+    fn detach_all(&mut self) {
+        for (_, queue) in self.queues.drain(..) {
+            queue.detach();
         }
     }
+}
 
-    fn of(
+/// The events of a group as messages, each made once for a shape, and only if somebody wants it.
+struct Messages<'a> {
+    events: &'a [StoredEvent],
+    shapes: HashMap<Shape, Vec<Option<Bytes>>>,
+}
+
+impl Messages<'_> {
+    fn run(
         &mut self,
-        view: View,
-        wanted: impl Iterator<Item = usize>,
-    ) -> Result<Vec<frame::Frame>, prost::DecodeError> {
+        encoder: &mut Encoder,
+        shape: Shape,
+        wanted: &[usize],
+        shared: &Shared,
+    ) -> Result<Run, prost::DecodeError> {
         let made = self
-            .views
-            .entry(view)
+            .shapes
+            .entry(shape)
             .or_insert_with(|| vec![None; self.events.len()]);
-        let mut messages = Vec::new();
-        for index in wanted {
-            let event = &self.events[index];
-            let message = match &mut made[index] {
+        let mut messages = Vec::with_capacity(wanted.len());
+        for &at in wanted {
+            let event = &self.events[at];
+            let message = match &mut made[at] {
                 Some(message) => message.clone(),
-                empty => empty
-                    .insert(frame::event_message(
-                        self.epoch,
-                        event,
-                        &view.render(event)?,
-                    ))
-                    .clone(),
+                empty => empty.insert(encoder.event(event)?).clone(),
             };
             messages.push((event.position(), message));
         }
-        Ok(frame::join(
-            messages.iter().map(|(end, message)| (*end, message)),
-        ))
+        Ok(Run::new(&messages, &shared.memory))
     }
 }

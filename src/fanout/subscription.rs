@@ -24,27 +24,24 @@ use tokio::{
 
 use super::{
     EndReason, ExpiredAction, Request, Shared, SubscribeError,
-    frame::{self, Frame},
+    catchup::Segment,
+    class::Wishes,
+    frame::Frame,
+    message::{self, Shape},
     queue::{Queue, Signal},
     registry::Entry,
-    router::{ClassKey, Command},
+    router::Command,
 };
 use crate::{
     event::Position,
-    log::{self, Batch, Earliest, Query, ReadError},
+    log::{self, Earliest, ReadError},
     proto::SubscriptionState,
 };
-
-/// Events that one catch-up read takes at the most.
-const READ_EVENTS_MAX: usize = 500;
-/// Bytes after which a catch-up read stops: what a catching-up subscriber costs in memory, with the one event that passes it.
-const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// A stream of messages for one subscriber. Dropping it ends the subscription.
 pub struct Subscription {
     shared: Arc<Shared>,
     entry: Arc<Entry>,
-    class: ClassKey,
     expired: ExpiredAction,
     /// Begun at the earliest event or at a time, and no event sent yet: then retention makes no gap, the start just moves.
     from_start: bool,
@@ -54,8 +51,10 @@ pub struct Subscription {
     /// The log cannot be read at the moment.
     away: bool,
     told: Option<SubscriptionState>,
-    /// Frames from the log that wait to be sent: those of one read at the most.
+    /// Frames from the log that wait to be sent: those of one segment at the most.
     pending: VecDeque<Frame>,
+    /// What was read last, kept while it is sent, so that others of the class can take the same.
+    segment: Option<Arc<Segment>>,
 
     progress_interval: Duration,
     sent_at: Instant,
@@ -72,7 +71,7 @@ enum Standing {
     Reading {
         joined: Option<Position>,
         through: Position,
-        batch: BoxFuture<'static, Result<Batch, ReadError>>,
+        segment: BoxFuture<'static, Result<Arc<Segment>, ReadError>>,
     },
     /// From the queue, as soon as the router feeds it.
     Attaching {
@@ -90,14 +89,19 @@ impl Subscription {
         covered: Position,
         from_start: bool,
     ) -> Result<Self, SubscribeError> {
-        let filter = Arc::new(request.filter);
+        let class = shared.classes.of(Wishes {
+            filter: request.filter,
+            shape: Shape {
+                view: request.view,
+                encoding: request.encoding,
+            },
+        });
         let entry = shared.registry.enter(|serial, id| Entry {
             serial,
             id,
             name: request.name,
             peer: request.peer,
-            filter: filter.clone(),
-            view: request.view,
+            class,
             queue: Arc::new(Queue::new(shared.config.queue_bytes_max)),
             connect_time: Timestamp::now(),
             state: AtomicI32::new(SubscriptionState::CatchingUp.into()),
@@ -112,10 +116,6 @@ impl Subscription {
         );
         let now = Instant::now();
         Ok(Self {
-            class: ClassKey {
-                filter,
-                view: request.view,
-            },
             expired: request.expired,
             from_start,
             covered,
@@ -123,6 +123,7 @@ impl Subscription {
             away: false,
             told: None,
             pending: VecDeque::new(),
+            segment: None,
             progress_interval: request.progress_interval,
             sent_at: now,
             timer: Box::pin(sleep_until(now + request.progress_interval)),
@@ -153,7 +154,7 @@ impl Subscription {
 
     /// Tells of events that are gone, and goes on behind them.
     pub(super) fn skip_to(&mut self, earliest: &Earliest) {
-        let bytes = frame::gap(self.shared.epoch, earliest);
+        let bytes = message::gap(self.shared.epoch, earliest);
         self.pending.push_back(Frame {
             bytes,
             events: 0,
@@ -234,13 +235,13 @@ impl Subscription {
             Standing::Reading {
                 joined,
                 through,
-                batch,
+                segment,
             } => {
                 let (joined, through) = (*joined, *through);
                 let read = tokio::select! {
                     biased;
                     reason = poll_fn(|cx| queue.poll_end(cx)) => return Err(reason),
-                    read = batch => read,
+                    read = segment => read,
                     () = &mut self.timer => return Ok(self.progress_if_due()),
                 };
                 self.standing = Standing::Behind { joined };
@@ -257,7 +258,7 @@ impl Subscription {
             Standing::Reading {
                 joined,
                 through,
-                batch: Box::pin(self.read(through)),
+                segment: Box::pin(self.read(through)),
             }
         } else if joined.is_none() {
             let head = self.attach();
@@ -271,6 +272,7 @@ impl Subscription {
                 }),
             }
         } else if self.entry.queue.is_attached() {
+            self.segment = None;
             Standing::Live
         } else {
             // The queue overflowed while the rest was read.
@@ -281,27 +283,14 @@ impl Subscription {
     fn read(
         &self,
         through: Position,
-    ) -> impl Future<Output = Result<Batch, ReadError>> + Send + use<> {
-        let reader = self.shared.reader.clone();
-        let pause = if self.away {
-            log::RETRY_INTERVAL
-        } else {
-            Duration::ZERO
-        };
-        let query = Query {
-            filter: self.class.filter.clone(),
-            after: self.covered.sequence,
-            through: through.sequence,
-            newest_first: false,
-            events_max: READ_EVENTS_MAX,
-            bytes_max: READ_BYTES_MAX,
-            with_raw: self.class.view.needs_raw(),
-        };
+    ) -> impl Future<Output = Result<Arc<Segment>, ReadError>> + Send + use<> {
+        let (catchup, shared) = (self.entry.class.catchup.clone(), self.shared.clone());
+        let (after, away) = (self.covered.sequence, self.away);
         async move {
-            if !pause.is_zero() {
-                sleep(pause).await;
+            if away {
+                sleep(log::RETRY_INTERVAL).await;
             }
-            reader.read(query).await
+            catchup.segment(shared, after, through).await
         }
     }
 
@@ -311,7 +300,7 @@ impl Subscription {
         let (attached, head) = oneshot::channel();
         let attach = Command::Attach {
             id: self.entry.serial,
-            class: self.class.clone(),
+            class: self.entry.class.clone(),
             queue: self.entry.queue.clone(),
             at_least: self.covered.sequence,
             attached,
@@ -321,22 +310,22 @@ impl Subscription {
         async move { head.await.ok() }
     }
 
-    /// Frames what was read, or decides about what was not.
-    fn take(&mut self, read: Result<Batch, ReadError>, through: Position) -> Result<(), EndReason> {
+    /// Takes what was read, or decides about what was not.
+    fn take(
+        &mut self,
+        read: Result<Arc<Segment>, ReadError>,
+        through: Position,
+    ) -> Result<(), EndReason> {
         self.away = matches!(read, Err(ReadError::Unavailable(_)));
         match read {
-            Ok(batch) => {
-                let frames = self.frames(&batch)?;
+            Ok(segment) => {
+                let (frames, covered) = segment.cut(self.covered.sequence, through);
                 self.pending.extend(frames);
-                let covered = if batch.complete {
-                    through
-                } else {
-                    batch.covered
-                };
                 match self.pending.back_mut() {
                     Some(last) => last.end = covered,
                     None => self.cover(covered),
                 }
+                self.segment = Some(segment);
             }
             Err(ReadError::Expired(earliest)) if self.from_start => self.cover(earliest.before),
             Err(ReadError::Expired(earliest)) if self.expired == ExpiredAction::Earliest => {
@@ -346,32 +335,12 @@ impl Subscription {
             Err(ReadError::Unavailable(error)) => {
                 tracing::warn!(subscriber = self.entry.id, %error, "cannot catch up");
             }
-            Err(ReadError::Damaged(error)) => return Err(self.damaged(&error)),
+            Err(ReadError::Damaged(error)) => {
+                tracing::error!(subscriber = self.entry.id, %error, "the log is damaged");
+                return Err(EndReason::Damaged);
+            }
         }
         Ok(())
-    }
-
-    fn frames(&self, batch: &Batch) -> Result<Vec<Frame>, EndReason> {
-        let mut messages = Vec::with_capacity(batch.events.len());
-        for event in &batch.events {
-            let rendered = self
-                .class
-                .view
-                .render(event)
-                .map_err(|error| self.damaged(&error))?;
-            messages.push((
-                event.position(),
-                frame::event_message(self.shared.epoch, event, &rendered),
-            ));
-        }
-        Ok(frame::join(
-            messages.iter().map(|(end, message)| (*end, message)),
-        ))
-    }
-
-    fn damaged(&self, error: &dyn std::fmt::Display) -> EndReason {
-        tracing::error!(subscriber = self.entry.id, %error, "the log is damaged");
-        EndReason::Damaged
     }
 
     fn send(&mut self, frame: Frame) -> Bytes {
@@ -408,7 +377,7 @@ impl Subscription {
         let state = self.state();
         self.told = Some(state);
         self.entry.state.store(state.into(), Ordering::Relaxed);
-        let bytes = frame::progress(self.shared.epoch, &self.covered, state, Timestamp::now());
+        let bytes = message::progress(self.shared.epoch, &self.covered, state, Timestamp::now());
         let bytes = self.send(Frame {
             bytes,
             events: 0,
@@ -434,7 +403,7 @@ impl Drop for Subscription {
         // If the router is gone, it has forgotten everybody.
         let _ = self.shared.commands.send(Command::Leave {
             id: self.entry.serial,
-            class: self.class.clone(),
+            class: self.entry.class.id,
         });
         let reason = match self.end {
             None => "client left",

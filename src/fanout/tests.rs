@@ -97,6 +97,7 @@ impl Rig {
             .subscribe(Request {
                 filter: Filter::new(filter),
                 view: View::Standard,
+                encoding: Encoding::Identity,
                 start,
                 progress_interval: INTERVAL,
                 expired: ExpiredAction::Fail,
@@ -215,6 +216,7 @@ async fn play(acts: Vec<Act>) {
     let config = Config {
         subscribers_max: 100,
         queue_bytes_max: QUEUE_BYTES,
+        queues_bytes_max: usize::MAX,
     };
     let mut rig = Rig::new(config);
     let mut stories: Vec<Story> = Vec::new();
@@ -279,6 +281,7 @@ fn roomy() -> Config {
     Config {
         subscribers_max: 2,
         queue_bytes_max: 1024 * 1024,
+        queues_bytes_max: usize::MAX,
     }
 }
 

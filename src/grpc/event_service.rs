@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use prost::Message;
 use tokio_stream::Empty;
-use tonic::{Request, Response, Status};
+use tonic::{
+    Request, Response, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 use super::{
     guard::Deadline,
@@ -15,7 +18,7 @@ use super::{
 };
 use crate::{
     event::{Epoch, EventId, Sequence, StoredEvent},
-    fanout::Fanout,
+    fanout::{Encoding, Fanout},
     log::{Query, ReadError, Reader, cursor},
     proto::{
         Event, GetEventRequest, GetEventResponse, ListEventsRequest, ListEventsResponse,
@@ -34,6 +37,8 @@ pub(super) struct Events {
     pub epoch: Epoch,
     pub reader: Reader,
     pub fanout: Fanout,
+    /// How streams may be compressed, what is liked best first.
+    pub compression: Vec<Encoding>,
 }
 
 #[tonic::async_trait]
@@ -54,13 +59,19 @@ impl EventService for Events {
             .extensions()
             .get::<Deadline>()
             .map(|deadline| deadline.0);
-        let request = request::subscribe(request.into_inner(), peer)?;
+        let encoding = self.encoding(request.metadata());
+        let request = request::subscribe(request.into_inner(), encoding, peer)?;
         let subscription = self
             .fanout
             .subscribe(request)
             .await
             .map_err(|error| Failure::subscribe(&error, self.epoch))?;
         let mut response = Response::new(tokio_stream::empty());
+        if let Some(name) = encoding_name(encoding) {
+            response
+                .metadata_mut()
+                .insert("grpc-encoding", MetadataValue::from_static(name));
+        }
         response
             .extensions_mut()
             .insert(Outgoing::new(subscription, deadline, self.epoch));
@@ -94,6 +105,25 @@ impl EventService for Events {
 }
 
 impl Events {
+    /// The best that the client accepts (gRPC over HTTP/2, "Message-Accept-Encoding").
+    fn encoding(&self, metadata: &MetadataMap) -> Encoding {
+        let accepted = metadata.get_all("grpc-accept-encoding");
+        let accepted: Vec<&str> = accepted
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|names| names.split(','))
+            .map(str::trim)
+            .collect();
+        let taken = |&encoding: &Encoding| {
+            encoding_name(encoding).is_some_and(|name| accepted.contains(&name))
+        };
+        self.compression
+            .iter()
+            .copied()
+            .find(taken)
+            .unwrap_or(Encoding::Identity)
+    }
+
     async fn list(&self, request: ListEventsRequest) -> Result<ListEventsResponse, Failure> {
         let asked = request::list_events(&request)?;
         let scope = Scope::new(
@@ -188,6 +218,15 @@ impl Events {
             },
             cursor: cursor::encode(self.epoch, &snapshot),
         })
+    }
+}
+
+/// Its name in gRPC; none if there is nothing to say.
+fn encoding_name(encoding: Encoding) -> Option<&'static str> {
+    match encoding {
+        Encoding::Identity => None,
+        Encoding::Gzip => Some("gzip"),
+        Encoding::Zstd => Some("zstd"),
     }
 }
 

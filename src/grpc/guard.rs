@@ -166,6 +166,8 @@ fn complete(response: Response) -> Response {
         Some(status) => match status.code() {
             Code::Ok => response,
             Code::Unimplemented => answer(Failure::MethodUnknown),
+            // Health's own, and the answer that its protocol asks for.
+            Code::NotFound => answer(Failure::ServiceUnknown),
             _ => answer(Failure::internal(&status)),
         },
     }

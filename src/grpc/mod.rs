@@ -24,7 +24,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::{
     auth::Tokens,
     event::Epoch,
-    fanout::Fanout,
+    fanout::{Encoding, Fanout},
     log::Reader,
     proto::{
         self, admin_service_server, admin_service_server::AdminServiceServer, event_service_server,
@@ -43,6 +43,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Whether the door is bound to a loopback address.
     pub loopback: bool,
+    /// How streams may be compressed, what is liked best first.
+    pub compression: Vec<Encoding>,
     /// Origins of web pages that may read answers. None by default.
     pub cors_origins: Vec<HeaderValue>,
 }
@@ -120,6 +122,7 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Reflect
         epoch,
         reader: reader.clone(),
         fanout: fanout.clone(),
+        compression: config.compression,
     };
     let admin = Admin {
         epoch,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::status::{Failure, Violation};
 use crate::{
-    fanout::{ExpiredAction, Request, Start},
+    fanout::{Encoding, ExpiredAction, Request, Start},
     filter::Filter,
     log::cursor::Cursor,
     proto::{
@@ -41,7 +41,11 @@ pub(super) struct ListEvents {
 }
 
 /// What a subscriber asks for, from the other end of its connection.
-pub(super) fn subscribe(request: SubscribeRequest, peer: String) -> Result<Request, Failure> {
+pub(super) fn subscribe(
+    request: SubscribeRequest,
+    encoding: Encoding,
+    peer: String,
+) -> Result<Request, Failure> {
     let mut check = Check::default();
     let view = check.view(request.view);
     let expired = check.expired_action(request.expired_cursor_action);
@@ -78,6 +82,7 @@ pub(super) fn subscribe(request: SubscribeRequest, peer: String) -> Result<Reque
     Ok(Request {
         filter: Filter::new(request.filter.unwrap_or_default()),
         view,
+        encoding,
         start,
         progress_interval,
         expired,
@@ -281,7 +286,11 @@ mod tests {
     fn a_subscription_is_checked_field_by_field() {
         let check = |request: SubscribeRequest, expected: &[&str]| {
             assert_eq!(
-                violated(subscribe(request.clone(), String::new())),
+                violated(subscribe(
+                    request.clone(),
+                    Encoding::Identity,
+                    String::new()
+                )),
                 expected,
                 "{request:?}"
             );

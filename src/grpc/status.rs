@@ -53,6 +53,8 @@ pub(super) enum Failure {
     DeadlineExceeded,
     /// There is no such method.
     MethodUnknown,
+    /// Health was asked about a service that is not here.
+    ServiceUnknown,
     /// Anything else; `id` is also in the gateway's log.
     Internal { id: String },
 }
@@ -134,6 +136,7 @@ impl Failure {
             Self::Disconnected => (Code::Aborted, "DISCONNECTED"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::MethodUnknown => (Code::Unimplemented, "METHOD_UNKNOWN"),
+            Self::ServiceUnknown => (Code::NotFound, "SERVICE_UNKNOWN"),
             Self::Internal { .. } => (Code::Internal, "INTERNAL"),
         }
     }
@@ -227,6 +230,7 @@ impl fmt::Display for Failure {
             Self::Disconnected => f.write_str("an operator ended this subscription"),
             Self::DeadlineExceeded => f.write_str("the deadline of this call has passed"),
             Self::MethodUnknown => f.write_str("this gateway has no such method"),
+            Self::ServiceUnknown => f.write_str("this gateway has no such service"),
             Self::Internal { id } => write!(f, "internal error {id}: the gateway's log says more under this id"),
         }
     }
@@ -277,6 +281,7 @@ mod tests {
             Failure::Disconnected,
             Failure::DeadlineExceeded,
             Failure::MethodUnknown,
+            Failure::ServiceUnknown,
             Failure::Internal { id: "i".into() },
         ]
     }
@@ -361,6 +366,7 @@ mod tests {
                 false,
             ),
             (Code::Unimplemented, "METHOD_UNKNOWN", vec![], None, false),
+            (Code::NotFound, "SERVICE_UNKNOWN", vec![], None, false),
             (Code::Internal, "INTERNAL", vec!["id"], None, false),
         ];
         let failures = every_failure();

@@ -73,7 +73,7 @@ pub enum BodyError {
     },
     /// Not JSON.
     #[error("the body is not JSON: {0}")]
-    NotJson(#[source] serde_json::Error),
+    NotJson(serde_json::Error),
     /// JSON, but an array, a string, a number or a word.
     #[error("the body is not a JSON object")]
     NotAnObject,

@@ -22,7 +22,7 @@ impl Path {
     /// The body itself.
     pub(super) const BODY: Self = Self([""; 3]);
 
-    /// A field of what is here. Schema and array are closed: nothing known lies deeper than three names.
+    /// A field of what is here. No known field lies deeper than three names.
     pub(super) fn child(self, name: &'static str) -> Self {
         match self.0 {
             ["", ..] => Self([name, "", ""]),

@@ -2,4 +2,24 @@
 
 mod support;
 
+mod admin;
+mod answers;
+mod crash;
+mod cursors;
+mod deadline;
+mod disk_full;
+mod doors;
+mod drain;
+mod duplicates;
+mod errors;
+mod filters;
+mod health;
+mod history_pages;
+mod odd_bodies;
+mod operations;
+mod origins;
+mod progress;
+mod reflection;
+mod replay;
 mod samples;
+mod slow;

@@ -6,7 +6,7 @@
 mod call;
 mod scripts;
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -56,9 +56,9 @@ pub struct Simulation {
     rng: StdRng,
     agents: Vec<Agent>,
     calls_begun: u64,
-    /// What is still to be sent of the calls that have begun: the soonest first, then in the order in which it was made.
-    waiting: BinaryHeap<Reverse<Waiting>>,
-    made: u64,
+    /// What is still to be sent of the calls that have begun, by when, and then in the order in which it was made up.
+    waiting: BTreeMap<(Duration, u64), Webhook>,
+    made_up: u64,
 }
 
 impl Simulation {
@@ -69,8 +69,8 @@ impl Simulation {
             rng: StdRng::seed_from_u64(options.seed),
             agents: agents(options.agents.max(1)),
             calls_begun: 0,
-            waiting: BinaryHeap::new(),
-            made: 0,
+            waiting: BTreeMap::new(),
+            made_up: 0,
             options,
         }
     }
@@ -98,12 +98,8 @@ impl Simulation {
         };
         let call = Call::make_up(agent, clock, &mut content);
         for webhook in call.webhooks(&self.options, &mut delivery) {
-            self.waiting.push(Reverse(Waiting {
-                at: webhook.at,
-                made: self.made,
-                webhook,
-            }));
-            self.made += 1;
+            self.waiting.insert((webhook.at, self.made_up), webhook);
+            self.made_up += 1;
         }
     }
 }
@@ -114,16 +110,13 @@ impl Iterator for Simulation {
     fn next(&mut self) -> Option<Webhook> {
         while let Some(begin) = self.next_begin() {
             // Nothing of a call is sent before it begins.
-            if self
-                .waiting
-                .peek()
-                .is_some_and(|Reverse(soonest)| soonest.at < begin)
-            {
+            let soonest = self.waiting.first_key_value();
+            if soonest.is_some_and(|(&(at, _), _)| at < begin) {
                 break;
             }
             self.begin_call(begin);
         }
-        self.waiting.pop().map(|Reverse(soonest)| soonest.webhook)
+        self.waiting.pop_first().map(|(_, webhook)| webhook)
     }
 }
 
@@ -170,39 +163,6 @@ impl Clock {
         let at = i128::try_from(self.at(since_begin).as_nanos()).unwrap_or(i128::MAX);
         Timestamp::from_nanosecond(self.start.as_nanosecond().saturating_add(at))
             .unwrap_or(Timestamp::MAX)
-    }
-}
-
-#[derive(Debug)]
-struct Waiting {
-    at: Duration,
-    made: u64,
-    webhook: Webhook,
-}
-
-impl Waiting {
-    fn key(&self) -> (Duration, u64) {
-        (self.at, self.made)
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Waiting {}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
     }
 }
 

@@ -26,6 +26,11 @@ fn leaf() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// Mostly something that fits one type of field or another.
+fn field() -> impl Strategy<Value = Value> {
+    prop_oneof![4 => leaf(), 1 => value()]
+}
+
 /// A webhook that is nearly one of Verbex's: known names with values that fit or do not, and others.
 pub(super) fn webhook() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec![
@@ -46,7 +51,7 @@ pub(super) fn webhook() -> impl Strategy<Value = Value> {
             "payload",
             "other",
         ],
-        value().boxed(),
+        field().boxed(),
     );
     (name, payload(), envelope, any::<bool>(), any::<bool>()).prop_map(
         |(name, payload, mut envelope, named, flat)| {
@@ -64,13 +69,13 @@ pub(super) fn webhook() -> impl Strategy<Value = Value> {
 }
 
 fn payload() -> impl Strategy<Value = Map<String, Value>> {
-    let texts = || prop_oneof![4 => prop::collection::vec(".{0,8}", 0..4).prop_map(Value::from), 1 => value()];
+    let texts = || prop_oneof![4 => prop::collection::vec(".{0,8}", 0..4).prop_map(Value::from), 1 => field()];
     let object = |names: Vec<&'static str>, value: BoxedStrategy<Value>| {
-        prop_oneof![4 => fields(names, value).prop_map(Value::from), 1 => self::value()].boxed()
+        prop_oneof![4 => fields(names, value).prop_map(Value::from), 1 => field()].boxed()
     };
-    let entry = object(vec!["role", "content", "at"], value().boxed());
+    let entry = object(vec!["role", "content", "at"], field().boxed());
     let transcript =
-        prop_oneof![4 => prop::collection::vec(entry, 0..4).prop_map(Value::from), 1 => value()];
+        prop_oneof![4 => prop::collection::vec(entry, 0..4).prop_map(Value::from), 1 => field()];
     let summary = object(
         vec![
             "duration_seconds",
@@ -81,12 +86,12 @@ fn payload() -> impl Strategy<Value = Map<String, Value>> {
             "customer_sentiment",
             "new",
         ],
-        prop_oneof![texts(), value()].boxed(),
+        prop_oneof![texts(), field()].boxed(),
     );
-    let caller = object(vec!["phone_number", "name"], value().boxed());
+    let caller = object(vec!["phone_number", "name"], field().boxed());
     let metadata = object(
         vec!["call_start_time", "call_end_time", "language", "region"],
-        value().boxed(),
+        field().boxed(),
     );
     let scalars = fields(
         vec![
@@ -100,7 +105,7 @@ fn payload() -> impl Strategy<Value = Map<String, Value>> {
             "timestamp",
             "new",
         ],
-        value().boxed(),
+        field().boxed(),
     );
     let parts = prop::option::of((transcript, summary, caller, metadata));
     (scalars, parts).prop_map(|(mut payload, parts)| {

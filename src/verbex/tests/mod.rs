@@ -4,13 +4,18 @@ mod bounds;
 mod golden;
 pub(super) mod json;
 mod properties;
-mod table;
+mod sources;
+mod tolerance;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::{Normalized, Reason, Rules, normalize};
-use crate::proto;
+use crate::proto::{self, Event, event::Payload};
+
+/// What a transfer is called.
+const TRANSFER: &str = "CallHandler.CallTransferred";
 
 /// When the webhooks of the tests come in.
 const RECEIVE_TIME: &str = "2026-05-01T00:00:00.000000001Z";
@@ -34,7 +39,7 @@ fn read(headers: &[(&str, &str)], body: impl Into<Bytes>) -> Normalized {
     normalize(&rules(), &headers, body.into(), receive_time()).unwrap()
 }
 
-fn event(body: &str) -> proto::Event {
+fn event(body: &str) -> Event {
     read(&[], body.to_owned()).event.event
 }
 
@@ -44,4 +49,43 @@ fn surprises(normalized: &Normalized) -> Vec<(String, Reason)> {
         .iter()
         .map(|surprise| (surprise.field.to_string(), surprise.reason))
         .collect()
+}
+
+/// What is left of a body, and why.
+#[track_caller]
+fn check_left(body: &Value, unmodeled: &Value, reasons: &[(&str, Reason)]) -> Event {
+    let normalized = read(&[], body.to_string());
+    let event = &normalized.event.event;
+    assert_eq!(
+        json::from_struct(event.unmodeled_fields.as_ref()),
+        json::doubles(unmodeled),
+        "{body}"
+    );
+    let reasons: Vec<_> = reasons
+        .iter()
+        .map(|&(field, reason)| (field.to_owned(), reason))
+        .collect();
+    let found: Vec<_> = surprises(&normalized)
+        .into_iter()
+        .filter(|(_, reason)| *reason != Reason::Missing)
+        .collect();
+    assert_eq!(found, reasons, "{body}");
+    normalized.event.event
+}
+
+/// A flat transfer with these fields.
+fn transfer(fields: Value) -> Value {
+    let mut body = json!({ "eventName": TRANSFER });
+    body.as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    body
+}
+
+/// Its payload.
+fn transferred(event: Event) -> proto::CallTransferred {
+    match event.payload {
+        Some(Payload::CallTransferred(payload)) => payload,
+        other => panic!("{other:?}"),
+    }
 }

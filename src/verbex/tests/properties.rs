@@ -1,6 +1,6 @@
 //! What holds for any JSON object.
 
-use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, prop_assert_ne, proptest};
+use proptest::prelude::{prop_assert, prop_assert_eq, prop_assert_ne, proptest};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
@@ -14,8 +14,6 @@ use crate::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
-
     #[test]
     fn nothing_in_a_body_is_lost(body in webhook()) {
         let text = body.to_string();
@@ -93,8 +91,8 @@ fn leaves(value: &Value) -> Vec<(String, Value)> {
 fn has_home(event: &Event, body: &Value, path: &str, leaf: &Value) -> bool {
     let says_nothing = leaf.is_null() || *leaf == json!("");
     let text = |typed: &str| says_nothing || leaf.as_str() == Some(typed);
-    let written = leaf.to_string();
-    let key = |typed: &str| text(typed) || leaf.is_number() && written == typed;
+    let digits = leaf.as_number().map(ToString::to_string);
+    let key = |typed: &str| text(typed) || digits.as_deref() == Some(typed);
     let instant = |typed: Option<prost_types::Timestamp>| match leaf {
         Value::String(written) => typed.is_some() && time::from_text(written) == typed,
         Value::Number(written) => typed.is_some() && time::from_text(&written.to_string()) == typed,

@@ -41,7 +41,9 @@ impl Setup {
             variables: Vec::new(),
             shell: None,
         };
+        let data = setup.data().display().to_string();
         setup
+            .set("DATA_DIR", &data)
             .set("WEBHOOK_ADDR", "127.0.0.1:0")
             .set("GRPC_ADDR", "127.0.0.1:0")
             .set("ADMIN_ADDR", "127.0.0.1:0")
@@ -130,7 +132,7 @@ impl Setup {
                 shell
             }
         };
-        command.arg("serve").arg("--data-dir").arg(self.data());
+        command.arg("serve");
         command.args(&self.args);
         isolate(&mut command);
         command.envs(self.variables.iter().cloned());

@@ -1,0 +1,213 @@
+//! Catching up: reads of the log for a class, shared by those of its subscribers that are near each other.
+//!
+//! Whoever comes while a read near it is on the way waits for that one, and whoever comes while another subscriber still sends what
+//! was read takes the same. So a thousand subscribers that return after a restart cost about as many reads as one, and what is
+//! read lives no longer than somebody needs it. Few reads run at a time, in turn, so that live delivery and ingest keep
+//! the machine.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared as SharedFuture, WeakShared},
+};
+
+use super::{
+    Shared,
+    frame::{Frame, Run},
+    message::{Encoder, Shape},
+};
+use crate::{
+    event::{Position, Sequence},
+    filter::Filter,
+    log::{Query, ReadError},
+};
+
+/// Events that one read takes at the most.
+const READ_EVENTS_MAX: usize = 500;
+/// Bytes after which a read stops: what a catching-up subscriber costs in memory, with the one event that passes it.
+const READ_BYTES_MAX: usize = 256 * 1024;
+/// How far behind a subscriber a read may have begun that it waits for.
+const NEAR: u64 = 4 * READ_EVENTS_MAX as u64;
+/// Reads that run at the same time, of all classes: half of the log's readers, so that lists and look-ups find one free.
+pub(super) const READS_MAX: usize = 2;
+/// Messages that are made without giving way to other tasks.
+const MESSAGES_AT_ONCE: usize = 32;
+
+/// What is being read for a class, and what of it is still in use.
+#[derive(Debug)]
+pub(super) struct Catchup {
+    filter: Arc<Filter>,
+    shape: Shape,
+    // A std mutex: held to look up or add, never over an await.
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    segments: Vec<Weak<Segment>>,
+    reads: Vec<Read>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("segments", &self.segments.len())
+            .field("reads", &self.reads.len())
+            .finish()
+    }
+}
+
+struct Read {
+    after: Sequence,
+    segment: WeakShared<Reading>,
+}
+
+type Reading = BoxFuture<'static, Result<Arc<Segment>, ReadError>>;
+
+/// A stretch of the log as one class sees it.
+#[derive(Debug)]
+pub(super) struct Segment {
+    after: Sequence,
+    covered: Position,
+    run: Run,
+}
+
+impl Segment {
+    /// Whether it brings somebody further who has come to `after`.
+    fn has(&self, after: Sequence) -> bool {
+        self.after <= after && after < self.covered.sequence
+    }
+
+    /// What it has after one place and up to another, and how far that goes.
+    pub(super) fn cut(
+        &self,
+        after: Sequence,
+        through: Position,
+    ) -> (impl Iterator<Item = Frame>, Position) {
+        let covered = if self.covered.sequence < through.sequence {
+            self.covered
+        } else {
+            through
+        };
+        (self.run.frames(after, covered.sequence), covered)
+    }
+}
+
+impl Catchup {
+    pub(super) fn new(filter: Arc<Filter>, shape: Shape) -> Arc<Self> {
+        Arc::new(Self {
+            filter,
+            shape,
+            inner: Mutex::default(),
+        })
+    }
+
+    /// A segment for a subscriber that has come to `after` and wants to come to `through`, which lies behind it.
+    pub(super) async fn segment(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        after: Sequence,
+        through: Position,
+    ) -> Result<Arc<Segment>, ReadError> {
+        if let Some(segment) = self.segment_in_use(after) {
+            return Ok(segment);
+        }
+        if let Some(reading) = self.reading_near(after) {
+            let segment = reading.await?;
+            if segment.has(after) {
+                return Ok(segment);
+            }
+        }
+        // A task of its own: it goes on, and gives up its turn, whatever becomes of those who wait for it.
+        let read = tokio::spawn(Arc::clone(&self).read(shared, after, through));
+        let reading = async {
+            read.await
+                .unwrap_or_else(|failed| Err(ReadError::Unavailable(failed.to_string().into())))
+        };
+        let reading = reading.boxed().shared();
+        self.enter(after, &reading);
+        reading.await
+    }
+
+    fn segment_in_use(&self, after: Sequence) -> Option<Arc<Segment>> {
+        let inner = self.lock();
+        inner
+            .segments
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|segment| segment.has(after))
+    }
+
+    fn reading_near(&self, after: Sequence) -> Option<SharedFuture<Reading>> {
+        let inner = self.lock();
+        let near = |read: &&Read| read.after <= after && after.0 - read.after.0 < NEAR;
+        inner
+            .reads
+            .iter()
+            .filter(near)
+            .find_map(|read| read.segment.upgrade())
+    }
+
+    fn enter(&self, after: Sequence, reading: &SharedFuture<Reading>) {
+        let mut inner = self.lock();
+        inner.reads.retain(|read| read.segment.upgrade().is_some());
+        if let Some(segment) = reading.downgrade() {
+            inner.reads.push(Read { after, segment });
+        }
+    }
+
+    fn keep(&self, segment: &Arc<Segment>) {
+        let mut inner = self.lock();
+        inner.segments.retain(|segment| segment.strong_count() > 0);
+        inner.segments.push(Arc::downgrade(segment));
+    }
+
+    async fn read(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        after: Sequence,
+        through: Position,
+    ) -> Result<Arc<Segment>, ReadError> {
+        let query = Query {
+            filter: self.filter.clone(),
+            after,
+            through: through.sequence,
+            newest_first: false,
+            events_max: READ_EVENTS_MAX,
+            bytes_max: READ_BYTES_MAX,
+            with_raw: self.shape.view.needs_raw(),
+        };
+        // The semaphore is never closed; if it were, reading would still be right.
+        let _turn = shared.catchup_reads.acquire().await;
+        let batch = shared.reader.read(query).await?;
+        let mut encoder = Encoder::new(shared.epoch, self.shape);
+        let mut messages: Vec<(Position, Bytes)> = Vec::with_capacity(batch.events.len());
+        for event in &batch.events {
+            let message = encoder
+                .event(event)
+                .map_err(|error| ReadError::Damaged(error.to_string().into()))?;
+            messages.push((event.position(), message));
+            if messages.len().is_multiple_of(MESSAGES_AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+        }
+        let segment = Arc::new(Segment {
+            after,
+            covered: if batch.complete {
+                through
+            } else {
+                batch.covered
+            },
+            run: Run::new(&messages, &shared.memory),
+        });
+        self.keep(&segment);
+        Ok(segment)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code panics while it holds the lock.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,152 @@
+//! On a graceful stop nobody is cut off in the middle, and everybody is told to come back.
+
+use std::time::{Duration, Instant};
+
+use tonic::Code;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use verbex_gateway::proto::SubscribeRequest;
+
+use crate::support::{
+    PATIENCE,
+    bodies::{call_started, large},
+    eventually_asking,
+    grpc::{Refusal, Stream, after},
+    history::{History, Load, Recorder, last_stored},
+    process::{Gateway, Setup},
+    promises::judge,
+    soon,
+};
+
+/// A subscriber that does not read, so that the gateway has something to wait for.
+async fn holding(gateway: &Gateway) -> Stream {
+    let (stream, _) = gateway.subscribe(SubscribeRequest::default()).await;
+    gateway
+        .post_all((0..12).map(|number| large(number, 900_000)))
+        .await;
+    stream
+}
+
+#[tokio::test]
+async fn streams_get_what_was_stored_and_then_a_reason_to_come_back() {
+    let gateway = Gateway::start().await;
+    let (mut stream, _) = gateway.subscribe(SubscribeRequest::default()).await;
+    let stored = gateway.post_all((0..50).map(call_started)).await;
+    gateway.terminate();
+    let (events, status) = stream.end().await;
+    let ids: Vec<_> = events.iter().map(|event| &event.id).collect();
+    assert_eq!(
+        ids,
+        stored.iter().map(|stored| &stored.id).collect::<Vec<_>>()
+    );
+    let refusal = Refusal::of(&status);
+    assert_eq!(refusal.row(), (Code::Unavailable, "DRAINING"));
+    assert!(refusal.retry_after.is_some());
+    let finished = gateway.finished().await;
+    assert_eq!(finished.code, Some(0), "{finished}");
+}
+
+#[tokio::test]
+async fn while_it_drains_it_says_so_at_every_door() {
+    let gateway = Setup::new().set("DRAIN_SECONDS", "20").start().await;
+    let mut stream = holding(&gateway).await;
+    let channel = gateway.channel().await;
+    let mut health = HealthClient::new(channel.clone());
+    let mut watched = health
+        .watch(HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let serving = watched.message().await.unwrap().unwrap();
+    assert_eq!(serving.status(), ServingStatus::Serving);
+    let mut half = gateway.socket().await;
+    half.write("POST /webhooks/verbex HTTP/1.1\r\nhost: x\r\ncontent-length: 21\r\n\r\n{")
+        .await;
+    // Taken in before the end begins: another request on another connection has its answer.
+    gateway.post(call_started(1)).await;
+
+    gateway.terminate();
+    let told = soon("health", watched.message()).await.unwrap().unwrap();
+    assert_eq!(told.status(), ServingStatus::NotServing);
+    assert_eq!(gateway.operations("/readyz").await.status, 503);
+    assert_eq!(gateway.operations("/livez").await.status, 200);
+    let client = gateway.http(crate::support::webhook::Http::Two);
+    let draining = eventually_asking(PATIENCE, "the door says that it drains", async || {
+        let answer = gateway.send(&client, call_started(2)).await;
+        (answer.status != 200).then_some(answer)
+    });
+    let draining = draining.await;
+    assert_eq!(
+        (draining.status, draining.code().as_str()),
+        (503, "DRAINING")
+    );
+    assert!(draining.header("retry-after").is_some());
+
+    // Who was inside gets an answer, and the event is durable if it says so.
+    half.write("\"eventName\":\"Last\"}\n").await;
+    let last = half.answer().await;
+    assert_eq!(last.status, 200, "{last:?}");
+
+    let refused = eventually_asking(PATIENCE, "new subscriptions are refused", async || {
+        let mut client =
+            verbex_gateway::proto::event_service_client::EventServiceClient::new(channel.clone());
+        client.subscribe(SubscribeRequest::default()).await.err()
+    });
+    let refused = refused.await;
+    if refused.message().contains("shutting down") {
+        assert_eq!(Refusal::of(&refused).row(), (Code::Unavailable, "DRAINING"));
+    }
+    let (events, status) = stream.end().await;
+    assert_eq!(Refusal::of(&status).reason, "DRAINING");
+    assert!(!events.is_empty());
+    let finished = gateway.finished().await;
+    assert_eq!(finished.code, Some(0), "{finished}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_is_cut_at_the_deadline_and_resumes() {
+    let gateway = Setup::new().set("DRAIN_SECONDS", "1").start().await;
+    let (_, first) = gateway.subscribe(SubscribeRequest::default()).await;
+    let _unread = holding(&gateway).await;
+    let began = Instant::now();
+    let setup = gateway.stop().await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    let gateway = setup.start().await;
+    let (mut stream, _) = gateway.subscribe(after(&first.cursor)).await;
+    assert_eq!(stream.take(12).await.len(), 12);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let gateway = Setup::new().set("DRAIN_SECONDS", "600").start().await;
+    let _unread = holding(&gateway).await;
+    gateway.terminate();
+    let draining = eventually_asking(PATIENCE, "it drains", async || {
+        let ready = gateway.operations("/readyz").await;
+        (ready.status == 503).then_some(())
+    });
+    draining.await;
+    gateway.terminate();
+    let finished = gateway.finished().await;
+    assert_ne!(finished.code, Some(0), "{finished}");
+}
+
+#[tokio::test]
+async fn restarts_under_load_break_no_promise() {
+    let mut gateway = Gateway::start().await;
+    let recorder = Recorder::start(gateway.grpc, SubscribeRequest::default());
+    recorder.subscribed().await;
+    let load = Load::start(&gateway, (0..1200).map(call_started));
+    for stored in [200, 400] {
+        load.stored(stored).await;
+        gateway = gateway.stop().await.start().await;
+    }
+    let posts = load.finished().await;
+    let last = last_stored(&posts);
+    judge(&History {
+        posts,
+        subscribers: vec![recorder.until(last).await],
+    });
+}

@@ -1,0 +1,102 @@
+//! The operators' door: alive, ready, and counted.
+
+use std::collections::BTreeSet;
+
+use verbex_gateway::proto::SubscribeRequest;
+
+use crate::support::{
+    PATIENCE,
+    bodies::{CALL_STARTED, mixed},
+    eventually_asking,
+    process::Gateway,
+    webhook::Http,
+};
+
+/// Every family of metrics that the gateway has.
+const METRICS: [&str; 12] = [
+    "verbex_gateway_delivered_bytes",
+    "verbex_gateway_deliveries",
+    "verbex_gateway_log_append_seconds",
+    "verbex_gateway_log_available",
+    "verbex_gateway_log_events",
+    "verbex_gateway_log_group_events",
+    "verbex_gateway_subscriber_lag_events_max",
+    "verbex_gateway_subscribers",
+    "verbex_gateway_webhook_duplicates",
+    "verbex_gateway_webhook_seconds",
+    "verbex_gateway_webhook_surprises",
+    "verbex_gateway_webhooks",
+];
+
+async fn metrics(gateway: &Gateway) -> String {
+    let answer = gateway.operations("/metrics").await;
+    assert_eq!(answer.status, 200);
+    let content_type = answer.header("content-type").unwrap();
+    assert!(
+        content_type.starts_with("application/openmetrics-text"),
+        "{content_type}"
+    );
+    assert!(answer.text.ends_with("# EOF\n"));
+    answer.text
+}
+
+/// The value of a sample, by its name and labels.
+fn value(metrics: &str, sample: &str) -> Option<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(sample))?;
+    line.trim().parse().ok()
+}
+
+#[tokio::test]
+async fn it_is_alive_and_ready_and_has_nothing_else_to_say() {
+    let gateway = Gateway::start().await;
+    let ready = eventually_asking(PATIENCE, "it is ready", async || {
+        let ready = gateway.operations("/readyz").await;
+        (ready.status == 200).then_some(())
+    });
+    ready.await;
+    assert_eq!(gateway.operations("/livez").await.status, 200);
+    assert_eq!(gateway.operations("/").await.status, 404);
+    assert_eq!(gateway.operations("/webhooks/verbex").await.status, 404);
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let gateway = Gateway::start().await;
+    let (mut stream, _) = gateway.subscribe(SubscribeRequest::default()).await;
+    gateway.post_all((0..10).map(mixed)).await;
+    gateway.post(CALL_STARTED).await;
+    gateway.post(CALL_STARTED).await;
+    gateway.post(r#"{"traceId":7}"#).await;
+    let client = gateway.http(Http::One);
+    assert_eq!(gateway.send(&client, "[").await.status, 400);
+    stream.take(12).await;
+    let text = metrics(&gateway).await;
+    for (sample, expected) in [
+        (r#"verbex_gateway_webhooks_total{code="OK"}"#, 13.0),
+        (r#"verbex_gateway_webhooks_total{code="BODY_INVALID"}"#, 1.0),
+        ("verbex_gateway_webhook_duplicates_total", 1.0),
+        (
+            r#"verbex_gateway_log_events_total{type="EVENT_TYPE_CALL_STARTED"}"#,
+            3.0,
+        ),
+        (r#"verbex_gateway_subscribers{state="live"}"#, 1.0),
+        ("verbex_gateway_deliveries_total", 12.0),
+        ("verbex_gateway_log_available", 1.0),
+        ("verbex_gateway_log_append_seconds_count", 13.0),
+        ("verbex_gateway_subscriber_lag_events_max", 0.0),
+    ] {
+        assert_eq!(value(&text, sample), Some(expected), "{sample}\n{text}");
+    }
+    let about = |word: &str| -> BTreeSet<&str> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(word));
+        lines
+            .filter_map(|line| line.split_whitespace().next())
+            .collect()
+    };
+    assert_eq!(about("# TYPE "), METRICS.into());
+    assert_eq!(about("# HELP "), METRICS.into());
+    let surprises = text
+        .lines()
+        .filter(|line| line.starts_with("verbex_gateway_webhook_surprises_total{"));
+    assert!(surprises.count() > 0, "{text}");
+}

@@ -1,0 +1,152 @@
+//! Tools find everything that is served, explained, without the protos at hand.
+
+use prost::Message;
+use prost_types::FileDescriptorProto;
+use tokio_stream::iter;
+use tonic_reflection::pb::{v1, v1alpha};
+
+use crate::support::{process::Gateway, soon};
+
+const SERVICES: [&str; 5] = [
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "verbex.gateway.v1.AdminService",
+    "verbex.gateway.v1.EventService",
+];
+
+/// Asks one question, and half-closes as grpcurl does.
+async fn ask(
+    gateway: &Gateway,
+    question: v1::server_reflection_request::MessageRequest,
+) -> v1::server_reflection_response::MessageResponse {
+    let mut client =
+        v1::server_reflection_client::ServerReflectionClient::new(gateway.channel().await);
+    let request = v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(question),
+    };
+    let mut answers = client
+        .server_reflection_info(iter([request]))
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = soon("an answer", answers.message()).await.unwrap().unwrap();
+    answer.message_response.expect("a response")
+}
+
+async fn file_of(gateway: &Gateway, symbol: &str) -> FileDescriptorProto {
+    use v1::server_reflection_request::MessageRequest::FileContainingSymbol;
+    use v1::server_reflection_response::MessageResponse::FileDescriptorResponse;
+    match ask(gateway, FileContainingSymbol(symbol.into())).await {
+        FileDescriptorResponse(files) => {
+            FileDescriptorProto::decode(&files.file_descriptor_proto[0][..]).unwrap()
+        }
+        other => panic!("{symbol}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn both_versions_list_every_service_of_the_port() {
+    let gateway = Gateway::start().await;
+    use v1::server_reflection_request::MessageRequest::ListServices;
+    use v1::server_reflection_response::MessageResponse::ListServicesResponse;
+    let ListServicesResponse(listed) = ask(&gateway, ListServices(String::new())).await else {
+        panic!("no list");
+    };
+    let mut names: Vec<String> = listed
+        .service
+        .into_iter()
+        .map(|service| service.name)
+        .collect();
+    names.sort();
+    assert_eq!(names, SERVICES);
+
+    let mut client =
+        v1alpha::server_reflection_client::ServerReflectionClient::new(gateway.channel().await);
+    let request = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(
+            v1alpha::server_reflection_request::MessageRequest::ListServices(String::new()),
+        ),
+    };
+    let mut answers = client
+        .server_reflection_info(iter([request]))
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = soon("an answer", answers.message()).await.unwrap().unwrap();
+    let Some(v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(listed)) =
+        answer.message_response
+    else {
+        panic!("no list");
+    };
+    let mut names: Vec<String> = listed
+        .service
+        .into_iter()
+        .map(|service| service.name)
+        .collect();
+    names.sort();
+    assert_eq!(names, SERVICES);
+}
+
+#[tokio::test]
+async fn every_message_and_field_comes_with_its_comment() {
+    let gateway = Gateway::start().await;
+    for symbol in [
+        "verbex.gateway.v1.Event",
+        "verbex.gateway.v1.EventService",
+        "verbex.gateway.v1.AdminService",
+    ] {
+        let file = file_of(&gateway, symbol).await;
+        let comments = file.source_code_info.expect("source info").location;
+        let commented = |path: &[i32]| {
+            let found = comments.iter().find(|location| location.path == path);
+            found.is_some_and(|location| {
+                !location.leading_comments().trim().is_empty()
+                    || !location.trailing_comments().trim().is_empty()
+            })
+        };
+        // Paths are by the numbers of descriptor.proto: 4 messages, 2 fields in them, 6 services, 2 methods in them, 5 enums.
+        for (at, message) in (0..).zip(&file.message_type) {
+            assert!(commented(&[4, at]), "{}", message.name());
+            for (field_at, field) in (0..).zip(&message.field) {
+                assert!(
+                    commented(&[4, at, 2, field_at]),
+                    "{}.{}",
+                    message.name(),
+                    field.name()
+                );
+            }
+        }
+        for (at, service) in (0..).zip(&file.service) {
+            assert!(commented(&[6, at]), "{}", service.name());
+            for (method_at, method) in (0..).zip(&service.method) {
+                assert!(commented(&[6, at, 2, method_at]), "{}", method.name());
+            }
+        }
+        for (at, an_enum) in (0..).zip(&file.enum_type) {
+            assert!(commented(&[5, at]), "{}", an_enum.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn error_details_and_health_can_be_resolved() {
+    let gateway = Gateway::start().await;
+    for (symbol, package) in [
+        ("google.rpc.ErrorInfo", "google.rpc"),
+        ("google.rpc.BadRequest", "google.rpc"),
+        ("google.rpc.RetryInfo", "google.rpc"),
+        ("google.protobuf.Timestamp", "google.protobuf"),
+        ("google.protobuf.Struct", "google.protobuf"),
+        ("grpc.health.v1.Health", "grpc.health.v1"),
+        ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1"),
+        (
+            "grpc.reflection.v1alpha.ServerReflection",
+            "grpc.reflection.v1alpha",
+        ),
+    ] {
+        assert_eq!(file_of(&gateway, symbol).await.package(), package);
+    }
+}
