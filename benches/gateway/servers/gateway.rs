@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use verbex_gateway::{
     auth::Tokens,
     event::{Group, Position, StoredEvent},
-    fanout::{self, Fanout},
+    fanout::{self, Encoding, Fanout},
     grpc, log, server, tls,
 };
 
@@ -87,6 +87,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         fanout::Config {
             subscribers_max: 100_000,
             queue_bytes_max: 1024 * 1024,
+            queues_bytes_max: 256 * 1024 * 1024,
         },
         log.identity.epoch,
         log.reader.clone(),
@@ -196,6 +197,8 @@ async fn serve(
             tokens: Tokens::new([]),
             loopback: true,
             cors_origins: Vec::new(),
+            // For those who ask. Most do not.
+            compression: vec![Encoding::Zstd, Encoding::Gzip],
         },
         grpc::Parts {
             epoch,
