@@ -106,6 +106,8 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     let maker = Maker::new(setup.payload, setup.agents);
     // Other events than those of any run before, in a log that is kept.
     let series: u64 = rand::random();
+    // Made once, so that what is measured is not their making.
+    let mut cycle = None;
     let mut first = 0;
     while let Some(order) = control.order::<Publication>().await? {
         let published = match setup.source {
@@ -127,10 +129,9 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
                 }
             }
             Source::Groups => {
-                // Made once for each size, so that what is measured is not their making.
-                let ready = Cycle::new(&maker, order.batch_events, setup.agents);
+                let cycle = cycle.get_or_insert_with(|| Cycle::new(&maker, setup.agents));
                 pace.publish(order, async |number, count| {
-                    let group = ready.group(first + number, count);
+                    let group = cycle.group(first + number, count);
                     let position = group.last().map_or(Position::ORIGIN, StoredEvent::position);
                     inside
                         .send(group)
@@ -159,16 +160,16 @@ fn groups_committed(metrics: &Registry) -> anyhow::Result<u64> {
     Ok(count.context("no metric of groups")?.parse()?)
 }
 
-/// Groups made beforehand: only the places of their events change, as cheaply as that can be.
+/// Events made beforehand: only their places change, as cheaply as that can be.
 struct Cycle {
     events: Vec<StoredEvent>,
 }
 
 impl Cycle {
-    fn new(maker: &Maker, batch_events: usize, agents: u64) -> Self {
-        let count = agents.max(batch_events as u64);
+    /// One event of each agent.
+    fn new(maker: &Maker, agents: u64) -> Self {
         Self {
-            events: (0..count).map(|number| maker.stored(number)).collect(),
+            events: (0..agents).map(|number| maker.stored(number)).collect(),
         }
     }
 
