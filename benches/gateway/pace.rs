@@ -47,6 +47,8 @@ pub(crate) struct Published {
     pub events: u64,
     /// From the first event to the last delivery.
     pub elapsed: Duration,
+    /// Groups that the log committed them in, where there is a log.
+    pub groups: Option<u64>,
     /// When each batch was published, in nanoseconds of the monotonic clock, where that was asked for.
     pub published_at: Vec<u64>,
 }

@@ -4,7 +4,7 @@
 //! output. It ends when its input does, so that nothing is left behind by a benchmark that was killed.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Stdout, Write},
     process::{self, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -114,20 +114,21 @@ impl Drop for Child {
 /// The benchmark, seen by a child.
 #[derive(Debug)]
 pub(crate) struct Control {
-    lines: Lines<tokio::io::BufReader<Stdin>>,
+    orders: Lines<tokio::io::BufReader<Stdin>>,
+    answers: Stdout,
 }
 
 impl Control {
     /// The next order; none once the benchmark wants no more.
     pub(crate) async fn order<T: DeserializeOwned>(&mut self) -> anyhow::Result<Option<T>> {
-        match self.lines.next_line().await? {
+        match self.orders.next_line().await? {
             Some(line) => Ok(Some(serde_json::from_str(&line)?)),
             None => Ok(None),
         }
     }
 
     pub(crate) fn answer(&self, answer: &impl Serialize) -> anyhow::Result<()> {
-        say(&Ok::<_, String>(answer))
+        say(&self.answers, &Ok::<_, String>(answer))
     }
 }
 
@@ -139,8 +140,10 @@ pub(crate) fn live() -> ! {
         .map_err(anyhow::Error::from)
         .and_then(|runtime| {
             runtime.block_on(async {
-                let lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
-                let mut control = Control { lines };
+                let mut control = Control {
+                    orders: tokio::io::BufReader::new(tokio::io::stdin()).lines(),
+                    answers: io::stdout(),
+                };
                 match control.order::<Role>().await? {
                     Some(role) => role.run(control).await,
                     None => Ok(()),
@@ -150,7 +153,7 @@ pub(crate) fn live() -> ! {
     let code = match outcome {
         Ok(()) => 0,
         Err(error) => {
-            let _ = say(&Err::<(), _>(format!("{error:#}")));
+            let _ = say(&io::stdout(), &Err::<(), _>(format!("{error:#}")));
             1
         }
     };
@@ -158,8 +161,8 @@ pub(crate) fn live() -> ! {
     process::exit(code)
 }
 
-fn say<T: Serialize>(answer: &Result<T, String>) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn say<T: Serialize>(out: &Stdout, answer: &Result<T, String>) -> anyhow::Result<()> {
+    let mut out = out.lock();
     serde_json::to_writer(&mut out, answer)?;
     out.write_all(b"\n")?;
     Ok(out.flush()?)

@@ -11,7 +11,7 @@ use crate::{
     logs::{self, KeptLog, ReaderSetup},
     measure::{Summary, cpu_time, interleaved},
     process::{Child, Role},
-    report::{Curve, Findings, Ratio, Row, Target, grouped},
+    report::{Curve, Figure, Findings, Ratio, Row, Target, grouped},
     servers::{
         Ready,
         binary::Gateway,
@@ -113,18 +113,17 @@ pub(crate) fn log_sizes(plan: &Plan) -> anyhow::Result<Findings> {
     let logs = logs.collect::<anyhow::Result<Vec<KeptLog>>>()?;
     let samples = interleaved(plan.runs, &logs, |log| ask(plan, log))?;
 
-    let figures: [(&str, fn(&Answers) -> f64, Option<Target>); 3] = [
+    let figures: [(Figure<Answers>, Option<Target>); 3] = [
         (
-            "start-up",
-            |answers| answers.start_up,
+            ("start-up", |answers| answers.start_up),
             Some(Target::ValueBelow(1_000.0)),
         ),
-        ("resume in the middle", |answers| answers.resume, None),
-        ("ListEvents by agent", |answers| answers.list, None),
+        (("resume in the middle", |answers| answers.resume), None),
+        (("ListEvents by agent", |answers| answers.list), None),
     ];
     let mut findings = Findings::default();
     let mut curve = Curve::new("Against the log", "events in the log", "milliseconds");
-    for (name, figure, target) in figures {
+    for ((name, figure), target) in figures {
         for (log, samples) in logs.iter().zip(&samples) {
             let what = format!("{name}, {} events in the log", grouped(log.events));
             let row = Row::new(what, "ms", samples.iter().map(figure));

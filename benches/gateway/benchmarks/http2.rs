@@ -10,7 +10,7 @@ use super::{
 use crate::{
     load::{streams::Http2, subscribers::Grpc},
     measure::{cpu_time, interleaved},
-    report::{Findings, Ratio, Row, grouped},
+    report::{Figure, Findings, Ratio, Row, grouped},
     servers::{Contestant, gateway::Source},
 };
 
@@ -96,7 +96,7 @@ fn scene(plan: &Plan, tls: bool, grpc: Grpc) -> Scene {
 fn compare(plan: &Plan, variants: &[(String, Scene)]) -> anyhow::Result<Findings> {
     let samples = interleaved(plan.runs, variants, |(_, scene)| scene.measure(plan))?;
     let mut findings = Findings::default();
-    let figures: [(&str, fn(&Load) -> f64); 2] = [
+    let figures: [Figure<Load>; 2] = [
         ("ns CPU / delivery", |load| load.cpu_per_delivery),
         ("deliveries / s", |load| load.deliveries_per_second),
     ];

@@ -33,6 +33,9 @@ struct Sample {
 pub(crate) fn durable(plan: &Plan) -> anyhow::Result<Findings> {
     let mut contestants = vec![Contestant::Gateway(0), Contestant::StoresNothing];
     contestants.extend(plan.log_sizes().into_iter().map(Contestant::Gateway));
+    for events in plan.log_sizes() {
+        KeptLog::of(events)?;
+    }
     let samples = interleaved(plan.runs, &contestants, |&contestant| match contestant {
         Contestant::Gateway(0) => {
             let folder = crate::temporary_folder()?;

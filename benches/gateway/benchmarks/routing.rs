@@ -20,8 +20,8 @@ const BATCH: usize = 64;
 const CONNECTIONS: usize = 10;
 
 pub(crate) fn own_agents(plan: &Plan) -> anyhow::Result<Findings> {
-    let (many, few) = (plan.count(MANY) * 2, plan.count(FEW));
-    let many = many.min(MANY);
+    let few = plan.count(FEW);
+    let many = plan.count(MANY).max(2 * few);
     let scenes = [many, few].map(|subscribers| {
         // Past the log, whose cost has nothing to do with who listens.
         let mut contestant = gateway(Source::Groups);

@@ -33,6 +33,8 @@ pub(crate) struct Load {
     pub cpu_per_delivery: f64,
     pub cpu_per_event: f64,
     pub deliveries_per_second: f64,
+    /// Events that were committed together, where there is a log.
+    pub events_per_group: Option<f64>,
     /// As they came out of TLS, if any: messages and their prefixes.
     pub bytes_per_delivery: f64,
     /// The compression of the messages.
@@ -59,7 +61,9 @@ impl Scene {
             Contestant::RawTcp(setup) => Protocol::Raw {
                 message_bytes: setup.message_bytes,
             },
-            Contestant::Nats(_) => Protocol::Nats,
+            Contestant::Nats(setup) => Protocol::Nats {
+                durable: setup.durable,
+            },
         };
         Self {
             contestant,
@@ -92,6 +96,9 @@ impl Scene {
             cpu_per_delivery: cpu.as_nanos() as f64 / deliveries,
             cpu_per_event: cpu.as_nanos() as f64 / published.events as f64,
             deliveries_per_second: deliveries / published.elapsed.as_secs_f64(),
+            events_per_group: published
+                .groups
+                .map(|groups| published.events as f64 / groups as f64),
             bytes_per_delivery: (after.bytes - before.bytes) as f64 / deliveries,
             encoding: stage.encoding,
         })
@@ -155,6 +162,6 @@ pub(crate) fn raw_tcp(message_bytes: usize, subscribers: usize) -> Contestant {
 }
 
 /// None where there is no nats-server.
-pub(crate) fn nats(message_bytes: usize) -> Option<Contestant> {
-    nats::Setup::find(message_bytes).map(Contestant::Nats)
+pub(crate) fn nats(message_bytes: usize, durable: bool) -> Option<Contestant> {
+    nats::Setup::find(message_bytes, durable).map(Contestant::Nats)
 }

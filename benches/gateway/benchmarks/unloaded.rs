@@ -8,7 +8,7 @@ use crate::{
     load::subscribers::Order,
     measure::{cpu_time, interleaved, quantile},
     pace::Publication,
-    report::{Findings, Ratio, Row, Target},
+    report::{Figure, Findings, Ratio, Row, Target},
     servers::gateway::Source,
 };
 
@@ -33,27 +33,31 @@ pub(crate) fn one_at_a_time(plan: &Plan) -> anyhow::Result<Findings> {
     .map(|contestant| Scene::new(contestant, subscribers, 1));
     let samples = interleaved(plan.runs, &scenes, |scene| sample(scene, plan))?;
 
-    let figures: [(&str, fn(&Sample) -> f64, bool); 3] = [
-        ("ns CPU / delivery", |sample| sample.cpu_per_delivery, true),
-        ("µs, median", |sample| sample.latency_median, true),
-        ("µs, 99 %", |sample| sample.latency_p99, false),
+    let at_most = Some(Target::AtMost(1.0));
+    let figures: [(Figure<Sample>, Option<Target>); 3] = [
+        (
+            ("ns CPU / delivery", |sample| sample.cpu_per_delivery),
+            at_most,
+        ),
+        (("µs, median", |sample| sample.latency_median), at_most),
+        (("µs, 99 %", |sample| sample.latency_p99), None),
     ];
     let mut findings = Findings::default();
-    for (unit, figure, has_target) in figures {
+    for ((unit, figure), target) in figures {
+        let of = |place: usize| samples[place].iter().map(figure);
         let what = |from: &str| format!("{subscribers} subscribers, one event at a time, {from}");
-        let row = Row::new(what("from the commit"), unit, samples[0].iter().map(figure)).against(
+        let row = Row::new(what("from the commit"), unit, of(0)).against(
             "plain tonic + broadcast",
-            samples[1].iter().map(figure),
+            of(1),
             Ratio::OursToPeer,
         );
-        findings.rows.push(match has_target {
-            true => row.target(Target::AtMost(1.0)),
-            false => row,
+        findings.rows.push(match target {
+            Some(target) => row.target(target),
+            None => row,
         });
-        let durable = samples[2].iter().map(figure);
         findings
             .rows
-            .push(Row::new(what("with the commit"), unit, durable));
+            .push(Row::new(what("with the commit"), unit, of(2)));
     }
     Ok(findings)
 }

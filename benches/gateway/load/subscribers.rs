@@ -50,7 +50,9 @@ pub(crate) enum Protocol {
     Raw {
         message_bytes: usize,
     },
-    Nats,
+    Nats {
+        durable: bool,
+    },
 }
 
 /// gRPC, and what it lets one choose.
@@ -144,10 +146,9 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
                 keep(read_raw(socket, *message_bytes, shared.clone()));
             }
         }
-        Protocol::Nats => {
-            let commands = format!("SUB {} 1\r\n", nats::SUBJECT);
-            for _ in 0..setup.count {
-                let socket = nats::connect(setup.addr, &commands).await?;
+        Protocol::Nats { durable } => {
+            for place in 0..setup.count {
+                let socket = nats::subscribe(setup.addr, *durable, place).await?;
                 keep(read_nats(socket, shared.clone()));
             }
         }

@@ -1,20 +1,23 @@
-//! nats-server, where its binary is found: core NATS, one subject that everybody subscribes to, no filters.
+//! nats-server, where its binary is found: one subject that everybody subscribes to, no filters.
 //!
-//! It speaks a text protocol; the little of it that is needed is written out here.
+//! As core NATS, which stores nothing, and with JetStream: a stream in a file that is synced before a publisher hears that its event
+//! is in it, and a consumer for each subscriber, without acknowledgements. It speaks a text protocol; the little of it that is
+//! needed is written out here.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
 };
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -28,7 +31,9 @@ use crate::{
 };
 
 /// What everybody subscribes to.
-pub(crate) const SUBJECT: &str = "events";
+const SUBJECT: &str = "events";
+/// JetStream's name for what is published there.
+const STREAM: &str = "EVENTS";
 
 /// How the publisher is set up.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -39,15 +44,18 @@ pub(crate) struct Setup {
     pub addr: SocketAddr,
     /// Bytes of one message, without NATS's own head.
     pub message_bytes: usize,
+    /// Whether JetStream stores them.
+    pub durable: bool,
 }
 
 impl Setup {
     /// None where there is no nats-server.
-    pub(crate) fn find(message_bytes: usize) -> Option<Self> {
+    pub(crate) fn find(message_bytes: usize, durable: bool) -> Option<Self> {
         Some(Self {
             program: find()?,
             addr: ([127, 0, 0, 1], 0).into(),
             message_bytes,
+            durable,
         })
     }
 }
@@ -64,17 +72,32 @@ fn find() -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// A server of its own, with nothing configured. Dropping it kills it.
+/// A server of its own. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct NatsServer {
     process: Child,
     pub addr: SocketAddr,
+    /// Removed with it.
+    _folder: TempDir,
 }
 
 impl NatsServer {
-    pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(setup: &Setup) -> anyhow::Result<Self> {
+        let program = &setup.program;
+        let folder = crate::temporary_folder()?;
+        let config = folder.path().join("nats.conf");
+        let store = folder.path().join("store");
+        let jetstream = match setup.durable {
+            true => format!(
+                "jetstream {{ store_dir: {:?}, sync_interval: always }}",
+                store.display().to_string()
+            ),
+            false => String::new(),
+        };
+        fs::write(&config, format!("listen: \"127.0.0.1:-1\"\n{jetstream}\n"))?;
         let mut process = Command::new(program)
-            .args(["--addr", "127.0.0.1", "--port", "-1"])
+            .arg("--config")
+            .arg(config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -84,6 +107,7 @@ impl NatsServer {
         let mut server = Self {
             process,
             addr: ([127, 0, 0, 1], 0).into(),
+            _folder: folder,
         };
         let mut line = String::new();
         while server.addr.port() == 0 {
@@ -112,32 +136,64 @@ impl Drop for NatsServer {
 }
 
 pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()> {
-    let (mut said, mut server) = connect(setup.addr, "").await?;
-    // Its pings go unanswered: a run is over before it minds.
-    tokio::spawn(async move { tokio::io::copy(&mut said, &mut tokio::io::sink()).await });
+    let (mut reader, mut writer) = connect(setup.addr, "SUB answers 1\r\n").await?;
+    if setup.durable {
+        let stream = format!(r#"{{"name":"{STREAM}","subjects":["{SUBJECT}"],"storage":"file"}}"#);
+        let create = format!("$JS.API.STREAM.CREATE.{STREAM}");
+        request(&mut reader, &mut writer, &create, "answers", &stream).await?;
+    }
     let mut pace = Pace::listen().await?;
     control.answer(&Ready {
         addr: setup.addr,
         pace: pace.addr,
     })?;
-    let mut message = format!("PUB {SUBJECT} {}\r\n", setup.message_bytes).into_bytes();
+    let answers = if setup.durable { " answers" } else { "" };
+    let mut message = format!("PUB {SUBJECT}{answers} {}\r\n", setup.message_bytes).into_bytes();
     message.resize(message.len() + setup.message_bytes, b'x');
     message.extend_from_slice(b"\r\n");
     while let Some(order) = control.order::<Publication>().await? {
         let batch = message.repeat(order.batch_events);
         let published = pace
-            .publish(order, async |_, _| Ok(server.write_all(&batch).await?))
+            .publish(order, async |_, count| {
+                writer.write_all(&batch).await?;
+                if setup.durable {
+                    for _ in 0..count {
+                        answer(&mut reader).await?;
+                    }
+                }
+                Ok(())
+            })
             .await?;
         control.answer(&published)?;
     }
     Ok(())
 }
 
+/// A subscriber's connection: `place` tells it from others.
+pub(crate) async fn subscribe(
+    addr: SocketAddr,
+    durable: bool,
+    place: usize,
+) -> anyhow::Result<Connection> {
+    if !durable {
+        return connect(addr, &format!("SUB {SUBJECT} 1\r\n")).await;
+    }
+    let (events, answers) = (format!("to.{place}"), format!("answers.{place}"));
+    let commands = format!("SUB {events} 1\r\nSUB {answers} 2\r\n");
+    let (mut reader, mut writer) = connect(addr, &commands).await?;
+    let consumer = format!(
+        r#"{{"stream_name":"{STREAM}","config":{{"deliver_subject":"{events}","deliver_policy":"new","ack_policy":"none","mem_storage":true}}}}"#
+    );
+    let create = format!("$JS.API.CONSUMER.CREATE.{STREAM}");
+    request(&mut reader, &mut writer, &create, &answers, &consumer).await?;
+    Ok((reader, writer))
+}
+
 /// The two ways of a connection.
 pub(crate) type Connection = (tokio::io::BufReader<OwnedReadHalf>, OwnedWriteHalf);
 
 /// A connection that has said hello and `commands`, and knows that the server has taken them.
-pub(crate) async fn connect(addr: SocketAddr, commands: &str) -> anyhow::Result<Connection> {
+async fn connect(addr: SocketAddr, commands: &str) -> anyhow::Result<Connection> {
     let stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     let (reader, mut writer) = stream.into_split();
@@ -155,4 +211,39 @@ pub(crate) async fn connect(addr: SocketAddr, commands: &str) -> anyhow::Result<
         }
     }
     Ok((reader, writer))
+}
+
+/// Asks JetStream for something.
+async fn request(
+    reader: &mut tokio::io::BufReader<OwnedReadHalf>,
+    writer: &mut OwnedWriteHalf,
+    subject: &str,
+    inbox: &str,
+    body: &str,
+) -> anyhow::Result<()> {
+    let request = format!("PUB {subject} {inbox} {}\r\n{body}\r\n", body.len());
+    writer.write_all(request.as_bytes()).await?;
+    answer(reader).await
+}
+
+/// Waits for the next message, which is JetStream's answer to something.
+async fn answer(reader: &mut tokio::io::BufReader<OwnedReadHalf>) -> anyhow::Result<()> {
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).await? == 0 {
+            bail!("nats-server hung up");
+        }
+        // Its pings go unanswered: a run is over before it minds.
+        let Some(head) = line.strip_prefix("MSG ") else {
+            continue;
+        };
+        let size: usize = head.rsplit(' ').next().context("a size")?.trim().parse()?;
+        let mut body = vec![0; size + "\r\n".len()];
+        reader.read_exact(&mut body).await?;
+        let body = String::from_utf8_lossy(&body);
+        if body.contains(r#""error""#) {
+            bail!("JetStream says {body}");
+        }
+        return Ok(());
+    }
 }

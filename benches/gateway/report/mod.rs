@@ -51,6 +51,9 @@ pub(crate) struct Row {
     samples: Vec<f64>,
 }
 
+/// A figure of a sample, with its unit or name.
+pub(crate) type Figure<S> = (&'static str, fn(&S) -> f64);
+
 /// What a figure is compared with.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Peer {

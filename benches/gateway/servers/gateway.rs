@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use prometheus_client::registry::Registry;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpListener,
@@ -18,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 use verbex_gateway::{
     auth::Tokens,
     event::{Group, Position, StoredEvent},
-    fanout::{self, Fanout},
+    fanout::{self, Encoding, Fanout},
     grpc, log, server, tls,
 };
 
 use super::Ready;
 use crate::{
     events::{Maker, Payload},
-    pace::{Pace, Publication},
+    pace::{Pace, Publication, Published},
     process::Control,
 };
 
@@ -106,25 +106,32 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     let maker = Maker::new(setup.payload, setup.agents);
     // Other events than those of any run before, in a log that is kept.
     let series: u64 = rand::random();
+    // Made once, so that what is measured is not their making.
+    let mut cycle = None;
     let mut first = 0;
     while let Some(order) = control.order::<Publication>().await? {
         let published = match setup.source {
             Source::Log => {
-                pace.publish(order, async |number, count| {
-                    let events = first + number..first + number + count as u64;
-                    let appends = events
-                        .map(|number| maker.event(series, number))
-                        .map(|event| log.appender.append(event));
-                    try_join_all(appends).await?;
-                    Ok(())
-                })
-                .await?
+                let groups_before = groups_committed(&metrics)?;
+                let published = pace
+                    .publish(order, async |number, count| {
+                        let events = first + number..first + number + count as u64;
+                        let appends = events
+                            .map(|number| maker.event(series, number))
+                            .map(|event| log.appender.append(event));
+                        try_join_all(appends).await?;
+                        Ok(())
+                    })
+                    .await?;
+                Published {
+                    groups: Some(groups_committed(&metrics)? - groups_before),
+                    ..published
+                }
             }
             Source::Groups => {
-                // Made once for each size, so that what is measured is not their making.
-                let ready = Cycle::new(&maker, order.batch_events, setup.agents);
+                let cycle = cycle.get_or_insert_with(|| Cycle::new(&maker, setup.agents));
                 pace.publish(order, async |number, count| {
-                    let group = ready.group(first + number, count);
+                    let group = cycle.group(first + number, count);
                     let position = group.last().map_or(Position::ORIGIN, StoredEvent::position);
                     inside
                         .send(group)
@@ -143,16 +150,26 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     Ok(())
 }
 
-/// Groups made beforehand: only the places of their events change, as cheaply as that can be.
+/// As the log's own metric says.
+fn groups_committed(metrics: &Registry) -> anyhow::Result<u64> {
+    let mut text = String::new();
+    encode(&mut text, metrics)?;
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("verbex_gateway_log_group_events_count "));
+    Ok(count.context("no metric of groups")?.parse()?)
+}
+
+/// Events made beforehand: only their places change, as cheaply as that can be.
 struct Cycle {
     events: Vec<StoredEvent>,
 }
 
 impl Cycle {
-    fn new(maker: &Maker, batch_events: usize, agents: u64) -> Self {
-        let count = agents.max(batch_events as u64);
+    /// One event of each agent.
+    fn new(maker: &Maker, agents: u64) -> Self {
         Self {
-            events: (0..count).map(|number| maker.stored(number)).collect(),
+            events: (0..agents).map(|number| maker.stored(number)).collect(),
         }
     }
 
@@ -182,6 +199,8 @@ async fn serve(
             loopback: true,
             compression: vec![fanout::Encoding::Zstd, fanout::Encoding::Gzip],
             cors_origins: Vec::new(),
+            // For those who ask. Most do not.
+            compression: vec![Encoding::Zstd, Encoding::Gzip],
         },
         grpc::Parts {
             epoch,

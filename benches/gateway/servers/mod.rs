@@ -50,7 +50,7 @@ impl Contestant {
             Self::TonicBroadcast(setup) => Role::TonicBroadcast(setup.clone()),
             Self::RawTcp(setup) => Role::RawTcp(setup.clone()),
             Self::Nats(setup) => {
-                let server = nats::NatsServer::start(&setup.program)?;
+                let server = nats::NatsServer::start(setup)?;
                 let role = Role::NatsPublisher(nats::Setup {
                     addr: server.addr,
                     ..setup.clone()
