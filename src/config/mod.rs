@@ -8,7 +8,7 @@
 //! - `setting`: how a single value is read and printed.
 //! - `reader`: reads one setting from all layers, and `effective` remembers which one counted.
 //! - `tokens`: the entries of `[[tokens]]`, read and written.
-//! - [`load`]: the tree, setting by setting.
+//! - [`load()`]: the tree, setting by setting.
 //! - `check`: the rules between settings.
 
 mod check;

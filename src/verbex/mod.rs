@@ -1,6 +1,6 @@
 //! From a webhook of Verbex to an [`Event`](crate::proto::Event): the only room that knows Verbex's JSON.
 //!
-//! [`normalize`] is a pure function of configuration, headers, body and receive time. There is no I/O here, no clock and
+//! [`normalize()`] is a pure function of configuration, headers, body and receive time. There is no I/O here, no clock and
 //! no state, so an old event can be read again by a later version from what the log keeps of it.
 //!
 //! Verbex's guide says that the structure may change without notice, and contradicts itself in places. So nothing in a

@@ -1,6 +1,6 @@
 //! The door: takes Verbex's webhooks over HTTP, checks who is calling and how much they send, and answers.
 //!
-//! A 200 means that the event is durable, and nothing else does. Whatever else happens is a [`Refusal`], which is the whole
+//! A 200 means that the event is durable, and nothing else does. Whatever else happens is a `Refusal`, which is the whole
 //! table of answers. The checks are in the order of that table, cheapest first, and nobody learns more than they have shown they may:
 //! a wrong path secret looks like a path that does not exist.
 //!
