@@ -162,7 +162,8 @@ async fn a_wrong_path_secret_cannot_be_told_from_a_missing_path() {
 #[tokio::test]
 async fn each_kind_of_credential_opens_the_door_and_nothing_else_does() {
     type Show = fn(RequestBuilder) -> RequestBuilder;
-    let kinds: [(&[(&str, &str)], Show, Show); 3] = [
+    type Kind = (&'static [(&'static str, &'static str)], Show, Show);
+    let kinds: [Kind; 3] = [
         (
             &[
                 ("WEBHOOK_HEADER_NAME", "x-api-key"),

@@ -313,8 +313,9 @@ impl Process {
         if child.try_wait().expect("a child to wait for").is_some() {
             return;
         }
-        let mut kill = Command::new("kill");
-        kill.args([format!("-{name}"), child.id().to_string()]);
+        // The shell's own, since not every system has it as a program.
+        let mut kill = Command::new("sh");
+        kill.args(["-c", &format!("kill -{name} {}", child.id())]);
         assert!(kill.status().expect("kill runs").success(), "kill -{name}");
     }
 

@@ -12,8 +12,10 @@ use super::{
 /// What was seen that breaks a promise.
 type Verdict = Result<(), String>;
 
+type Judge = fn(&History) -> Verdict;
+
 /// Every promise and its judge.
-pub(crate) const PROMISES: [(&str, fn(&History) -> Verdict); 13] = [
+pub(crate) const PROMISES: [(&str, Judge); 13] = [
     ("events come in strictly increasing sequence", ordered),
     ("no event comes twice", unique),
     (
@@ -214,13 +216,27 @@ fn never_silent(history: &History) -> Verdict {
 
 fn received_in_order(history: &History) -> Verdict {
     each(history, |subscriber| {
-        let time = |event: &Event| event.receive_time.map(|time| (time.seconds, time.nanos));
-        let times: Vec<_> = subscriber.events().map(time).collect();
-        match times.windows(2).find(|pair| pair[0] > pair[1]) {
-            Some(pair) => Err(format!("{:?} came after {:?}", pair[1], pair[0])),
-            None if times.contains(&None) => Err("an event has none".into()),
-            None => Ok(()),
+        let mut last = None;
+        for received in subscriber.received() {
+            let time = match &received.what {
+                What::Event(event) => match event.receive_time {
+                    Some(time) => time,
+                    None => return Err(format!("{} has none", event.sequence)),
+                },
+                // The time of the newest event that the cursor covers, so that of none that is still to come.
+                What::Progress(progress) => match progress.position_time {
+                    Some(time) => time,
+                    None => continue,
+                },
+                What::Gap => continue,
+            };
+            let time = (time.seconds, time.nanos);
+            if last > Some(time) {
+                return Err(format!("{time:?} came after {last:?}"));
+            }
+            last = Some(time);
         }
+        Ok(())
     })
 }
 

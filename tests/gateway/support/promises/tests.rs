@@ -267,4 +267,15 @@ fn a_receive_time_that_goes_back_or_is_missing_is_seen() {
     check(promise, |history| {
         event_of(&mut second(history)[2]).receive_time = None;
     });
+    check(promise, |history| {
+        let position_time = Some(prost_types::Timestamp {
+            seconds: 4,
+            nanos: 0,
+        });
+        let progress = Progress {
+            position_time,
+            ..Progress::default()
+        };
+        second(history)[0].what = What::Progress(progress);
+    });
 }
