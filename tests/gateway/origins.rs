@@ -185,9 +185,16 @@ async fn operators_calls_that_a_proxy_hands_on_need_credentials() {
     let gateway = Gateway::start().await;
     for header in ["x-forwarded-for", "forwarded"] {
         let mut request = tonic::Request::new(GetStatusRequest {});
-        request.metadata_mut().insert(header, "203.0.113.9".parse().unwrap());
+        request
+            .metadata_mut()
+            .insert(header, "203.0.113.9".parse().unwrap());
         let refused = gateway.admin().await.get_status(request).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::Unauthenticated, "{header}");
     }
-    gateway.admin().await.get_status(GetStatusRequest {}).await.unwrap();
+    gateway
+        .admin()
+        .await
+        .get_status(GetStatusRequest {})
+        .await
+        .unwrap();
 }

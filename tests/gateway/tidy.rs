@@ -37,7 +37,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
 const CALLS: [(&str, &[&str], &str); 9] = [
     (
         "tokio::spawn(",
-        &["src/webhook/mod.rs", "src/cli/"],
+        &["src/webhook/mod.rs", "src/fanout/catchup.rs", "src/cli/"],
         "a task belongs to who waits for its end",
     ),
     (
