@@ -197,7 +197,6 @@ async fn serve(
         grpc::Config {
             tokens: Tokens::new([]),
             loopback: true,
-            compression: vec![fanout::Encoding::Zstd, fanout::Encoding::Gzip],
             cors_origins: Vec::new(),
             // For those who ask. Most do not.
             compression: vec![Encoding::Zstd, Encoding::Gzip],
