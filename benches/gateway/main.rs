@@ -1,7 +1,7 @@
 //! The measurements behind `docs/performance.md`, with the peers inside.
 //!
 //! ```text
-//! cargo bench --bench gateway                        everything, about half an hour
+//! cargo bench --bench gateway                        everything: an hour, and the filling of logs
 //! cargo bench --bench gateway -- fanout idle         some of it
 //! cargo bench --bench gateway -- --quick             less time, wider spread
 //! cargo test --bench gateway                         only whether everything runs

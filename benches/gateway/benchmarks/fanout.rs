@@ -9,7 +9,7 @@ use crate::{
     load::subscribers::Grpc,
     measure::{Summary, interleaved},
     report::{Curve, Findings, Ratio, Row, Target, grouped},
-    servers::gateway::Source,
+    servers::{Contestant, gateway::Source},
 };
 
 const SUBSCRIBERS: usize = 1_000;
@@ -79,7 +79,8 @@ pub(crate) fn one_filter(plan: &Plan) -> anyhow::Result<Findings> {
 
 pub(crate) fn different_filters(plan: &Plan) -> anyhow::Result<Findings> {
     let (subscribers, filters) = (plan.count(SUBSCRIBERS), plan.count(FILTERS));
-    let scenes = with_filters(subscribers, filters, plan);
+    let [ours, tonic, _] = with_filters(subscribers, filters, plan);
+    let scenes = [ours, tonic];
     let samples = interleaved(plan.runs, &scenes, |scene| scene.measure(plan))?;
     let what = format!(
         "{} subscribers, {filters} filters, {} a batch",
@@ -96,8 +97,7 @@ pub(crate) fn different_filters(plan: &Plan) -> anyhow::Result<Findings> {
 pub(crate) fn against_subscribers(plan: &Plan) -> anyhow::Result<Findings> {
     let places = plan.places(&[1, 10, 100, 1_000, 10_000]);
     let scenes = |&subscribers: &usize| {
-        [gateway(Source::Log), tonic_broadcast()]
-            .map(|contestant| Scene::new(contestant, subscribers, plan.count(BATCH)))
+        contestants().map(|contestant| Scene::new(contestant, subscribers, plan.count(BATCH)))
     };
     curve(
         plan,
@@ -114,9 +114,24 @@ pub(crate) fn against_filters(plan: &Plan) -> anyhow::Result<Findings> {
     curve(plan, "CPU against filters", "filters", &places, scenes)
 }
 
-/// Ours and plain tonic's, all subscribers on the one agent whose events come, by so many filters.
-fn with_filters(subscribers: usize, filters: usize, plan: &Plan) -> [Scene; 2] {
-    [gateway(Source::Log), tonic_broadcast()].map(|contestant| {
+/// Those of the curves.
+const NAMES: [&str; 3] = [
+    "verbex-gateway",
+    "plain tonic + broadcast",
+    "verbex-gateway, past the log",
+];
+
+fn contestants() -> [Contestant; NAMES.len()] {
+    [
+        gateway(Source::Log),
+        tonic_broadcast(),
+        gateway(Source::Groups),
+    ]
+}
+
+/// All subscribers on the one agent whose events come, by so many filters.
+fn with_filters(subscribers: usize, filters: usize, plan: &Plan) -> [Scene; NAMES.len()] {
+    contestants().map(|contestant| {
         Scene::new(contestant, subscribers, plan.count(BATCH)).grpc(Grpc {
             filters: Filters::Different(filters),
             ..Grpc::default()
@@ -129,15 +144,16 @@ fn curve(
     title: &str,
     across: &str,
     places: &[usize],
-    scenes: impl Fn(&usize) -> [Scene; 2],
+    scenes: impl Fn(&usize) -> [Scene; NAMES.len()],
 ) -> anyhow::Result<Findings> {
     let mut findings = Findings::default();
     let mut curve = Curve::new(title, across, "ns of server CPU per delivery");
     for place in places {
         let samples = interleaved(plan.runs, &scenes(place), |scene| scene.measure(plan))?;
-        let cost = |samples: &[Load]| Summary::of(samples.iter().map(|load| load.cpu_per_delivery));
-        curve.add("verbex-gateway", *place as f64, cost(&samples[0]));
-        curve.add("plain tonic + broadcast", *place as f64, cost(&samples[1]));
+        for (name, samples) in NAMES.iter().zip(&samples) {
+            let cost = samples.iter().map(|load| load.cpu_per_delivery);
+            curve.add(name, *place as f64, Summary::of(cost));
+        }
     }
     findings.curves.push(curve);
     Ok(findings)

@@ -104,13 +104,13 @@ fn verdict(row: &Row) -> String {
     format!("{target}: {reached}")
 }
 
-/// Three digits, thousands apart.
+/// Three digits, or a whole number with thousands apart.
 pub(super) fn number(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
     }
     match value {
-        size if size >= 100.0 => grouped(value.round() as u64),
+        size if size >= 100.0 || size.fract() == 0.0 => grouped(value.round() as u64),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
