@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use prometheus_client::registry::Registry;
+use prometheus_client::{metrics::info::Info, registry::Registry};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -116,6 +116,11 @@ impl Gateway {
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let started = Instant::now();
         let mut metrics = Registry::default();
+        metrics.register(
+            "verbex_gateway_build",
+            "The gateway that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
         let log = log::open(
             &log::Config {
                 data_dir: config.data_dir.clone(),

@@ -182,7 +182,7 @@ impl Catchup {
         // The semaphore is never closed; if it were, reading would still be right.
         let _turn = shared.catchup_reads.acquire().await;
         let batch = shared.reader.read(query).await?;
-        let mut encoder = Encoder::new(shared.epoch, self.shape);
+        let mut encoder = Encoder::new(shared.epoch, self.shape, shared.memory.clone());
         let mut messages: Vec<(Position, Bytes)> = Vec::with_capacity(batch.events.len());
         for event in &batch.events {
             let message = encoder

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use flate2::{Compression, write::GzEncoder};
 use jiff::Timestamp;
 use prost::{
@@ -10,7 +10,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
 };
 
-use super::Encoding;
+use super::{Encoding, frame::Memory};
 use crate::{
     event::{Epoch, Position, StoredEvent, timestamp},
     log::{Earliest, cursor},
@@ -41,6 +41,7 @@ pub(super) struct Encoder {
     epoch: Epoch,
     view: View,
     compressor: Compressor,
+    memory: Memory,
 }
 
 enum Compressor {
@@ -51,7 +52,7 @@ enum Compressor {
 }
 
 impl Encoder {
-    pub(super) fn new(epoch: Epoch, shape: Shape) -> Self {
+    pub(super) fn new(epoch: Epoch, shape: Shape, memory: Memory) -> Self {
         let compressor = match shape.encoding {
             Encoding::Identity => Compressor::None,
             Encoding::Gzip => Compressor::Gzip,
@@ -61,6 +62,7 @@ impl Encoder {
             epoch,
             view: shape.view,
             compressor,
+            memory,
         }
     }
 
@@ -76,16 +78,17 @@ impl Encoder {
             .iter()
             .map(|(_, bytes)| 1 + encoded_len_varint(bytes.len() as u64) + bytes.len())
             .sum();
-        Ok(self.message(length, |message| {
+        let message = self.message(length, |message| {
             for (field, bytes) in fields {
                 encode_key(field, WireType::LengthDelimited, message);
                 encode_varint(bytes.len() as u64, message);
                 message.put_slice(bytes);
             }
-        }))
+        });
+        Ok(self.memory.count(message))
     }
 
-    fn message(&mut self, length: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+    fn message(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let message = plain(length, write);
         if length < COMPRESS_BYTES_MIN {
             return message;
@@ -145,26 +148,27 @@ fn response(epoch: Epoch, position: &Position, response: Response) -> Bytes {
         cursor: cursor::encode(epoch, position),
         response: Some(response),
     };
-    plain(response.encoded_len(), |message| {
-        response.encode_raw(message)
-    })
+    let message = plain(response.encoded_len(), |message| {
+        response.encode_raw(message);
+    });
+    message.into()
 }
 
-fn plain(length: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
-    let mut message = BytesMut::with_capacity(PREFIX_BYTES + length);
+fn plain(length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut message = Vec::with_capacity(PREFIX_BYTES + length);
     put_prefix(&mut message, false, length);
     write(&mut message);
-    message.freeze()
+    message
 }
 
-fn prefixed(compressed: bool, payload: &[u8]) -> Bytes {
-    let mut message = BytesMut::with_capacity(PREFIX_BYTES + payload.len());
+fn prefixed(compressed: bool, payload: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(PREFIX_BYTES + payload.len());
     put_prefix(&mut message, compressed, payload.len());
     message.put_slice(payload);
-    message.freeze()
+    message
 }
 
-fn put_prefix(message: &mut BytesMut, compressed: bool, length: usize) {
+fn put_prefix(message: &mut Vec<u8>, compressed: bool, length: usize) {
     message.put_u8(compressed.into());
     // An event stays under 4 MiB: see `webhook::BODY_BYTES_LIMIT`.
     message.put_u32(length as u32);
@@ -202,7 +206,7 @@ pub(super) mod tests {
 
     fn encoder(epoch: Epoch, encoding: Encoding) -> Encoder {
         let view = View::Standard;
-        Encoder::new(epoch, Shape { view, encoding })
+        Encoder::new(epoch, Shape { view, encoding }, Memory::default())
     }
 
     /// The payload of a message, and whether it came compressed.

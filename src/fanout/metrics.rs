@@ -62,32 +62,38 @@ impl Collector for Subscribers {
             ("live", SubscriptionState::Live),
             ("stalled", SubscriptionState::Stalled),
         ];
-        let gauge = ConstGauge::new(0_i64);
+        let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
         let mut family = encoder.encode_descriptor(
             "verbex_gateway_subscribers",
-            "Open subscriptions by state",
+            "Open subscriptions by state.",
             None,
-            gauge.metric_type(),
+            gauge(0).metric_type(),
         )?;
         for (label, state) in states {
-            let count = entries
-                .iter()
-                .filter(|entry| entry.state() == state)
-                .count();
-            ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX))
-                .encode(family.encode_family(&[("state", label)])?)?;
+            let there = entries.iter().filter(|entry| entry.state() == state);
+            gauge(there.count()).encode(family.encode_family(&[("state", label)])?)?;
         }
         let lag = entries
             .iter()
             .map(|entry| head.0.saturating_sub(entry.position(head).0))
             .max()
             .unwrap_or(0);
-        let encoder = encoder.encode_descriptor(
-            "verbex_gateway_subscriber_lag_events_max",
-            "Events in the log that the slowest subscriber has not got to yet",
-            None,
-            gauge.metric_type(),
-        )?;
-        ConstGauge::new(i64::try_from(lag).unwrap_or(i64::MAX)).encode(encoder)
+        let wholes = [
+            (
+                "verbex_gateway_subscriber_lag_events_max",
+                "Events in the log that the slowest subscriber has not got to yet.",
+                usize::try_from(lag).unwrap_or(usize::MAX),
+            ),
+            (
+                "verbex_gateway_subscriber_buffer_bytes",
+                "Bytes of events that wait for subscribers or their connections; what they share counts once.",
+                self.0.memory.in_use(),
+            ),
+        ];
+        for (name, help, value) in wholes {
+            let value = gauge(value);
+            value.encode(encoder.encode_descriptor(name, help, None, value.metric_type())?)?;
+        }
+        Ok(())
     }
 }

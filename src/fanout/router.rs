@@ -213,7 +213,7 @@ impl Live {
         let encoder = self
             .encoders
             .entry(shape)
-            .or_insert_with(|| Encoder::new(shared.epoch, shape));
+            .or_insert_with(|| Encoder::new(shared.epoch, shape, shared.memory.clone()));
         match messages.run(encoder, shape, &live.wanted, shared) {
             Ok(run) => {
                 let frames: Vec<Frame> = run.frames(Sequence::ZERO, Sequence(u64::MAX)).collect();

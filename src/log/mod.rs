@@ -229,7 +229,9 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// Anything else that SQLite says.
-    #[error("cannot open the log {path}: {source}")]
+    #[error(
+        "cannot open the log {path}: {source}; if the file is damaged, restore a backup, or move it away and begin a new one"
+    )]
     Sqlite {
         /// The file.
         path: PathBuf,

@@ -20,7 +20,9 @@ fn documented() -> BTreeSet<&'static str> {
         .lines()
         .filter_map(|line| line.strip_prefix("| `verbex_gateway_"));
     let names = rows.filter_map(|row| row.split('`').next());
-    names.map(|name| name.trim_end_matches("_total")).collect()
+    names
+        .map(|name| name.trim_end_matches("_total").trim_end_matches("_info"))
+        .collect()
 }
 
 async fn metrics(gateway: &Gateway) -> String {

@@ -13,6 +13,8 @@ use crate::{
     log::{Appended, Identity},
 };
 
+/// What [`File::probe`] writes: about the largest event, with its body and encoding.
+const PROBE_BYTES: i64 = 4 * 1024 * 1024;
 /// How long what is no append may wait for others who use the file, since all appends wait with it.
 const BRIEF_WAIT: Duration = Duration::from_millis(250);
 
@@ -137,10 +139,12 @@ impl File {
         Ok(committed)
     }
 
-    /// Writes something that changes nothing, all the way to the disk.
+    /// Writes as much as a large event takes, all the way to the disk, and takes it back: a disk that is nearly full must not seem
+    /// to be away and back again with each event.
     pub(super) fn probe(&self) -> rusqlite::Result<()> {
         self.conn
-            .execute("UPDATE log SET last_sequence = last_sequence", [])?;
+            .execute("UPDATE log SET probe = zeroblob(?1)", [PROBE_BYTES])?;
+        self.conn.execute("UPDATE log SET probe = NULL", [])?;
         Ok(())
     }
 

@@ -45,7 +45,9 @@ const MIGRATIONS: &[&str] = &["
         last_id           BLOB,
         last_receive_time TEXT,
         event_count       INTEGER NOT NULL DEFAULT 0,
-        event_bytes       INTEGER NOT NULL DEFAULT 0
+        event_bytes       INTEGER NOT NULL DEFAULT 0,
+        -- Filled and emptied to find out whether the disk takes an event. Last, so that reading the others never touches it.
+        probe             BLOB
     ) STRICT;
 
     -- Whoever removes an event, the sums stay true. (octet_length() is too new for the tools that operators have.)
