@@ -24,6 +24,8 @@ use crate::{
 
 /// Agents that the events of a log are of.
 pub(crate) const AGENTS: u64 = 1_000;
+/// Where a log keeps its events, in its folder.
+const FILE: &str = "events.db";
 /// Appends that wait at the same time while a log is filled: more than a group takes.
 const APPENDS_MAX: usize = 1_024;
 
@@ -39,9 +41,10 @@ impl KeptLog {
         let folder = crate::folder().join("logs").join(events.to_string());
         let kept = Self { folder, events };
         let complete = kept.folder.join("complete");
-        if !complete.exists() {
+        let is_current = complete.exists() && layout(&kept.folder)? == current_layout()?;
+        if !is_current {
             eprintln!("filling a log with {events} events, once");
-            // What is left of a filling that was broken off.
+            // What is left of a filling that was broken off, or of another version.
             if kept.folder.exists() {
                 fs::remove_dir_all(&kept.folder)?;
             }
@@ -56,13 +59,27 @@ impl KeptLog {
 
     /// Removes what a measurement has added. Nobody may have the log in use.
     pub(crate) fn restore(&self) -> anyhow::Result<()> {
-        let file = rusqlite::Connection::open(self.folder.join("events.db"))?;
+        let file = rusqlite::Connection::open(self.folder.join(FILE))?;
         file.execute(
             "DELETE FROM events WHERE sequence > ?1",
             [i64::try_from(self.events)?],
         )?;
         Ok(())
     }
+}
+
+/// The tables and indexes of a log.
+fn layout(folder: &Path) -> anyhow::Result<String> {
+    let file = rusqlite::Connection::open(folder.join(FILE))?;
+    let every = "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_schema ORDER BY name)";
+    Ok(file.query_row(every, [], |row| row.get(0))?)
+}
+
+/// Those of a log that is made now.
+fn current_layout() -> anyhow::Result<String> {
+    let folder = crate::temporary_folder()?;
+    let _log = open(folder.path())?;
+    layout(folder.path())
 }
 
 /// Bytes of all files in a folder.

@@ -9,9 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_verbex-gateway");
+
+/// However large the log is.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gateway that is ready. Dropping it kills it.
 #[derive(Debug)]
@@ -65,6 +68,7 @@ impl Gateway {
                 (Some("admin"), Some(url)) => {
                     let addr = url.trim_start_matches("http://").parse()?;
                     while !is_ready(addr)? {
+                        ensure!(began.elapsed() < PATIENCE, "the gateway is not ready");
                         thread::sleep(Duration::from_millis(1));
                     }
                     gateway.start_up = began.elapsed();
