@@ -1,7 +1,7 @@
 //! The queue between the router and one subscription.
 //!
 //! Invariants:
-//! - `bytes == frames.iter().map(len).sum() <= bytes_max`, unless a single frame is larger than that.
+//! - `bytes == frames.iter().map(len).sum() <= bytes_max`, unless what came at once to an empty queue is larger than that.
 //! - Detached: `frames` is empty, and nothing is pushed until the router attaches the queue again.
 //! - What was pushed is popped in order, or dropped as a whole by an overflow: the subscription then reads from the log what it
 //!   has not popped, so nothing is lost.
@@ -65,24 +65,25 @@ impl Queue {
         self.lock().attached
     }
 
-    /// Takes a frame. False if the queue is full or was given up: it is detached then, and the router forgets it. While
-    /// memory is `crowded`, any queue that has something in it is full.
-    pub(super) fn push(&self, frame: &Frame, crowded: bool) -> bool {
+    /// Takes frames that belong together. False if they do not all fit or the queue was given up: it is detached then, and the router
+    /// forgets it. While memory is `crowded`, any queue that has something in it is full.
+    pub(super) fn push(&self, frames: &[Frame], crowded: bool) -> bool {
         let mut inner = self.lock();
         if !inner.attached {
             return false;
         }
-        // A frame larger than the whole bound is taken when nothing else waits: else it could never be sent.
-        let over = crowded || inner.bytes + frame.bytes.len() > self.bytes_max;
-        if over && !inner.frames.is_empty() {
+        let bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
+        // What is larger than the whole bound is taken when nothing else waits: else it could never be sent.
+        let over = crowded || inner.bytes + bytes > self.bytes_max;
+        let taken = !over || inner.frames.is_empty();
+        if taken {
+            inner.bytes += bytes;
+            inner.frames.extend(frames.iter().cloned());
+        } else {
             inner.detach();
-            wake(inner);
-            return false;
         }
-        inner.bytes += frame.bytes.len();
-        inner.frames.push_back(frame.clone());
         wake(inner);
-        true
+        taken
     }
 
     /// Empties the queue and lets it take no more: its subscription goes on from the log.
@@ -206,18 +207,18 @@ mod tests {
     fn frames_come_out_in_order_and_a_full_queue_is_detached_and_emptied() {
         let queue = Queue::new(100);
         queue.attach();
-        assert!(queue.push(&frame(1, 60), false));
+        assert!(queue.push(&[frame(1, 60)], false));
         assert_eq!(next(&queue), "1");
-        assert!(queue.push(&frame(2, 60), false));
-        assert!(queue.push(&frame(3, 40), false));
-        assert!(!queue.push(&frame(4, 1), false), "the bound is reached");
+        assert!(queue.push(&[frame(2, 60)], false));
+        assert!(queue.push(&[frame(3, 40)], false));
+        assert!(!queue.push(&[frame(4, 1)], false), "the bound is reached");
         assert_eq!(next(&queue), "Detached");
         assert!(
-            !queue.push(&frame(5, 1), false),
+            !queue.push(&[frame(5, 1)], false),
             "nothing comes until it is attached again"
         );
         queue.attach();
-        assert!(queue.push(&frame(6, 1), false));
+        assert!(queue.push(&[frame(6, 1)], false));
         assert_eq!(next(&queue), "6");
         assert_eq!(next(&queue), "pending");
     }
@@ -226,8 +227,8 @@ mod tests {
     fn while_memory_is_crowded_only_an_empty_queue_takes_a_frame() {
         let queue = Queue::new(100);
         queue.attach();
-        assert!(queue.push(&frame(1, 1), true));
-        assert!(!queue.push(&frame(2, 1), true));
+        assert!(queue.push(&[frame(1, 1)], true));
+        assert!(!queue.push(&[frame(2, 1)], true));
         assert_eq!(next(&queue), "Detached");
     }
 
@@ -235,7 +236,7 @@ mod tests {
     fn a_frame_above_the_bound_passes_when_nothing_else_waits() {
         let queue = Queue::new(10);
         queue.attach();
-        assert!(queue.push(&frame(1, 50), false));
+        assert!(queue.push(&[frame(1, 50)], false));
         assert_eq!(next(&queue), "1");
     }
 
@@ -247,7 +248,7 @@ mod tests {
         ] {
             let queue = Queue::new(100);
             queue.attach();
-            queue.push(&frame(1, 1), false);
+            queue.push(&[frame(1, 1)], false);
             queue.end(reason);
             assert_eq!(next(&queue), expected);
             assert_eq!(next(&queue), format!("End({reason:?})"));
@@ -263,7 +264,7 @@ mod tests {
         };
         assert_eq!(queue.covers(head), None, "a detached queue covers nothing");
         queue.attach();
-        queue.push(&frame(7, 1), false);
+        queue.push(&[frame(7, 1)], false);
         assert_eq!(queue.covers(head), None);
         assert_eq!(next(&queue), "7");
         assert_eq!(queue.covers(head), Some(head));

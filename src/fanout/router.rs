@@ -52,8 +52,13 @@ pub(super) struct Router {
     commands: mpsc::UnboundedReceiver<Command>,
     tail: watch::Receiver<Tail>,
     groups: mpsc::Receiver<Group>,
+    /// A group that came behind a hole.
+    held: Option<Group>,
     live: Live,
 }
+
+/// Bytes of events after which no further group is routed with those before it: well under a subscriber's queue.
+const ROUTE_BYTES: usize = 128 * 1024;
 
 impl Router {
     pub(super) fn new(
@@ -67,6 +72,7 @@ impl Router {
             commands,
             tail,
             groups,
+            held: None,
             live: Live::default(),
         }
     }
@@ -108,13 +114,37 @@ impl Router {
         {
             shared.registry.nudge_all();
         }
-        while let Ok(group) = self.groups.try_recv() {
-            let Some(first) = group.first() else { continue };
+        loop {
+            let groups = self.waiting();
+            let events: Vec<&StoredEvent> = groups.iter().flat_map(|group| group.iter()).collect();
+            let Some(first) = events.first() else { break };
             self.read_through(shared, Sequence(first.sequence.0.saturating_sub(1)))
                 .await?;
-            self.live.route(shared, &group);
+            self.live.route(shared, &events);
         }
         self.read_through(shared, tail.position.sequence).await
+    }
+
+    /// The groups that wait and follow each other without a hole, up to a bound: under load they go out together.
+    fn waiting(&mut self) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut bytes = 0;
+        let mut end = None;
+        while bytes < ROUTE_BYTES
+            && let Some(group) = self.held.take().or_else(|| self.groups.try_recv().ok())
+        {
+            let (Some(first), Some(last)) = (group.first(), group.last()) else {
+                continue;
+            };
+            if end.is_some_and(|end: Sequence| first.sequence != end.next()) {
+                self.held = Some(group);
+                break;
+            }
+            bytes += group.iter().map(|event| event.encoded.len()).sum::<usize>();
+            end = Some(last.sequence);
+            groups.push(group);
+        }
+        groups
     }
 
     /// Routes from the log what came in no group.
@@ -135,7 +165,8 @@ impl Router {
             };
             match shared.reader.read(query).await {
                 Ok(batch) => {
-                    self.live.route(shared, &batch.events);
+                    let events: Vec<&StoredEvent> = batch.events.iter().collect();
+                    self.live.route(shared, &events);
                     // Sequences may skip: then nothing is left up to `through`.
                     if batch.complete {
                         return Ok(());
@@ -177,7 +208,7 @@ struct LiveClass {
 
 impl Live {
     /// Puts the events after the head into the queues of those who want them, then moves the head.
-    fn route(&mut self, shared: &Shared, events: &[StoredEvent]) {
+    fn route(&mut self, shared: &Shared, events: &[&StoredEvent]) {
         let head = shared.head.position().sequence;
         let events = &events[events.partition_point(|event| event.sequence <= head)..];
         let Some(last) = events.last() else { return };
@@ -219,8 +250,7 @@ impl Live {
                 let frames: Vec<Frame> = run.frames(Sequence::ZERO, Sequence(u64::MAX)).collect();
                 let crowded = shared.memory.in_use() > shared.config.queues_bytes_max;
                 // A queue that is full has detached itself.
-                live.queues
-                    .retain(|_, queue| frames.iter().all(|frame| queue.push(frame, crowded)));
+                live.queues.retain(|_, queue| queue.push(&frames, crowded));
             }
             Err(error) => {
                 tracing::error!(%error, "cannot show an event");
@@ -311,7 +341,7 @@ impl LiveClass {
 
 /// The events of a group as messages, each made once for a shape, and only if somebody wants it.
 struct Messages<'a> {
-    events: &'a [StoredEvent],
+    events: &'a [&'a StoredEvent],
     shapes: HashMap<Shape, Vec<Option<Bytes>>>,
 }
 
@@ -329,7 +359,7 @@ impl Messages<'_> {
             .or_insert_with(|| vec![None; self.events.len()]);
         let mut messages = Vec::with_capacity(wanted.len());
         for &at in wanted {
-            let event = &self.events[at];
+            let event = self.events[at];
             let message = match &mut made[at] {
                 Some(message) => message.clone(),
                 empty => empty.insert(encoder.event(event)?).clone(),

@@ -16,9 +16,10 @@ use crate::{
 
 /// Appends that wait for the thread. When it is full, callers wait for a place.
 const QUEUE_EVENTS_MAX: usize = 1024;
-/// Events in a group at the most, and the bytes of raw bodies after which it takes no more.
+/// Events in a group at the most, and the bytes of raw bodies after which it takes no more: what followers get at once stays well
+/// under what they queue for a subscriber.
 const GROUP_EVENTS_MAX: usize = 512;
-const GROUP_BYTES_MAX: usize = 1024 * 1024;
+const GROUP_BYTES_MAX: usize = 256 * 1024;
 /// Groups that wait for the follower. When it is full the next one is left out, and the follower reads it.
 const GROUPS_MAX: usize = 64;
 
