@@ -15,9 +15,11 @@
 //! | an answer to a ping, HTTP/2 | [`Config::ping_timeout`] | the connection is closed |
 //! | a request's head | [`Config::head_bytes_max`] | 431 |
 
+mod coalesce;
 mod stream;
 
 use std::{
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::pin,
@@ -47,6 +49,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, Service, ServiceExt, util::Oneshot};
 
+use coalesce::coalesced;
 use stream::Stream;
 
 /// What a door grants its clients.
@@ -231,6 +234,7 @@ impl Door {
         B::Error: Into<BoxError>,
     {
         let opened = Arc::new(AtomicBool::new(false));
+        let (stream, outlet) = coalesced(stream);
         let stream = Stream::new(stream, Arc::clone(&opened), self.config.error_body);
         let service = Introduced {
             service,
@@ -243,7 +247,11 @@ impl Door {
         let mut stopping = false;
         loop {
             tokio::select! {
-                ended = connection.as_mut() => return ended,
+                ended = poll_fn(|cx| {
+                    let ended = connection.as_mut().poll(cx);
+                    outlet.poll_out(cx);
+                    ended
+                }) => return ended,
                 () = opening.as_mut(), if !opening_over => {
                     opening_over = true;
                     if !opened.load(Ordering::Relaxed) {
