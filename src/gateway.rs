@@ -29,6 +29,8 @@ use crate::{
 const READERS: usize = 4;
 /// What waits for all subscribers together, each shared buffer counted once.
 const QUEUES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How long connections may take to close once every stream has ended.
+const CLOSING: Duration = Duration::from_secs(1);
 /// Room above the subscriber limit on one connection: clients queue silently at `MAX_CONCURRENT_STREAMS`, and one that has
 /// as many subscriptions as allowed must still hear `SUBSCRIBER_LIMIT` and be able to ask.
 const STREAMS_SPARE: usize = 1_000;
@@ -291,26 +293,30 @@ impl Gateway {
 
     /// The order of leaving, read from top to bottom.
     async fn leave(self, mut tasks: JoinSet<&'static str>) {
-        // Load balancers look elsewhere from now on.
+        // Load balancers look elsewhere from now on, and nobody new comes in.
         self.readiness.set(false);
         self.health.set(false).await;
-        // Those inside get their answer; who comes now hears DRAINING, until the very end.
-        self.webhook.drain().await;
+        self.fanout.close();
+        // Those inside get their answer; who comes now hears DRAINING, until the very end. A body that trickles in must not cost
+        // the streams their end.
+        if timeout(self.drain / 2, self.webhook.drain()).await.is_err() {
+            tracing::warn!("a webhook that is still coming in is left behind");
+        }
         // All that was taken is durable, then in the queues; each stream ends behind what is in its queue.
         self.appender.finish().await;
         self.fanout.drain().await;
+        self.health.end().await;
         self.stop.grpc.cancel();
-        while let Some(ended) = tasks.join_next().await {
-            if ended.is_ok_and(|name| name == "the gRPC door") {
-                break;
-            }
-        }
         self.stop.webhook.cancel();
         // Last, so that the rest can be watched.
         self.stop.admin.cancel();
         // The router ends with the last handle.
         drop(self.fanout);
-        while tasks.join_next().await.is_some() {}
+        // What is written has time to go out. What else is open, such as a reflection stream, has nothing more to come.
+        let gone = async { while tasks.join_next().await.is_some() {} };
+        if timeout(CLOSING, gone).await.is_err() {
+            tracing::debug!("connections that are still open are cut");
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Identity {
     pub name: Arc<str>,
     /// [`Token::admin`].
     pub admin: bool,
+    /// [`Token::expires`].
+    pub expires: Option<Timestamp>,
 }
 
 /// Why a request is not let in. Callers learn only that it is not; the difference is for metrics and the gateway's log.
@@ -101,6 +103,7 @@ impl Tokens {
         Ok(Identity {
             name: Arc::clone(&known.name),
             admin: known.admin,
+            expires: known.expires,
         })
     }
 }
@@ -162,6 +165,7 @@ mod tests {
             let expected = expected.map(|(name, admin)| Identity {
                 name: name.into(),
                 admin,
+                expires: admin.then(|| at("2026-06-01T00:00:00Z")),
             });
             assert_eq!(answer, expected, "{header:?} at {now}");
         };

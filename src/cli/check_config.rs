@@ -29,12 +29,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         write!(stdout, "\n{}", config::token_entry(token))?;
     }
     stdout.flush()?;
-    for name in &loaded.unknown_variables {
-        writeln!(
-            io::stderr(),
-            "warning: {name} is in the environment and is no setting"
-        )?;
-    }
     writeln!(io::stderr(), "configuration ok")?;
     Ok(())
 }

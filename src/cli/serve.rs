@@ -46,9 +46,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let loaded = args.settings.load()?;
     let config = loaded.config;
     logging::start(&config.log)?;
-    for name in &loaded.unknown_variables {
-        tracing::warn!("{name} is in the environment and is no setting");
-    }
 
     // Before the doors open, so that no signal finds the gateway half started.
     let mut signals = Signals::listen().context("cannot listen for signals")?;

@@ -4,9 +4,12 @@ use std::env;
 
 use clap::CommandFactory;
 
-use crate::config::{
-    self,
-    load::{Environment, Layers, Loaded},
+use crate::{
+    config::{
+        self, Config, Problem, WebhookTls,
+        load::{Environment, Layers, Loaded},
+    },
+    tls,
 };
 
 /// How the layers go together, for the end of a `--help`.
@@ -92,6 +95,29 @@ pub(super) struct Settings {
     log_level: Option<String>,
 }
 
+/// What is wrong with the certificates: the configuration names files, and only their content says whether they serve.
+fn certificates(config: &Config) -> impl Iterator<Item = Problem> {
+    let webhook = match &config.webhook.tls {
+        WebhookTls::Files(files) => Some(("tls.cert", files)),
+        WebhookTls::SelfMade | WebhookTls::PlainHttp => None,
+    };
+    let grpc = config
+        .grpc
+        .tls
+        .as_ref()
+        .map(|files| ("grpc.tls_cert", files));
+    [webhook, grpc]
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, files)| {
+            let error = tls::load(&files.cert, &files.key).err()?;
+            Some(Problem {
+                place: key.into(),
+                message: error.to_string(),
+            })
+        })
+}
+
 const WEBHOOK: &str = "Webhook door";
 const GRPC: &str = "gRPC door";
 const OPERATIONS: &str = "Operations";
@@ -110,7 +136,16 @@ impl Settings {
         loaded
             .unknown_variables
             .retain(|name| !args().any(|arg| arg.get_env() == Some(name.as_ref())));
-        Ok(loaded)
+        let unknown = loaded.unknown_variables.iter().map(|name| Problem {
+            place: name.clone(),
+            message: "is in the environment, but no setting has this name".into(),
+        });
+        let problems: Vec<Problem> = unknown.chain(certificates(&loaded.config)).collect();
+        if problems.is_empty() {
+            Ok(loaded)
+        } else {
+            Err(config::Invalid(problems))
+        }
     }
 
     fn flags(self) -> Vec<(&'static str, String)> {

@@ -13,6 +13,8 @@ use futures_util::{
     future::{BoxFuture, Shared as SharedFuture, WeakShared},
 };
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{
     Shared,
     frame::{Frame, Run},
@@ -111,17 +113,22 @@ impl Catchup {
         after: Sequence,
         through: Position,
     ) -> Result<Arc<Segment>, ReadError> {
-        if let Some(segment) = self.segment_in_use(after) {
-            return Ok(segment);
-        }
-        if let Some(reading) = self.reading_near(after) {
+        loop {
+            if let Some(segment) = self.segment_in_use(after) {
+                return Ok(segment);
+            }
+            // One that ends before this place was of no use: look again, others may have begun a better one meanwhile.
+            let Some(reading) = self.reading_near(after) else {
+                break;
+            };
             let segment = reading.await?;
             if segment.has(after) {
                 return Ok(segment);
             }
         }
-        // A task of its own: it goes on, and gives up its turn, whatever becomes of those who wait for it.
+        // A task of its own, so that it gives up its turn even if those who wait for it are not polled; it ends with the last of them.
         let read = tokio::spawn(Arc::clone(&self).read(shared, after, through));
+        let read = AbortOnDropHandle::new(read);
         let reading = async {
             read.await
                 .unwrap_or_else(|failed| Err(ReadError::Unavailable(failed.to_string().into())))
@@ -147,7 +154,8 @@ impl Catchup {
             .reads
             .iter()
             .filter(near)
-            .find_map(|read| read.segment.upgrade())
+            .filter_map(|read| read.segment.upgrade())
+            .find(|reading| reading.peek().is_none())
     }
 
     fn enter(&self, after: Sequence, reading: &SharedFuture<Reading>) {

@@ -11,7 +11,7 @@ use crate::filter::Filter;
 /// The wishes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wishes {
-    pub filter: Filter,
+    pub filter: Arc<Filter>,
     pub shape: Shape,
 }
 
@@ -58,7 +58,7 @@ impl Classes {
             inner.sweep_at = 2 * inner.known.len();
         }
         inner.next += 1;
-        let filter = Arc::new(wishes.filter.clone());
+        let filter = wishes.filter.clone();
         let class = Arc::new(Class {
             id: ClassId(inner.next),
             filter: filter.clone(),
@@ -86,7 +86,7 @@ mod tests {
             ..EventFilter::default()
         };
         Wishes {
-            filter: Filter::new(filter),
+            filter: Arc::new(Filter::new(filter)),
             shape: Shape {
                 view,
                 encoding: Encoding::Identity,

@@ -38,7 +38,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
-    event::{Epoch, Group, Position},
+    event::{Epoch, Group, Position, Sequence},
     filter::Filter,
     log::{Earliest, Located, ReadError, Reader, Tail, cursor::Cursor},
     view::View,
@@ -67,7 +67,8 @@ pub struct Config {
 
 /// The smallest queue that holds a whole frame with room to spare.
 pub const QUEUE_BYTES_MIN: usize = 64 * 1024;
-const _: () = assert!(QUEUE_BYTES_MIN >= 2 * frame::FRAME_BYTES);
+const _: () =
+    assert!(QUEUE_BYTES_MIN >= 2 * frame::FRAME_BYTES && QUEUE_BYTES_MIN >= router::ROUTE_BYTES);
 
 /// The way into the fan-out. Clones share it.
 #[derive(Clone)]
@@ -245,6 +246,7 @@ impl Fanout {
         let mut subscription = Subscription::new(shared, request, covered, from_start)?;
         if let Some(earliest) = gap {
             subscription.skip_to(&earliest);
+            return Ok(subscription);
         }
         Ok(subscription.join_if_up_to_date().await)
     }
@@ -271,14 +273,27 @@ impl Fanout {
         self.shared.registry.disconnect(id)
     }
 
-    /// Routes what is durable, then ends every stream behind what is in its queue, and takes no more.
+    /// Takes no new subscriptions from now on.
+    pub fn close(&self) {
+        self.shared.registry.close();
+    }
+
+    /// Routes what is durable, ends every stream behind what is in its queue, and resolves when all of them have left.
     pub async fn drain(&self) {
+        self.close();
         let (done, flushed) = oneshot::channel();
         if self.shared.commands.send(Command::Flush { done }).is_ok() {
             // An error means that the router is gone: then there is nothing to flush.
             let _ = flushed.await;
         }
-        self.shared.registry.drain();
+        self.shared.registry.end_all();
+        self.shared.registry.emptied().await;
+    }
+
+    /// What the newest event is that the subscribers were given.
+    #[must_use]
+    pub fn head(&self) -> Sequence {
+        self.shared.head.position().sequence
     }
 
     /// The place that a start means, and whether there is a gap to tell of before it.
@@ -307,8 +322,9 @@ impl Fanout {
             // An erased event leaves a hole; the cursor still marks its place.
             Located::Hole => Ok((cursor.position(), None)),
             Located::Here(_) | Located::Beyond => Err(SubscribeError::ForeignLog),
+            // The place does not move before the gap is told.
             Located::Expired(earliest) if expired == ExpiredAction::Earliest => {
-                Ok((earliest.before, Some(earliest)))
+                Ok((cursor.position(), Some(earliest)))
             }
             Located::Expired(earliest) => Err(ReadError::Expired(earliest).into()),
         }

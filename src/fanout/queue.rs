@@ -57,7 +57,8 @@ impl Queue {
 
     /// From now on frames may come. Only the router calls this.
     pub(super) fn attach(&self) {
-        self.lock().attached = true;
+        let mut inner = self.lock();
+        inner.attached = inner.end.is_none();
     }
 
     /// Whether the router feeds it.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use super::{EndReason, NoSuchSubscriber, SubscribeError, class::Class, queue::Queue};
 use crate::{event::Sequence, filter::Filter, proto::SubscriptionState, view::View};
@@ -56,6 +57,8 @@ impl Entry {
 /// A subscriber as operators see it.
 #[derive(Clone, Debug)]
 pub struct SubscriberInfo {
+    /// Its number in the order in which they began, for paging.
+    pub serial: u64,
     /// For [`super::Fanout::disconnect`].
     pub id: String,
     /// As it calls itself.
@@ -89,6 +92,7 @@ pub(super) struct Registry {
     count_max: usize,
     /// Part of every id, so that an id of a former run finds nobody.
     run: u32,
+    emptied: Notify,
     // A std mutex: held to look up, add, remove or list, never over an await.
     inner: Mutex<Inner>,
 }
@@ -109,6 +113,7 @@ impl Registry {
         Self {
             count_max,
             run: rand::random(),
+            emptied: Notify::new(),
             inner: Mutex::new(inner),
         }
     }
@@ -135,7 +140,22 @@ impl Registry {
     }
 
     pub(super) fn leave(&self, serial: SubscriberId) {
-        self.lock().entries.remove(&serial);
+        let mut inner = self.lock();
+        inner.entries.remove(&serial);
+        if inner.entries.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Resolves when nobody is here.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.count() == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -158,6 +178,7 @@ impl Registry {
         drop(inner);
         let next_after = entries.last().filter(|_| more).map(|entry| entry.serial.0);
         let info = |entry: Arc<Entry>| SubscriberInfo {
+            serial: entry.serial.0,
             id: entry.id.clone(),
             name: entry.name.clone(),
             peer: entry.peer.clone(),
@@ -179,16 +200,18 @@ impl Registry {
             .strip_prefix(&format!("{:08x}", self.run))
             .and_then(|serial| u64::from_str_radix(serial, 16).ok())
             .ok_or(NoSuchSubscriber)?;
-        let entry = self
-            .lock()
+        let serial = SubscriberId(serial);
+        let mut inner = self.lock();
+        let entry = inner
             .entries
-            .get(&SubscriberId(serial))
+            .get(&serial)
             .filter(|entry| entry.id == id)
             .cloned();
-        entry
-            .ok_or(NoSuchSubscriber)?
-            .queue
-            .end(EndReason::Disconnected);
+        let entry = entry.ok_or(NoSuchSubscriber)?;
+        // Its place is free at once: a client that does not read hears of the end only when it does.
+        inner.entries.remove(&serial);
+        drop(inner);
+        entry.queue.end(EndReason::Disconnected);
         Ok(())
     }
 
@@ -197,9 +220,13 @@ impl Registry {
         self.entries().iter().for_each(|entry| entry.queue.nudge());
     }
 
-    /// Ends every subscription behind what is queued, and lets none begin.
-    pub(super) fn drain(&self) {
+    /// Lets no subscription begin from now on.
+    pub(super) fn close(&self) {
         self.lock().draining = true;
+    }
+
+    /// Ends every subscription behind what is queued.
+    pub(super) fn end_all(&self) {
         self.entries()
             .iter()
             .for_each(|entry| entry.queue.end(EndReason::Draining));

@@ -57,8 +57,10 @@ pub(super) struct Router {
     live: Live,
 }
 
+/// Commands that are obeyed together: following the tail once serves them all.
+const COMMANDS_AT_ONCE: usize = 256;
 /// Bytes of events after which no further group is routed with those before it: well under a subscriber's queue.
-const ROUTE_BYTES: usize = 128 * 1024;
+pub(super) const ROUTE_BYTES: usize = 64 * 1024;
 
 impl Router {
     pub(super) fn new(
@@ -81,25 +83,26 @@ impl Router {
         let mut tail_open = true;
         let mut behind = false;
         loop {
-            let command = tokio::select! {
-                command = self.commands.recv() => match command {
-                    Some(command) => Some(command),
-                    None => return,
-                },
-                changed = self.tail.changed(), if tail_open => {
-                    tail_open = changed.is_ok();
-                    None
+            let mut commands = Vec::new();
+            tokio::select! {
+                count = self.commands.recv_many(&mut commands, COMMANDS_AT_ONCE) => {
+                    if count == 0 {
+                        return;
+                    }
                 }
-                () = time::sleep(log::RETRY_INTERVAL), if behind => None,
-            };
+                changed = self.tail.changed(), if tail_open => tail_open = changed.is_ok(),
+                () = time::sleep(log::RETRY_INTERVAL), if behind => {}
+            }
             let Some(shared) = self.shared.upgrade() else {
                 return;
             };
-            // Before a command, too: whoever subscribes after a webhook's answer begins behind that event.
+            // Before the commands, too: whoever subscribes after a webhook's answer begins behind that event.
             behind = self.follow(&shared).await.is_err();
-            if let Some(command) = command {
+            for command in commands {
                 self.live.obey(&shared, command);
             }
+            // Routing gives no other occasion.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -114,7 +117,8 @@ impl Router {
         {
             shared.registry.nudge_all();
         }
-        loop {
+        // No further than the tail was at the beginning: commands have their turn, however fast events come.
+        while shared.head.position().sequence < tail.position.sequence {
             let groups = self.waiting();
             let events: Vec<&StoredEvent> = groups.iter().flat_map(|group| group.iter()).collect();
             let Some(first) = events.first() else { break };
@@ -160,7 +164,7 @@ impl Router {
                 through,
                 newest_first: false,
                 events_max: 1_000,
-                bytes_max: 4 * 1024 * 1024,
+                bytes_max: ROUTE_BYTES,
                 with_raw: true,
             };
             match shared.reader.read(query).await {
@@ -228,6 +232,7 @@ impl Live {
         }
         let mut messages = Messages {
             events,
+            wholes: HashMap::new(),
             shapes: HashMap::new(),
         };
         for slot in std::mem::take(&mut self.touched) {
@@ -342,6 +347,8 @@ impl LiveClass {
 /// The events of a group as messages, each made once for a shape, and only if somebody wants it.
 struct Messages<'a> {
     events: &'a [&'a StoredEvent],
+    /// All of them, for classes that want them all.
+    wholes: HashMap<Shape, Run>,
     shapes: HashMap<Shape, Vec<Option<Bytes>>>,
 }
 
@@ -353,6 +360,10 @@ impl Messages<'_> {
         wanted: &[usize],
         shared: &Shared,
     ) -> Result<Run, prost::DecodeError> {
+        let whole = wanted.len() == self.events.len();
+        if whole && let Some(run) = self.wholes.get(&shape) {
+            return Ok(run.clone());
+        }
         let made = self
             .shapes
             .entry(shape)
@@ -366,6 +377,10 @@ impl Messages<'_> {
             };
             messages.push((event.position(), message));
         }
-        Ok(Run::new(&messages, &shared.memory))
+        let run = Run::new(&messages, &shared.memory);
+        if whole {
+            self.wholes.insert(shape, run.clone());
+        }
+        Ok(run)
     }
 }

@@ -90,7 +90,7 @@ impl Subscription {
         from_start: bool,
     ) -> Result<Self, SubscribeError> {
         let class = shared.classes.of(Wishes {
-            filter: request.filter,
+            filter: Arc::new(request.filter),
             shape: Shape {
                 view: request.view,
                 encoding: request.encoding,

@@ -368,16 +368,22 @@ async fn a_drain_sends_what_is_durable_and_then_ends_every_stream() {
     let mut client = rig.subscribe(None, Start::Latest).await.unwrap();
     client.next().await.unwrap();
     rig.append(&["a", "b"]).await;
-    rig.fanout.drain().await;
     let mut events = 0;
-    let end = loop {
-        match client.next().await {
-            Ok(message) => {
-                events += usize::from(matches!(message.response, Some(Response::Event(_))))
+    let reading = async {
+        loop {
+            match client.next().await {
+                Ok(message) => {
+                    events += usize::from(matches!(message.response, Some(Response::Event(_))))
+                }
+                Err(end) => break end,
             }
-            Err(end) => break end,
         }
     };
+    let fanout = rig.fanout.clone();
+    let draining = tokio::spawn(async move { fanout.drain().await });
+    let end = reading.await;
+    drop(client);
+    draining.await.unwrap();
     assert_eq!((events, end), (2, EndReason::Draining));
     let refused = rig.subscribe(None, Start::Latest).await.err();
     assert!(

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::{
+    PAGE_BYTES_MAX,
     page_token::{PageToken, Scope},
     request,
     status::Failure,
@@ -65,13 +67,7 @@ impl AdminService for Admin {
             .decode(&request.page_token)?
             .map_or(0, |token| token.at);
 
-        let latest = self
-            .reader
-            .bounds()
-            .await
-            .map_err(|error| Failure::read(&error, self.epoch))?
-            .latest
-            .sequence;
+        let latest = self.fanout.head();
         let page = self.fanout.subscribers(after, page_size);
         let subscriber = |info: SubscriberInfo| Subscriber {
             id: info.id,
@@ -85,16 +81,25 @@ impl AdminService for Admin {
             events_delivered: info.delivered,
             connect_time: Some(timestamp(info.connect_time)),
         };
-        let token = |at| {
-            scope.encode(&PageToken {
-                snapshot: Position::ORIGIN,
-                at,
-            })
-        };
-        Ok(Response::new(ListSubscribersResponse {
-            subscribers: page.subscribers.into_iter().map(subscriber).collect(),
-            next_page_token: page.next_after.map(token).unwrap_or_default(),
-        }))
+        let mut response = ListSubscribersResponse::default();
+        let mut bytes = 0;
+        let mut next_after = page.next_after;
+        for info in page.subscribers {
+            let serial = info.serial;
+            let subscriber = subscriber(info);
+            bytes += subscriber.encoded_len();
+            // Filters can be large: a page stays under what every client takes.
+            if bytes > PAGE_BYTES_MAX && !response.subscribers.is_empty() {
+                next_after = Some(serial - 1);
+                break;
+            }
+            response.subscribers.push(subscriber);
+        }
+        if let Some(at) = next_after {
+            let snapshot = Position::ORIGIN;
+            response.next_page_token = scope.encode(&PageToken { snapshot, at });
+        }
+        Ok(Response::new(response))
     }
 
     async fn disconnect_subscriber(

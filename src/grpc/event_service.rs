@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use prost::Message;
+use tokio::sync::Semaphore;
 use tokio_stream::Empty;
 use tonic::{
     Request, Response, Status,
@@ -10,7 +11,8 @@ use tonic::{
 };
 
 use super::{
-    guard::Deadline,
+    PAGE_BYTES_MAX,
+    guard::Until,
     page_token::{PageToken, Scope},
     request,
     status::Failure,
@@ -28,8 +30,6 @@ use crate::{
     view::View,
 };
 
-/// Bytes of events in one page; a larger event is a page of its own. Under the 4 MiB that every gRPC client takes by default.
-const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024 - 64 * 1024;
 /// Reads that one page costs at the most: a filter that matches little ends a page early, with a token, instead of holding a reader.
 const PAGE_READS_MAX: usize = 20;
 
@@ -39,7 +39,12 @@ pub(super) struct Events {
     pub fanout: Fanout,
     /// How streams may be compressed, what is liked best first.
     pub compression: Vec<Encoding>,
+    /// Turns of lists and look-ups at the log: never all of its readers.
+    pub turns: Semaphore,
 }
+
+/// Lists and look-ups that read at the same time; the others wait.
+pub(super) const TURNS: usize = 2;
 
 #[tonic::async_trait]
 impl EventService for Events {
@@ -55,10 +60,7 @@ impl EventService for Events {
             .get::<Peer>()
             .map(|peer| peer.0.to_string())
             .unwrap_or_default();
-        let deadline = request
-            .extensions()
-            .get::<Deadline>()
-            .map(|deadline| deadline.0);
+        let until = request.extensions().get::<Until>().cloned();
         let encoding = self.encoding(request.metadata());
         let request = request::subscribe(request.into_inner(), encoding, peer)?;
         let subscription = self
@@ -74,7 +76,7 @@ impl EventService for Events {
         }
         response
             .extensions_mut()
-            .insert(Outgoing::new(subscription, deadline, self.epoch));
+            .insert(Outgoing::new(subscription, until, self.epoch));
         Ok(response)
     }
 
@@ -94,6 +96,8 @@ impl EventService for Events {
             id: id.chars().take(64).collect(),
         };
         let parsed: EventId = id.parse().map_err(|_| not_found())?;
+        // The semaphore is never closed.
+        let _turn = self.turns.acquire().await;
         let stored = self
             .reader
             .get(parsed)
@@ -140,6 +144,7 @@ impl Events {
         let token = scope.decode(&request.page_token)?;
         let read_failure = |error: ReadError| Failure::read(&error, self.epoch);
 
+        let _turn = self.turns.acquire().await;
         let bounds = self.reader.bounds().await.map_err(read_failure)?;
         let snapshot = token.map_or(bounds.latest, |token| token.snapshot);
         let mut after = bounds.earliest.before.sequence;

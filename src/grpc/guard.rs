@@ -1,6 +1,13 @@
 //! What stands before every method: who may call it, from where, and until when; and that every error says why.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -13,7 +20,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::status::Failure;
+use super::status::{Failure, Violation};
 use crate::{auth::Tokens, proto};
 
 /// The rules of this door.
@@ -24,11 +31,16 @@ pub(super) struct Guard {
     pub loopback: bool,
     /// Origins of web pages that may read the answers.
     pub cors_origins: Vec<String>,
+    /// Whether events are served: not any more while the gateway leaves.
+    pub serving: Arc<AtomicBool>,
 }
 
-/// When the caller stops waiting, in the extensions of a request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline(pub Instant);
+/// Until when a call may go on and why no longer, in the extensions of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Until {
+    pub at: Instant,
+    pub failure: Failure,
+}
 
 /// The middleware.
 pub(super) async fn guard(
@@ -36,23 +48,39 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Err(failure) = guard.check(&request) {
-        return answer(failure);
-    }
-    let Some(timeout) = grpc_timeout(request.headers()) else {
+    let expiry = match guard.check(&request) {
+        Ok(expiry) => expiry,
+        Err(failure) => return answer(failure),
+    };
+    let deadline = grpc_timeout(request.headers()).map(|timeout| Until {
+        at: Instant::now() + timeout,
+        failure: Failure::DeadlineExceeded,
+    });
+    let Some(until) = [deadline, expiry]
+        .into_iter()
+        .flatten()
+        .min_by_key(|until| until.at)
+    else {
         return complete(next.run(request).await);
     };
-    let deadline = Instant::now() + timeout;
-    request.extensions_mut().insert(Deadline(deadline));
-    // Bounds the answer's head; a stream's body looks at its deadline itself.
-    match tokio::time::timeout_at(deadline, next.run(request)).await {
+    request.extensions_mut().insert(until.clone());
+    // Bounds the answer's head; a stream's body looks at its end itself.
+    match tokio::time::timeout_at(until.at, next.run(request)).await {
         Ok(response) => complete(response),
-        Err(_) => answer(Failure::DeadlineExceeded),
+        Err(_) => answer(until.failure),
     }
 }
 
+/// Services that whoever reaches the door may ask: what any client of any gateway may know.
+const OPEN: [&str; 3] = [
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
+
 impl Guard {
-    fn check(&self, request: &Request) -> Result<(), Failure> {
+    /// Lets a request in, perhaps only until its credentials expire.
+    fn check(&self, request: &Request) -> Result<Option<Until>, Failure> {
         let open = self.tokens.is_empty();
         if open && self.loopback {
             self.check_origin(request)?;
@@ -63,36 +91,49 @@ impl Guard {
             .split('/')
             .next()
             .unwrap_or_default();
-        let admin = service == proto::admin_service_server::SERVICE_NAME;
-        if !admin && service != proto::event_service_server::SERVICE_NAME {
-            // Health, reflection: what any client of any gateway may know.
-            return Ok(());
+        if OPEN.contains(&service) {
+            return Ok(None);
         }
-        if open {
-            let from_here = self.loopback && !is_forwarded(request.headers());
+        let admin = service == proto::admin_service_server::SERVICE_NAME;
+        let expiry = self.check_credentials(request.headers(), path, admin)?;
+        // Operators may watch to the end.
+        if !admin && !self.serving.load(Ordering::Relaxed) {
+            return Err(Failure::Draining);
+        }
+        Ok(expiry)
+    }
+
+    fn check_credentials(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        admin: bool,
+    ) -> Result<Option<Until>, Failure> {
+        if self.tokens.is_empty() {
+            let from_here = self.loopback && !is_forwarded(headers);
             return if admin && !from_here {
                 Err(Failure::CredentialsInvalid)
             } else {
-                Ok(())
+                Ok(None)
             };
         }
-        let authorization = request
-            .headers()
+        let authorization = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
-        let identity = self
-            .tokens
-            .check(authorization, Timestamp::now())
-            .map_err(|denied| {
-                tracing::debug!(%denied, "credentials refused");
-                Failure::CredentialsInvalid
-            })?;
+        let now = Timestamp::now();
+        let identity = self.tokens.check(authorization, now).map_err(|denied| {
+            tracing::debug!(%denied, "credentials refused");
+            Failure::CredentialsInvalid
+        })?;
         if admin && !identity.admin {
-            return Err(Failure::ScopeDenied {
-                method: path.trim_start_matches('/').into(),
-            });
+            let method = path.trim_start_matches('/').into();
+            return Err(Failure::ScopeDenied { method });
         }
-        Ok(())
+        Ok(identity.expires.map(|expires| Until {
+            at: Instant::now()
+                + Duration::try_from(expires.duration_since(now)).unwrap_or_default(),
+            failure: Failure::CredentialsInvalid,
+        }))
     }
 
     /// A web page may send requests to this machine, under its own name (Origin) or under a name of its own that it lets
@@ -172,8 +213,15 @@ fn complete(response: Response) -> Response {
         Some(status) => match status.code() {
             Code::Ok => response,
             Code::Unimplemented => answer(Failure::MethodUnknown),
-            // Health's own, and the answer that its protocol asks for.
             Code::NotFound => answer(Failure::ServiceUnknown),
+            // Our own failures have details: this is the library, which could not read the request.
+            Code::Internal | Code::OutOfRange | Code::ResourceExhausted => {
+                tracing::debug!(%status, "a request that cannot be read");
+                answer(Failure::InvalidRequest(vec![Violation {
+                    field: "request".into(),
+                    description: "is not a message of this method, or larger than 4 MiB".into(),
+                }]))
+            }
             _ => answer(Failure::internal(&status)),
         },
     }

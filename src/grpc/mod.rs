@@ -11,10 +11,17 @@ mod request;
 mod status;
 mod stream;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use axum::{Router, middleware};
 use http::{HeaderValue, Method, Request, header};
+use tokio::sync::Semaphore;
 use tonic::{body::Body, service::Routes};
 use tonic_health::server::HealthReporter;
 use tonic_web::GrpcWebLayer;
@@ -61,9 +68,15 @@ pub struct Parts {
     pub started: Instant,
 }
 
-/// The health that `grpc.health.v1` tells.
+/// Bytes of one page; a larger event is a page of its own. Under the 4 MiB that every gRPC client takes by default.
+const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024 - 64 * 1024;
+
+/// Whether events are served, as calls find it and as `grpc.health.v1` tells it.
 #[derive(Clone)]
-pub struct Health(HealthReporter);
+pub struct Health {
+    reporter: HealthReporter,
+    serving: Arc<AtomicBool>,
+}
 
 /// Names in `grpc.health.v1`: the gateway as a whole, and each service.
 const HEALTH_NAMES: [&str; 3] = [
@@ -73,14 +86,22 @@ const HEALTH_NAMES: [&str; 3] = [
 ];
 
 impl Health {
-    /// From now on every service is, or is not, served.
+    /// From now on events are, or are not, served.
     pub async fn set(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Relaxed);
         let status = match serving {
             true => tonic_health::ServingStatus::Serving,
             false => tonic_health::ServingStatus::NotServing,
         };
         for name in HEALTH_NAMES {
-            self.0.set_service_status(name, status).await;
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+
+    /// Ends the streams of those who watch.
+    pub async fn end(mut self) {
+        for name in HEALTH_NAMES {
+            self.reporter.clear_service_status(name).await;
         }
     }
 }
@@ -123,6 +144,7 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Reflect
         reader: reader.clone(),
         fanout: fanout.clone(),
         compression: config.compression,
+        turns: Semaphore::new(event_service::TURNS),
     };
     let admin = Admin {
         epoch,
@@ -142,7 +164,9 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Reflect
         .filter_map(|origin| origin.to_str().ok())
         .map(str::to_owned)
         .collect();
+    let serving = Arc::new(AtomicBool::new(false));
     let guard = Guard {
+        serving: serving.clone(),
         tokens: config.tokens,
         loopback: config.loopback,
         cors_origins: origins,
@@ -161,7 +185,7 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Reflect
                 .layer(GrpcWebLayer::new())
                 .map_request(|request: Request<Body>| request.map(axum::body::Body::new)),
         );
-    Ok((router, Health(reporter)))
+    Ok((router, Health { reporter, serving }))
 }
 
 /// What browsers must be told for gRPC-Web from these origins.

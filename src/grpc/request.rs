@@ -230,10 +230,12 @@ impl Check {
         let Some(interval) = interval else {
             return PROGRESS_INTERVAL_DEFAULT;
         };
+        // As duration.proto has it; the conversion would mend the rest.
+        let whole = (0..1_000_000_000).contains(&interval.nanos);
         let duration = Duration::try_from(interval).ok();
-        match duration
-            .filter(|duration| (PROGRESS_INTERVAL_MIN..=PROGRESS_INTERVAL_MAX).contains(duration))
-        {
+        match duration.filter(|duration| {
+            whole && (PROGRESS_INTERVAL_MIN..=PROGRESS_INTERVAL_MAX).contains(duration)
+        }) {
             Some(duration) => duration,
             None => {
                 self.violated("progress_interval", "is not between 1 second and 5 minutes");
@@ -247,11 +249,12 @@ impl Check {
         let valid = (SECONDS_MIN..=SECONDS_MAX).contains(&time.seconds)
             && (0..1_000_000_000).contains(&time.nanos);
         let nanos = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
-        let timestamp = Timestamp::from_nanosecond(nanos).ok().filter(|_| valid);
-        if timestamp.is_none() {
+        if !valid {
             self.violated(field, "is not a time between the years 1 and 9999");
+            return None;
         }
-        timestamp
+        // The last day of the year 9999 is beyond what `Timestamp` holds, and as far away.
+        Some(Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MAX))
     }
 
     fn page_size(&mut self, asked: i32) -> usize {
@@ -370,6 +373,8 @@ mod tests {
         check(interval(300, 0), &[]);
         check(interval(0, 999_999_999), &["progress_interval"]);
         check(interval(300, 1), &["progress_interval"]);
+        check(interval(2, -1), &["progress_interval"]);
+        check(interval(2, 1_000_000_000), &["progress_interval"]);
         check(interval(-5, 0), &["progress_interval"]);
         check(start(StartPosition(0)), &["start_position"]);
         check(start(StartPosition(3)), &["start_position"]);

@@ -6,6 +6,7 @@
 
 use std::{
     convert::Infallible,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -14,10 +15,10 @@ use futures_util::stream::{self, Stream};
 use http::{HeaderMap, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
-use super::status::Failure;
+use super::{guard::Until, status::Failure};
 use crate::{event::Epoch, fanout::Subscription};
 
 /// A subscription on its way from the handler to the body. Cloned with the extensions, taken once.
@@ -26,15 +27,17 @@ pub(super) struct Outgoing(Arc<Mutex<Option<Sending>>>);
 
 struct Sending {
     subscription: Subscription,
-    deadline: Option<Instant>,
+    /// The end that the caller or its credentials set, and its timer.
+    until: Option<(Pin<Box<Sleep>>, Failure)>,
     epoch: Epoch,
 }
 
 impl Outgoing {
-    pub(super) fn new(subscription: Subscription, deadline: Option<Instant>, epoch: Epoch) -> Self {
+    pub(super) fn new(subscription: Subscription, until: Option<Until>, epoch: Epoch) -> Self {
+        let until = until.map(|until| (Box::pin(sleep_until(until.at)), until.failure));
         Self(Arc::new(Mutex::new(Some(Sending {
             subscription,
-            deadline,
+            until,
             epoch,
         }))))
     }
@@ -63,17 +66,20 @@ impl Sending {
     }
 
     async fn next(&mut self) -> Result<Bytes, Failure> {
-        let deadline = self.deadline;
-        let passed = async move {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
+        let until = &mut self.until;
+        let passed = async {
+            match until {
+                Some((timer, failure)) => {
+                    timer.await;
+                    failure.clone()
+                }
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             // A subscription that always has something to send must still end in time.
             biased;
-            () = passed => Err(Failure::DeadlineExceeded),
+            failure = passed => Err(failure),
             next = self.subscription.next() => next.map_err(|reason| Failure::end(reason, self.epoch)),
         }
     }

@@ -36,6 +36,10 @@ impl Rest<'_> {
     }
 }
 
+/// Unknown fields of one webhook that are told by name, and how much of a name.
+const UNKNOWN_MAX: usize = 20;
+const UNKNOWN_KEY_CHARS: usize = 64;
+
 /// An object that is being read.
 #[derive(Debug)]
 pub(super) struct Fields<'b> {
@@ -136,6 +140,23 @@ impl<'b> Fields<'b> {
                 };
                 Some((key, left))
             })
+    }
+
+    /// The paths of fields that the schema has no place for, in this object and the known objects in it, up to a bound.
+    pub(super) fn unknown(&self, path: Path, paths: &mut Vec<String>) {
+        for (index, (key, _)) in self.object.entries().iter().enumerate() {
+            if paths.len() < UNKNOWN_MAX && !self.known.iter().any(|(known, ..)| *known == index) {
+                let key: String = key.text().chars().take(UNKNOWN_KEY_CHARS).collect();
+                let path = path.to_string();
+                let dot = if path.is_empty() { "" } else { "." };
+                paths.push(format!("{path}{dot}{key}"));
+            }
+        }
+        for (_, name, rest) in &self.known {
+            if let Rest::Part(fields) = rest {
+                fields.unknown(path.child(name), paths);
+            }
+        }
     }
 
     /// Every difference from the guide in this object and the known objects in it.

@@ -60,6 +60,9 @@ pub struct Normalized {
     pub event: NewEvent,
     /// Where the webhook differs from Verbex's guide: each place and reason once, sorted.
     pub surprises: Vec<Surprise>,
+    /// The paths of fields that the schema has no place for, the first of them. For people, not for metrics: the names are the
+    /// sender's.
+    pub unknown: Vec<String>,
 }
 
 /// Why a body is no event. The texts never quote the body.

@@ -37,7 +37,7 @@ pub fn normalize(
 ) -> Result<Normalized, BodyError> {
     let (headers, header_surprise) = Headers::pick(headers);
     let document = json::parse(&body)?;
-    let (mut event, mut surprises) = read(rules, &headers, &document);
+    let (mut event, mut surprises, unknown) = read(rules, &headers, &document);
     let id = identity::event_id(
         &rules.id_key,
         &event.event_name,
@@ -64,11 +64,16 @@ pub fn normalize(
             },
         },
         surprises: surprises.into_iter().collect(),
+        unknown,
     })
 }
 
 /// What headers and body say: an event without id and receive time, and with an event time only if one is given.
-fn read(rules: &Rules, headers: &Headers, document: &Object<'_>) -> (Event, BTreeSet<Surprise>) {
+fn read(
+    rules: &Rules,
+    headers: &Headers,
+    document: &Object<'_>,
+) -> (Event, BTreeSet<Surprise>, Vec<String>) {
     let mut body = Fields::of(document);
     let name_in_body = body.known("eventName", usable_text);
     let short_name = body.known("event", |value| (usable_text(value).0, Rest::Nothing));
@@ -124,6 +129,8 @@ fn read(rules: &Rules, headers: &Headers, document: &Object<'_>) -> (Event, BTre
         surprise("unmodeled_fields", reason);
     }
     body.surprises(Path::BODY, &mut surprises);
+    let mut unknown = Vec::new();
+    body.unknown(Path::BODY, &mut unknown);
 
     let event = Event {
         r#type: event_type.into(),
@@ -147,7 +154,7 @@ fn read(rules: &Rules, headers: &Headers, document: &Object<'_>) -> (Event, BTre
         unmodeled_fields: unmodeled_fields.ok().flatten(),
         ..Event::default()
     };
-    (event, surprises)
+    (event, surprises, unknown)
 }
 
 /// The part after the last dot tells the type, without regard to case.

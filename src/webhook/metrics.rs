@@ -1,6 +1,10 @@
 //! What operators watch of the door.
 
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -22,7 +26,12 @@ pub struct Metrics {
     duplicates: Counter,
     surprises: Family<Kind, Counter>,
     seconds: Histogram,
+    /// Unknown fields that have been told of.
+    told: Arc<Mutex<HashSet<String>>>,
 }
+
+/// Unknown fields that are told of, each once: a sender that makes up names does not fill memory or log.
+const TOLD_MAX: usize = 1_000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
@@ -44,6 +53,7 @@ impl Metrics {
             surprises: Family::default(),
             // Half a millisecond to 16 s: the body alone may take 10.
             seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            told: Arc::default(),
         };
         registry.register(
             "verbex_gateway_webhooks",
@@ -77,6 +87,20 @@ impl Metrics {
     pub(super) fn stored(&self, appended: &Appended) {
         if appended.duplicate {
             self.duplicates.inc();
+        }
+    }
+
+    /// Logs each unknown field once, by its path.
+    pub(super) fn unknown(&self, paths: Vec<String>) {
+        for path in paths {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.len() < TOLD_MAX && !told.contains(&path) {
+                tracing::warn!(
+                    path,
+                    "Verbex sent a field that is not documented; it is kept in unmodeled_fields"
+                );
+                told.insert(path);
+            }
         }
     }
 

@@ -282,11 +282,15 @@ impl Door {
         receive_time: Timestamp,
         _admitted: Admitted,
     ) -> Result<Appended, Refusal> {
-        let Normalized { event, surprises } =
-            verbex::normalize(&self.rules, &headers, body, receive_time)?;
+        let Normalized {
+            event,
+            surprises,
+            unknown,
+        } = verbex::normalize(&self.rules, &headers, body, receive_time)?;
         for surprise in &surprises {
             self.metrics.surprised(surprise);
         }
+        self.metrics.unknown(unknown);
         let appended = self.appender.append(event).await?;
         self.metrics.stored(&appended);
         Ok(appended)
