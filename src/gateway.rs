@@ -263,6 +263,8 @@ impl Gateway {
     /// # Errors
     /// If a part ends that must not.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), Broken> {
+        // Before the door opens: it has calls waiting.
+        self.health.set(true).await;
         let mut tasks = JoinSet::new();
         for (name, task) in std::mem::take(&mut self.tasks) {
             tasks.spawn(async move {
@@ -270,7 +272,6 @@ impl Gateway {
                 name
             });
         }
-        self.health.set(true).await;
         self.readiness.set(true);
 
         let mut tail = self.tail.clone();

@@ -2,15 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use tonic::{Code, Request};
-use verbex_gateway::proto::{GetStatusRequest, SubscribeRequest};
+use verbex_gateway::{
+    auth::{TokenHash, token_from},
+    proto::{GetStatusRequest, SubscribeRequest},
+};
 
 use crate::support::{
     PATIENCE,
     bodies::call_started,
     eventually_asking,
     grpc::{Refusal, Stream},
-    process::Gateway,
+    process::{Gateway, Setup},
     soon,
 };
 
@@ -78,4 +82,28 @@ async fn who_goes_away_leaves_nothing_behind() {
         (count().await == 0).then_some(())
     });
     freed.await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_credentials_expire() {
+    let token = token_from([7; 32]);
+    let expires = Timestamp::now() + SignedDuration::from_secs(3);
+    let entry = format!(
+        "[[tokens]]\nname = \"crm\"\nhash = \"{}\"\nexpires = {expires}\n",
+        TokenHash::of(&token)
+    );
+    let gateway = Setup::new().file(&entry).start().await;
+    let mut request = Request::new(SubscribeRequest::default());
+    request
+        .metadata_mut()
+        .insert("authorization", format!("Bearer {token}").parse().unwrap());
+    let answer = gateway.events().await.subscribe(request).await.unwrap();
+    let mut stream = Stream(answer.into_inner());
+    stream.place().await;
+    let (_, status) = stream.end().await;
+    assert_eq!(
+        Refusal::of(&status).row(),
+        (Code::Unauthenticated, "CREDENTIALS_INVALID")
+    );
+    assert!(Timestamp::now() >= expires);
 }

@@ -168,3 +168,9 @@ async fn what_the_gateway_makes_is_its_owners_alone() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_variable_with_a_mistyped_name_is_told_before_it_matters() {
+    let setup = Setup::new().set("WEBHOOK_SECRT", "x");
+    refused(setup, 2, &["VERBEX_GATEWAY_WEBHOOK_SECRT"]).await;
+}

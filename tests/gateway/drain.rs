@@ -6,7 +6,7 @@ use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use verbex_gateway::proto::SubscribeRequest;
+use verbex_gateway::proto::{SubscribeRequest, event_service_client::EventServiceClient};
 
 use crate::support::{
     PATIENCE,
@@ -83,23 +83,50 @@ async fn while_it_drains_it_says_so_at_every_door() {
     );
     assert!(draining.header("retry-after").is_some());
 
+    let mut events = EventServiceClient::new(channel);
+    let refused = events
+        .subscribe(SubscribeRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(Refusal::of(&refused).row(), (Code::Unavailable, "DRAINING"));
+
     // Who was inside gets an answer, and the event is durable if it says so.
     half.write("\"eventName\":\"Last\"}\n").await;
     let last = half.answer().await;
     assert_eq!(last.status, 200, "{last:?}");
 
-    let refused = eventually_asking(PATIENCE, "new subscriptions are refused", async || {
-        let mut client =
-            verbex_gateway::proto::event_service_client::EventServiceClient::new(channel.clone());
-        client.subscribe(SubscribeRequest::default()).await.err()
-    });
-    let refused = refused.await;
-    if refused.message().contains("shutting down") {
-        assert_eq!(Refusal::of(&refused).row(), (Code::Unavailable, "DRAINING"));
-    }
     let (events, status) = stream.end().await;
     assert_eq!(Refusal::of(&status).reason, "DRAINING");
     assert!(!events.is_empty());
+    let finished = gateway.finished().await;
+    assert_eq!(finished.code, Some(0), "{finished}");
+}
+
+#[tokio::test]
+async fn who_watches_its_health_does_not_hold_it_up() {
+    let gateway = Gateway::start().await;
+    let mut health = HealthClient::new(gateway.channel().await);
+    let watched = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut watched = watched.into_inner();
+    watched.message().await.unwrap().unwrap();
+    gateway.terminate();
+    let finished = gateway.finished().await;
+    assert_eq!(finished.code, Some(0), "{finished}");
+    assert!(finished.stderr.contains("drained"), "{finished}");
+}
+
+#[tokio::test]
+async fn a_webhook_that_never_comes_in_whole_costs_no_stream_its_end() {
+    let gateway = Setup::new().set("DRAIN_SECONDS", "4").start().await;
+    let (mut stream, _) = gateway.subscribe(SubscribeRequest::default()).await;
+    let mut half = gateway.socket().await;
+    half.write("POST /webhooks/verbex HTTP/1.1\r\nhost: x\r\ncontent-length: 21\r\n\r\n{")
+        .await;
+    let stored = gateway.post(call_started(1)).await;
+    gateway.terminate();
+    let (events, status) = stream.end().await;
+    assert_eq!(events[0].id, stored.id);
+    assert_eq!(Refusal::of(&status).row(), (Code::Unavailable, "DRAINING"));
     let finished = gateway.finished().await;
     assert_eq!(finished.code, Some(0), "{finished}");
 }

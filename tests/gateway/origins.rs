@@ -198,3 +198,15 @@ async fn operators_calls_that_a_proxy_hands_on_need_credentials() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_request_that_is_no_message_is_the_callers_fault() {
+    let gateway = Gateway::start().await;
+    let (client, url) = web(&gateway);
+    let request = client
+        .post(url)
+        .header("content-type", "application/grpc-web+proto")
+        .body(vec![0, 0, 0, 0, 2, 0xff, 0xff]);
+    let (code, _) = status(request.send().await.unwrap()).await;
+    assert_eq!(code, (tonic::Code::InvalidArgument as i32).to_string());
+}
