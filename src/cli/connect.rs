@@ -13,7 +13,7 @@ pub(super) const DEFAULT_ADDRESS: &str = "http://127.0.0.1:50051";
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Which gateway")]
 pub(super) struct Connect {
-    /// The gateway's gRPC address, https:// where it has TLS
+    /// The gateway's gRPC address, with https:// where it has TLS
     #[arg(
         long,
         value_name = "URL",
@@ -52,11 +52,12 @@ impl Connect {
             Some(path) => Some(read(path)?),
             None => self.token.clone(),
         };
-        Ok(Gateway::new(
-            &self.address,
-            ca_pem.as_deref(),
-            token.as_deref(),
-        )?)
+        // As the banner of `serve` says it.
+        let address = match self.address.contains("://") {
+            true => self.address.clone(),
+            false => format!("http://{}", self.address),
+        };
+        Ok(Gateway::new(&address, ca_pem.as_deref(), token.as_deref())?)
     }
 }
 
