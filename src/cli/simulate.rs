@@ -10,7 +10,7 @@ use anyhow::bail;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, StatusCode};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use jiff::Timestamp;
 
 use super::{
@@ -258,8 +258,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 fn style() -> ProgressStyle {
     // The template is a constant, and a right one.
-    ProgressStyle::with_template("{bar:32} {pos}/{len} webhooks  {per_sec}  {msg}")
+    ProgressStyle::with_template("{bar:32} {pos}/{len} webhooks  {rate}  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key(
+            "rate",
+            |state: &ProgressState, text: &mut dyn fmt::Write| {
+                let _ = write!(text, "{:.0}/s", state.per_sec());
+            },
+        )
 }
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ pub struct Subscription {
     /// Fires no later than a progress is due. Moved when it fires, not with each message.
     timer: Pin<Box<Sleep>>,
     end: Option<EndReason>,
+    /// Why it is over if the fan-out did not end it.
+    left: &'static str,
 }
 
 /// Where the next message comes from. `joined` is the head where the router took over: the rest up to there is still to be read.
@@ -128,6 +130,7 @@ impl Subscription {
             sent_at: now,
             timer: Box::pin(sleep_until(now + request.progress_interval)),
             end: None,
+            left: "client left",
             entry,
             shared,
         })
@@ -160,6 +163,11 @@ impl Subscription {
             events: 0,
             end: earliest.before,
         });
+    }
+
+    /// Says why the door gives this subscription up, if not because its client has left.
+    pub fn give_up(&mut self, reason: &'static str) {
+        self.left = reason;
     }
 
     /// The next messages, whole and framed for gRPC. Not to be called again after an end.
@@ -406,7 +414,7 @@ impl Drop for Subscription {
             class: self.entry.class.id,
         });
         let reason = match self.end {
-            None => "client left",
+            None => self.left,
             Some(EndReason::Draining) => "draining",
             Some(EndReason::Disconnected) => "disconnected",
             Some(EndReason::Expired(_)) => "cursor expired",

@@ -79,7 +79,13 @@ impl Sending {
         tokio::select! {
             // A subscription that always has something to send must still end in time.
             biased;
-            failure = passed => Err(failure),
+            failure = passed => {
+                self.subscription.give_up(match failure {
+                    Failure::DeadlineExceeded => "deadline",
+                    _ => "credentials expired",
+                });
+                Err(failure)
+            }
             next = self.subscription.next() => next.map_err(|reason| Failure::end(reason, self.epoch)),
         }
     }
