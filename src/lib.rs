@@ -21,6 +21,7 @@ pub mod gateway;
 pub mod grpc;
 pub mod log;
 pub mod proto;
+mod sealed;
 pub mod server;
 pub mod tls;
 pub mod verbex;

@@ -6,11 +6,13 @@
 //!
 //! A token gives no rights. `request` is a hash of all that must stay the same, so that a token is refused with another request.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use prost::Message;
 
 use super::status::{Failure, Violation};
-use crate::event::{Epoch, Position, Sequence};
+use crate::{
+    event::{Epoch, Position, Sequence},
+    sealed::{self, array},
+};
 
 const VERSION: u8 = 1;
 const BODY_BYTES: usize = 39;
@@ -45,15 +47,14 @@ impl Scope {
     }
 
     pub(super) fn encode(&self, token: &PageToken) -> String {
-        let mut bytes = Vec::with_capacity(BODY_BYTES + 4);
-        bytes.push(VERSION);
-        bytes.extend(self.request);
-        bytes.extend(self.epoch);
-        bytes.extend(token.snapshot.sequence.0.to_be_bytes());
-        bytes.extend(token.snapshot.id_tag);
-        bytes.extend(token.at.to_be_bytes());
-        bytes.extend(check_of(&bytes));
-        URL_SAFE_NO_PAD.encode(bytes)
+        let mut body = Vec::with_capacity(BODY_BYTES);
+        body.push(VERSION);
+        body.extend(self.request);
+        body.extend(self.epoch);
+        body.extend(token.snapshot.sequence.0.to_be_bytes());
+        body.extend(token.snapshot.id_tag);
+        body.extend(token.at.to_be_bytes());
+        sealed::seal(&body)
     }
 
     /// None for the empty token, which asks for the first page.
@@ -67,13 +68,9 @@ impl Scope {
                 description: description.into(),
             }])
         };
-        let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-        let (body, check) = bytes
-            .split_at_checked(BODY_BYTES)
+        let body: [u8; BODY_BYTES] = sealed::open(text)
+            .filter(|body: &[u8; BODY_BYTES]| body[0] == VERSION)
             .ok_or_else(|| refuse("is not a page token"))?;
-        if body[0] != VERSION || check != check_of(body) {
-            return Err(refuse("is not a page token"));
-        }
         if body[1..9] != self.request || body[9..17] != self.epoch {
             return Err(refuse(
                 "came from another request; all but page_size must stay the same from page to page",
@@ -89,17 +86,6 @@ impl Scope {
             at: u64::from_be_bytes(array(&body[31..39])),
         }))
     }
-}
-
-fn check_of(body: &[u8]) -> [u8; 4] {
-    array(&blake3::hash(body).as_bytes()[..4])
-}
-
-/// `slice` has `N` bytes: every caller cuts it so.
-fn array<const N: usize>(slice: &[u8]) -> [u8; N] {
-    let mut array = [0; N];
-    array.copy_from_slice(slice);
-    array
 }
 
 #[cfg(test)]

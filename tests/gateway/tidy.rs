@@ -10,7 +10,7 @@ use std::{
 const LINES_MAX: usize = 500;
 
 /// What each room may know of the others. `gateway` and `cli` may know all, and nobody knows them.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("admin", &["log"]),
     ("auth", &[]),
     ("client", &["event", "proto"]),
@@ -21,11 +21,12 @@ const ROOMS: [(&str, &[&str]); 15] = [
     (
         "grpc",
         &[
-            "auth", "event", "fanout", "filter", "log", "proto", "server", "view",
+            "auth", "event", "fanout", "filter", "log", "proto", "sealed", "server", "view",
         ],
     ),
-    ("log", &["event", "filter", "proto"]),
+    ("log", &["event", "filter", "proto", "sealed"]),
     ("proto", &[]),
+    ("sealed", &[]),
     ("server", &[]),
     ("tls", &[]),
     ("verbex", &["event", "proto"]),
