@@ -108,6 +108,21 @@ impl Summary {
     }
 }
 
+/// How long each arrival took, in microseconds and in order, if nothing was published before all that was published earlier had arrived.
+pub(crate) fn latencies(published_at: &[u64], arrivals: &[u64]) -> Vec<f64> {
+    let mut latencies: Vec<f64> = arrivals
+        .iter()
+        .filter_map(|&arrival| {
+            let event = published_at
+                .partition_point(|&time| time <= arrival)
+                .checked_sub(1)?;
+            Some((arrival - published_at[event]) as f64 / 1e3)
+        })
+        .collect();
+    latencies.sort_by(f64::total_cmp);
+    latencies
+}
+
 /// Of values in order; NaN of none.
 pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {

@@ -53,6 +53,12 @@ pub(crate) struct Published {
     pub published_at: Vec<u64>,
 }
 
+impl Published {
+    pub(crate) fn events_per_second(&self) -> f64 {
+        self.events as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
 /// The publisher's end.
 #[derive(Debug)]
 pub(crate) struct Pace {

@@ -28,6 +28,7 @@ pub(crate) enum Role {
     Subscribers(load::subscribers::Setup),
     Posters(load::posters::Setup),
     WebhookToSubscriber(load::webhook_to_subscriber::Setup),
+    Churn(load::churn::Setup),
     History(load::history::Setup),
     LogReader(logs::ReaderSetup),
     LogFiller(logs::FillerSetup),
@@ -46,6 +47,7 @@ impl Role {
             Self::WebhookToSubscriber(setup) => {
                 load::webhook_to_subscriber::run(setup, control).await
             }
+            Self::Churn(setup) => load::churn::run(setup, control).await,
             Self::History(setup) => load::history::run(setup, control).await,
             Self::LogReader(setup) => logs::read(setup, control).await,
             Self::LogFiller(setup) => logs::fill(setup, control).await,

@@ -28,8 +28,9 @@ use crate::{
 
 /// Events that one read takes at the most.
 const READ_EVENTS_MAX: usize = 500;
-/// Bytes after which a read stops: what a catching-up subscriber costs in memory, with the one event that passes it.
-const READ_BYTES_MAX: usize = 256 * 1024;
+/// Bytes after which a read stops, but for the one event that passes it. A subscriber that catches up costs twice as much memory: what it
+/// sends, and what is read ahead meanwhile.
+const READ_BYTES_MAX: usize = 128 * 1024;
 /// How far behind a subscriber a read may have begun that it waits for.
 const NEAR: u64 = 4 * READ_EVENTS_MAX as u64;
 /// Reads that run at the same time, of all classes: half of the log's readers, so that lists and look-ups find one free.
@@ -66,7 +67,8 @@ struct Read {
     segment: WeakShared<Reading>,
 }
 
-type Reading = BoxFuture<'static, Result<Arc<Segment>, ReadError>>;
+/// A read on its way.
+pub(super) type Reading = BoxFuture<'static, Result<Arc<Segment>, ReadError>>;
 
 /// A stretch of the log as one class sees it.
 #[derive(Debug)]
@@ -107,7 +109,25 @@ impl Catchup {
     }
 
     /// A segment for a subscriber that has come to `after` and wants to come to `through`, which lies behind it.
-    pub(super) async fn segment(
+    ///
+    /// It is read by a task of its own, which begins at once and ends with the last who waits for it: so it gives up its turn even if
+    /// those who wait are not polled, as when they send what was read before.
+    pub(super) fn segment(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        after: Sequence,
+        through: Position,
+    ) -> Reading {
+        let read = tokio::spawn(self.find_or_read(shared, after, through));
+        let read = AbortOnDropHandle::new(read);
+        async {
+            read.await
+                .unwrap_or_else(|failed| Err(ReadError::Unavailable(failed.to_string().into())))
+        }
+        .boxed()
+    }
+
+    async fn find_or_read(
         self: Arc<Self>,
         shared: Arc<Shared>,
         after: Sequence,
@@ -126,13 +146,7 @@ impl Catchup {
                 return Ok(segment);
             }
         }
-        // A task of its own, so that it gives up its turn even if those who wait for it are not polled; it ends with the last of them.
-        let read = tokio::spawn(Arc::clone(&self).read(shared, after, through));
-        let read = AbortOnDropHandle::new(read);
-        let reading = async {
-            read.await
-                .unwrap_or_else(|failed| Err(ReadError::Unavailable(failed.to_string().into())))
-        };
+        let reading = Arc::clone(&self).read(shared, after, through);
         let reading = reading.boxed().shared();
         self.enter(after, &reading);
         reading.await

@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     EndReason, ExpiredAction, Request, Shared, SubscribeError,
-    catchup::Segment,
+    catchup::{Reading, Segment},
     class::Wishes,
     frame::Frame,
     message::{self, Shape},
@@ -69,11 +69,11 @@ pub struct Subscription {
 enum Standing {
     /// To be decided, once `pending` is sent.
     Behind { joined: Option<Position> },
-    /// From the log, up to `through`.
+    /// From the log, up to `through`. Begins while `pending` is still being sent.
     Reading {
         joined: Option<Position>,
         through: Position,
-        segment: BoxFuture<'static, Result<Arc<Segment>, ReadError>>,
+        segment: Reading,
     },
     /// From the queue, as soon as the router feeds it.
     Attaching {
@@ -253,7 +253,11 @@ impl Subscription {
                     () = &mut self.timer => return Ok(self.progress_if_due()),
                 };
                 self.standing = Standing::Behind { joined };
-                self.take(read, through)?;
+                if let Some(covered) = self.take(read, through)?
+                    && covered.sequence < through.sequence
+                {
+                    self.read(covered, joined, through);
+                }
             }
         }
         Ok(None)
@@ -262,15 +266,11 @@ impl Subscription {
     /// Decides where the next message comes from. Everything up to `covered` is sent.
     fn proceed(&mut self, joined: Option<Position>) {
         let through = joined.unwrap_or_else(|| self.shared.head.position());
-        self.standing = if self.covered.sequence < through.sequence {
-            Standing::Reading {
-                joined,
-                through,
-                segment: Box::pin(self.read(through)),
-            }
+        if self.covered.sequence < through.sequence {
+            self.read(self.covered, joined, through);
         } else if joined.is_none() {
             let head = self.attach();
-            Standing::Attaching {
+            self.standing = Standing::Attaching {
                 head: Box::pin(async move {
                     let head = head.await;
                     if head.is_none() {
@@ -278,28 +278,31 @@ impl Subscription {
                     }
                     head
                 }),
-            }
+            };
         } else if self.entry.queue.is_attached() {
             self.segment = None;
-            Standing::Live
+            self.standing = Standing::Live;
         } else {
             // The queue overflowed while the rest was read.
-            Standing::Behind { joined: None }
-        };
+            self.standing = Standing::Behind { joined: None };
+        }
     }
 
-    fn read(
-        &self,
-        through: Position,
-    ) -> impl Future<Output = Result<Arc<Segment>, ReadError>> + Send + use<> {
+    /// Begins to read what comes after a place.
+    fn read(&mut self, after: Position, joined: Option<Position>, through: Position) {
         let (catchup, shared) = (self.entry.class.catchup.clone(), self.shared.clone());
-        let (after, away) = (self.covered.sequence, self.away);
-        async move {
-            if away {
-                sleep(log::RETRY_INTERVAL).await;
-            }
-            catchup.segment(shared, after, through).await
-        }
+        let segment = move || catchup.segment(shared, after.sequence, through);
+        self.standing = Standing::Reading {
+            joined,
+            through,
+            segment: match self.away {
+                false => segment(),
+                true => Box::pin(async {
+                    sleep(log::RETRY_INTERVAL).await;
+                    segment().await
+                }),
+            },
+        };
     }
 
     /// The head from which on the queue is fed; none if the router has not come as far as this subscription, because it cannot
@@ -318,12 +321,12 @@ impl Subscription {
         async move { head.await.ok() }
     }
 
-    /// Takes what was read, or decides about what was not.
+    /// Takes what was read, or decides about what was not. Returns the place up to which that went.
     fn take(
         &mut self,
         read: Result<Arc<Segment>, ReadError>,
         through: Position,
-    ) -> Result<(), EndReason> {
+    ) -> Result<Option<Position>, EndReason> {
         self.away = matches!(read, Err(ReadError::Unavailable(_)));
         match read {
             Ok(segment) => {
@@ -334,6 +337,7 @@ impl Subscription {
                     None => self.cover(covered),
                 }
                 self.segment = Some(segment);
+                return Ok(Some(covered));
             }
             Err(ReadError::Expired(earliest)) if self.from_start => self.cover(earliest.before),
             Err(ReadError::Expired(earliest)) if self.expired == ExpiredAction::Earliest => {
@@ -348,7 +352,7 @@ impl Subscription {
                 return Err(EndReason::Damaged);
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn send(&mut self, frame: Frame) -> Bytes {

@@ -1,11 +1,13 @@
 //! The benchmarks: one function each, from a plan to findings.
 
+mod churn;
 mod compression;
 mod fanout;
 mod history;
 mod http2;
 mod idle;
 mod ingest;
+mod returns;
 mod routing;
 mod scene;
 mod unloaded;
@@ -23,7 +25,7 @@ pub(crate) struct Benchmark {
 }
 
 /// All of them, in the order of the targets.
-pub(crate) const ALL: [Benchmark; 14] = [
+pub(crate) const ALL: [Benchmark; 16] = [
     Benchmark {
         name: "fanout",
         about: "under load, 1,000 subscribers with one filter, against plain tonic, raw TCP and NATS",
@@ -68,6 +70,16 @@ pub(crate) const ALL: [Benchmark; 14] = [
         name: "history",
         about: "start-up, resume in the middle and ListEvents by agent, with logs of several sizes",
         run: history::log_sizes,
+    },
+    Benchmark {
+        name: "churn",
+        about: "1,000 joins and leaves a second beside 10,000 subscribers and beside 100, with and without events",
+        run: churn::joins_and_leaves,
+    },
+    Benchmark {
+        name: "returns",
+        about: "1,000 subscribers that come back at once, and what one that was live sees of it",
+        run: returns::at_once,
     },
     Benchmark {
         name: "curve-subscribers",

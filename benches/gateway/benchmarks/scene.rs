@@ -134,7 +134,8 @@ impl Scene {
         })
     }
 
-    fn publication(&self, duration: Duration) -> Publication {
+    /// For as long as this.
+    pub(crate) fn publication(&self, duration: Duration) -> Publication {
         Publication {
             batch_events: self.batch_events,
             batches_ahead: BATCHES_AHEAD,

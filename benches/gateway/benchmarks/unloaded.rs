@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     load::subscribers::Order,
-    measure::{cpu_time, interleaved, quantile},
+    measure::{cpu_time, interleaved, latencies, quantile},
     pace::Publication,
     report::{Figure, Findings, Ratio, Row, Target},
     servers::gateway::Source,
@@ -80,18 +80,7 @@ fn sample(scene: &Scene, plan: &Plan) -> anyhow::Result<Sample> {
     let cpu = cpu_time(stage.server.pid())? - cpu_before;
     let arrivals: Vec<u64> = stage.clients.ask(&Order::Arrivals)?;
 
-    // No event was published before the one before it had arrived everywhere.
-    let mut latencies: Vec<f64> = arrivals
-        .iter()
-        .filter_map(|&arrival| {
-            let times = &published.published_at;
-            let event = times
-                .partition_point(|&time| time <= arrival)
-                .checked_sub(1)?;
-            Some((arrival - times[event]) as f64 / 1e3)
-        })
-        .collect();
-    latencies.sort_by(f64::total_cmp);
+    let latencies = latencies(&published.published_at, &arrivals);
     Ok(Sample {
         cpu_per_delivery: cpu.as_nanos() as f64 / arrivals.len() as f64,
         latency_median: quantile(&latencies, 0.5),

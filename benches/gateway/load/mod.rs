@@ -1,5 +1,6 @@
 //! Clients: cheap ones, so that the machine is left to the servers.
 
+pub(crate) mod churn;
 pub(crate) mod history;
 pub(crate) mod http1;
 pub(crate) mod messages;

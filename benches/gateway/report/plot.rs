@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use super::{Curve, Report, Row, table::number};
 
-const WIDTH: f64 = 960.0;
+const WIDTH: f64 = 1080.0;
 const MARGIN: f64 = 24.0;
 const BAR: f64 = 20.0;
 /// Where bars begin; their names are to the left.
-const BARS_LEFT: f64 = 520.0;
+const BARS_LEFT: f64 = 640.0;
 /// Ratios to the target that the ends of a bar stand for.
 const BARS_RANGE: (f64, f64) = (0.1, 10.0);
 const CURVE_HEIGHT: f64 = 260.0;
