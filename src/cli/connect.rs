@@ -57,7 +57,14 @@ impl Connect {
             true => self.address.clone(),
             false => format!("http://{}", self.address),
         };
-        Ok(Gateway::new(&address, ca_pem.as_deref(), token.as_deref())?)
+        let mut gateway = Gateway::new(&address)?;
+        if let Some(pem) = ca_pem {
+            gateway = gateway.with_ca(&pem)?;
+        }
+        if let Some(token) = token {
+            gateway = gateway.with_token(&token)?;
+        }
+        Ok(gateway)
     }
 }
 

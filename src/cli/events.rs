@@ -13,7 +13,7 @@ use super::{
     selection::Selection,
 };
 use crate::{
-    client::{Connection, CursorStore, Error, FileStore, Gateway, backoff},
+    client::{Connection, CursorStore, Error, FileStore, Gateway},
     event::timestamp,
     proto::{ListEventsRequest, ListEventsResponse},
 };
@@ -94,6 +94,8 @@ async fn print(args: Args) -> anyhow::Result<()> {
         output.push(&event)?;
         return output.flush().context("cannot write to standard output");
     }
+    // Whether it can be written is better known before a long export than after it.
+    let store = args.cursor_file.map(FileStore::open).transpose()?;
     let mut pages = Pages {
         connection: None,
         gateway,
@@ -122,11 +124,8 @@ async fn print(args: Args) -> anyhow::Result<()> {
         }
         pages.request.page_token = page.next_page_token;
     };
-    if let Some(path) = args.cursor_file {
-        let mut store = FileStore::new(path);
-        store
-            .save(&cursor)
-            .with_context(|| format!("cannot save the cursor in {}", store.path().display()))?;
+    if let Some(mut store) = store {
+        store.save(&cursor)?;
     }
     if printed == 0 && io::stderr().is_terminal() {
         eprintln!("no event in the log matches");
@@ -156,8 +155,7 @@ impl Pages {
             if is_first || attempt == ATTEMPTS_MAX || !error.may_pass() {
                 return Err(error);
             }
-            let jittered = backoff::delay(attempt, rand::random());
-            let pause = jittered.max(error.retry_after().unwrap_or_default());
+            let pause = error.retry_in(attempt);
             eprintln!("{error}; trying again in {:.1} s", pause.as_secs_f64());
             tokio::time::sleep(pause).await;
         }

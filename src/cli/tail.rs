@@ -19,7 +19,7 @@ use super::{
     selection::Selection,
 };
 use crate::{
-    client::{CursorStore, Error, FileStore, Item, Start, Subscription, subscribe},
+    client::{CursorStore, Error, FileStore, Item, Start, Subscription},
     proto::SubscriptionState,
 };
 
@@ -100,13 +100,12 @@ struct From {
 /// If the gateway cannot be reached at the start, refuses, or the events cannot be written.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let gateway = args.connect.gateway()?;
-    let store = args.cursor_file.map(FileStore::new);
+    let store = args.cursor_file.map(FileStore::open).transpose()?;
     let subscription = Subscription {
         filter: args.selection.to_filter(),
-        start: start(args.from, store.as_ref())?,
         view: output::view(args.format, args.verbose, args.view),
         name: args.subscriber_name,
-        ..Subscription::default()
+        ..Subscription::new(start(args.from, store.as_ref())?)
     };
     let mut tail = Tail {
         output: Output::new(args.format, args.verbose)?,
@@ -122,7 +121,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             quiet_until: None,
         },
     };
-    let mut batches = subscribe(gateway, subscription).ready_chunks(BATCH_EVENTS_MAX);
+    let mut batches = gateway
+        .subscribe(subscription)
+        .ready_chunks(BATCH_EVENTS_MAX);
     let stop = async {
         tokio::select! {
             () = interrupted() => {}
@@ -150,7 +151,7 @@ fn start(from: From, store: Option<&FileStore>) -> anyhow::Result<Start> {
     let first_time = match from {
         From {
             since: Some(time), ..
-        } => Start::At(time),
+        } => Start::At(time.try_into()?),
         From {
             after: Some(cursor),
             ..
@@ -164,10 +165,8 @@ fn start(from: From, store: Option<&FileStore>) -> anyhow::Result<Start> {
     let Some(store) = store else {
         return Ok(first_time);
     };
-    Start::resume(store, first_time).with_context(|| {
-        let path = store.path().display();
-        format!("cannot resume from the cursor file {path}; to begin anew, name a file that is not there")
-    })
+    Start::resume(store, first_time)
+        .context("cannot resume; to begin anew, name a file that is not there")
 }
 
 struct Tail {
@@ -205,9 +204,7 @@ impl Tail {
             .flush()
             .context("cannot write to standard output")?;
         if let (Some(store), Some(cursor)) = (&mut self.store, cursor) {
-            store
-                .save(&cursor)
-                .with_context(|| format!("cannot save the cursor in {}", store.path().display()))?;
+            store.save(&cursor)?;
         }
         match end {
             Some(error) => Err(self.refused(error)),

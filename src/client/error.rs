@@ -1,15 +1,26 @@
-//! What can go wrong between a client and its gateway, and what to do about each: the retry table.
+//! What can go wrong between a client and its gateway.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    time::{Duration, SystemTime},
+};
 
-use jiff::Timestamp;
+use prost_types::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use Advice::{Resume, Stop};
+/// How tonic tells of a message that it cannot decode, and of one over 4 MiB. It gives them no type of their own.
+const UNREADABLE: [&str; 2] = [
+    "failed to decode Protobuf message",
+    "Error, decoded message length too large",
+];
 
 /// Why there is no answer, or no stream any more.
+///
+/// [`may_pass`](Self::may_pass) says whether waiting helps; a [`Subscriber`](super::Subscriber) has then done so already.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An address that cannot be one.
     #[error(
@@ -80,14 +91,24 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// The gateway sent a message that this version cannot read. It would send it again: nothing is skipped, and somebody has to look.
+    #[error(
+        "{address} sent a message that cannot be read ({why}); is there a newer version of this client?"
+    )]
+    Unreadable {
+        /// Where.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Retention has removed what comes after the cursor. To go on with what is left, begin at the earliest event, knowingly.
     #[error("the events after this cursor have been removed from the log (CURSOR_EXPIRED); it now begins {}",
-        earliest_time.map_or_else(|| "anew".to_owned(), |time| format!("with what was received at {time}")))]
+        earliest_time.map_or_else(|| "anew".to_owned(), |time| format!("with what was received at {}", Timestamp::from(time))))]
     CursorExpired {
         /// A cursor right before the earliest event.
         earliest_cursor: Option<String>,
-        /// When the earliest event was received.
-        earliest_time: Option<Timestamp>,
+        /// When the earliest event was received; none if the log is empty.
+        earliest_time: Option<SystemTime>,
     },
     /// The gateway refused, or ended the stream, and said why.
     #[error("{message} ({})", if reason.is_empty() { code_name(*code) } else { reason })]
@@ -103,59 +124,7 @@ pub enum Error {
     },
 }
 
-/// What a client does about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Advice {
-    /// It passes: try again later, with the same cursor.
-    Resume,
-    /// It does not pass by itself: somebody has to decide.
-    Stop,
-}
-
-/// The retry table. Whatever the reason, the cursor stays the same.
-const BY_REASON: &[(&str, Advice)] = &[
-    ("DRAINING", Resume),
-    ("LOG_UNAVAILABLE", Resume),
-    ("SUBSCRIBER_LIMIT", Resume),
-    ("INTERNAL", Resume),
-    ("INVALID_REQUEST", Stop),
-    ("CURSOR_INVALID", Stop),
-    ("CURSOR_FOREIGN_LOG", Stop),
-    ("CURSOR_EXPIRED", Stop),
-    ("EVENT_NOT_FOUND", Stop),
-    ("SUBSCRIBER_NOT_FOUND", Stop),
-    ("CREDENTIALS_INVALID", Stop),
-    ("SCOPE_DENIED", Stop),
-    ("LOG_DAMAGED", Stop),
-    // An operator wanted it to end: coming back at once would undo that.
-    ("DISCONNECTED", Stop),
-];
-
 impl Error {
-    /// Whether it may pass by waiting. If so, try again with the same cursor; if not, somebody has to decide.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Address(_) | Self::Ca(_) | Self::Token | Self::CursorExpired { .. } => false,
-            Self::Unreachable { .. }
-            | Self::PlainText { .. }
-            | Self::Untrusted { .. }
-            | Self::NotGrpc { .. }
-            | Self::Lost { .. }
-            | Self::Silent { .. } => true,
-            Self::Refused { code, reason, .. } => advice(*code, reason) == Resume,
-        }
-    }
-
-    /// How long the gateway asks to wait before another attempt.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-
     /// The gateway's reason; empty if it gave none.
     #[must_use]
     pub fn reason(&self) -> &str {
@@ -178,13 +147,23 @@ impl Error {
                 earliest_cursor: metadata.remove("earliest_cursor"),
                 earliest_time: metadata
                     .get("earliest_time")
-                    .and_then(|time| time.parse().ok()),
+                    .and_then(|time| time.parse::<Timestamp>().ok()?.try_into().ok()),
             };
         }
         if reason.is_empty()
             && let Some(source) = status.source()
         {
             return Self::from_transport(address, source);
+        }
+        if reason.is_empty()
+            && UNREADABLE
+                .iter()
+                .any(|told| status.message().starts_with(told))
+        {
+            return Self::Unreadable {
+                address: address.to_owned(),
+                why: status.message().to_owned(),
+            };
         }
         Self::Refused {
             code: status.code(),
@@ -205,8 +184,8 @@ impl Error {
     /// What a failure below gRPC means: the innermost cause tells.
     pub(super) fn from_transport(address: &str, error: &(dyn StdError + 'static)) -> Self {
         let address = address.to_owned();
-        let causes = || std::iter::successors(Some(error), |cause| inner(*cause));
-        let why = causes().last().map(ToString::to_string).unwrap_or_default();
+        let why = innermost(error).to_string();
+        let causes = || causes(error);
         if let Some(tls) = causes().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
             return match tls {
                 rustls::Error::InvalidCertificate(_) => Self::Untrusted { address, why },
@@ -230,6 +209,17 @@ impl Error {
     }
 }
 
+/// What an error comes down to.
+pub(super) fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    causes(error).last().unwrap_or(error)
+}
+
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |cause| inner(*cause))
+}
+
 /// What caused an error: also what an I/O error wraps, which its `source` leaves out.
 fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     match error.downcast_ref::<io::Error>() {
@@ -240,25 +230,8 @@ fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
     }
 }
 
-fn advice(code: Code, reason: &str) -> Advice {
-    if let Some((_, advice)) = BY_REASON.iter().find(|(known, _)| *known == reason) {
-        return *advice;
-    }
-    // No reason, or one that a later gateway made: a proxy on the way answers so. Its code is all there is.
-    match code {
-        Code::Unavailable
-        | Code::Unknown
-        | Code::Internal
-        | Code::Aborted
-        | Code::Cancelled
-        | Code::DeadlineExceeded
-        | Code::ResourceExhausted => Resume,
-        _ => Stop,
-    }
-}
-
 /// The code as the specification of gRPC writes it.
-fn code_name(code: Code) -> &'static str {
+pub(super) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -7,10 +7,10 @@ use tonic::{
     Request, Response, Status, Streaming,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri},
 };
 
-use super::Error;
+use super::{Error, Subscriber, Subscription, error::innermost};
 use crate::proto::{
     Event, GetEventRequest, ListEventsRequest, ListEventsResponse, SubscribeRequest,
     SubscribeResponse, event_service_client::EventServiceClient,
@@ -25,57 +25,69 @@ const PING_ANSWER: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// Where a gateway is, whom to trust there, and as whom to come.
+///
+/// Connections have HTTP/2 pings every 20 s while something is asked for, and 10 s each for TCP and for TLS to come about.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     address: String,
     endpoint: Endpoint,
+    /// None for plain text.
+    tls: Option<ClientTlsConfig>,
     bearer: Bearer,
 }
 
 impl Gateway {
-    /// The gateway at `http://host:port` or `https://host:port`. Over TLS it trusts the certificates in `ca_pem`, or else those of the system.
+    /// The gateway at `http://host:port`, or `https://host:port` where it has TLS. Nothing is connected yet.
     ///
     /// # Errors
-    /// If one of the three cannot be what it should be. Nothing is connected yet.
-    pub fn new(address: &str, ca_pem: Option<&str>, token: Option<&str>) -> Result<Self, Error> {
+    /// If it cannot be an address.
+    pub fn new(address: &str) -> Result<Self, Error> {
         let malformed = || Error::Address(address.to_owned());
-        let uri: http::Uri = address.parse().map_err(|_| malformed())?;
+        let uri: Uri = address.parse().map_err(|_| malformed())?;
         let tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
+            Some("http") => None,
+            Some("https") => Some(ClientTlsConfig::new().with_native_roots()),
             _ => return Err(malformed()),
         };
-        let mut endpoint = Endpoint::from(uri)
+        let endpoint = Endpoint::from(uri)
             .user_agent(concat!("verbex-gateway/", env!("CARGO_PKG_VERSION")))
             .map_err(|_| malformed())?
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_ANSWER);
-        if tls {
-            let roots = match ca_pem {
-                Some(pem)
-                    if CertificateDer::pem_slice_iter(pem.as_bytes())
-                        .next()
-                        .is_none() =>
-                {
-                    return Err(Error::Ca("there is no certificate in PEM".to_owned()));
-                }
-                Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
-                None => ClientTlsConfig::new().with_native_roots(),
-            };
-            endpoint = endpoint
-                .tls_config(roots.timeout(CONNECT))
-                .map_err(|error| {
-                    let error: &(dyn std::error::Error + 'static) = &error;
-                    let cause = std::iter::successors(Some(error), |cause| cause.source()).last();
-                    Error::Ca(cause.unwrap_or(error).to_string())
-                })?;
-        }
         Ok(Self {
             address: address.to_owned(),
             endpoint,
-            bearer: Bearer::new(token)?,
+            tls,
+            bearer: Bearer(None),
         })
+    }
+
+    /// Over TLS, trusts the certificates in this PEM, and those of the system no more.
+    ///
+    /// # Errors
+    /// If there is none in it, or one that is broken.
+    pub fn with_ca(mut self, pem: &str) -> Result<Self, Error> {
+        if CertificateDer::pem_slice_iter(pem.as_bytes())
+            .next()
+            .is_none()
+        {
+            return Err(Error::Ca("there is no certificate in PEM".to_owned()));
+        }
+        if let Some(tls) = &mut self.tls {
+            *tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        }
+        self.secured()?;
+        Ok(self)
+    }
+
+    /// Comes with this token, on every call. It is never printed.
+    ///
+    /// # Errors
+    /// If no header can carry it.
+    pub fn with_token(mut self, token: &str) -> Result<Self, Error> {
+        self.bearer = Bearer::new(token)?;
+        Ok(self)
     }
 
     /// As it was written.
@@ -84,12 +96,19 @@ impl Gateway {
         &self.address
     }
 
-    /// Connects.
+    /// Follows it. Nothing happens before the stream is polled.
+    #[must_use]
+    pub fn subscribe(&self, subscription: Subscription) -> Subscriber {
+        Subscriber::new(self.clone(), subscription)
+    }
+
+    /// Connects, for history.
     ///
     /// # Errors
-    /// If nobody answers there within 10 s, or not as a gateway.
+    /// If nobody answers there within 20 s, or not as a gateway.
     pub async fn connect(&self) -> Result<Connection, Error> {
-        let channel = tokio::time::timeout(2 * CONNECT, self.endpoint.connect())
+        let endpoint = self.secured()?;
+        let channel = tokio::time::timeout(2 * CONNECT, endpoint.connect())
             .await
             .map_err(|_| Error::Unreachable {
                 address: self.address.clone(),
@@ -102,9 +121,19 @@ impl Gateway {
             client: EventServiceClient::with_interceptor(channel, self.bearer.clone()),
         })
     }
+
+    fn secured(&self) -> Result<Endpoint, Error> {
+        let Some(tls) = &self.tls else {
+            return Ok(self.endpoint.clone());
+        };
+        let endpoint = self.endpoint.clone();
+        endpoint
+            .tls_config(tls.clone().timeout(CONNECT))
+            .map_err(|error| Error::Ca(innermost(&error).to_string()))
+    }
 }
 
-/// A connection to a gateway. For a stream that survives it, see [`subscribe`](super::subscribe).
+/// A connection to a gateway, to ask for what was. For a stream that outlives it, see [`Gateway::subscribe`].
 #[derive(Clone, Debug)]
 pub struct Connection {
     address: String,
@@ -166,15 +195,11 @@ impl Connection {
 struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Bearer {
-    fn new(token: Option<&str>) -> Result<Self, Error> {
-        let header = token.map(|token| {
-            let mut header: MetadataValue<Ascii> = format!("Bearer {}", token.trim())
-                .parse()
-                .map_err(|_| Error::Token)?;
-            header.set_sensitive(true);
-            Ok(header)
-        });
-        header.transpose().map(Self)
+    fn new(token: &str) -> Result<Self, Error> {
+        let header = format!("Bearer {}", token.trim());
+        let mut header: MetadataValue<Ascii> = header.parse().map_err(|_| Error::Token)?;
+        header.set_sensitive(true);
+        Ok(Self(Some(header)))
     }
 }
 

@@ -1,26 +1,41 @@
 //! The stream that goes on.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::{Stream, stream};
-use jiff::Timestamp;
 use tonic::Streaming;
 
 use super::{CursorStore, Error, Gateway, backoff};
-use crate::{
-    event::timestamp,
-    proto::{
-        Event, EventFilter, EventView, ExpiredCursorAction, Gap, Progress, StartPosition,
-        SubscribeRequest, SubscribeResponse, subscribe_request, subscribe_response::Response,
-    },
+use crate::proto::{
+    Event, EventFilter, EventView, ExpiredCursorAction, Gap, Progress, StartPosition,
+    SubscribeRequest, SubscribeResponse, subscribe_request, subscribe_response::Response,
 };
 
+/// For the first message of a connection, which a gateway sends at once.
+const HELLO: Duration = Duration::from_secs(10);
+
 /// What to follow, and from where.
+///
+/// ```
+/// use verbex_gateway::client::{Start, Subscription};
+/// use verbex_gateway::proto::{EventFilter, EventType};
+///
+/// let failed_transfers = Subscription {
+///     filter: EventFilter {
+///         event_types: vec![EventType::CallTransferred.into()],
+///         statuses: vec!["failed".into()],
+///         ..EventFilter::default()
+///     },
+///     ..Subscription::new(Start::Earliest)
+/// };
+/// ```
 #[derive(Clone, Debug)]
 pub struct Subscription {
     /// Which events. Empty: all.
@@ -37,11 +52,13 @@ pub struct Subscription {
     pub expired_cursor_action: ExpiredCursorAction,
 }
 
-impl Default for Subscription {
-    fn default() -> Self {
+impl Subscription {
+    /// Everything from there on. Where a subscription begins has no default: it decides what a restart of the program misses.
+    #[must_use]
+    pub fn new(start: Start) -> Self {
         Self {
             filter: EventFilter::default(),
-            start: Start::Latest,
+            start,
             view: EventView::Standard,
             progress_interval: Duration::from_secs(30),
             name: String::new(),
@@ -53,14 +70,17 @@ impl Default for Subscription {
 /// Where a subscription begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// With what becomes durable from now on.
+    /// With what becomes durable after the first message.
+    ///
+    /// That message is an [`Item::Progress`] and says where it is. A connection that fails before it leaves nothing to go on from, so
+    /// the next one begins at what is the latest then. To miss nothing since a moment that you know, begin [`At`](Self::At) it.
     Latest,
     /// With the oldest event in the log.
     Earliest,
     /// Right after this cursor.
     After(String),
     /// With the first event received at or after this time.
-    At(Timestamp),
+    At(SystemTime),
 }
 
 impl Start {
@@ -68,13 +88,14 @@ impl Start {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn resume(store: &impl CursorStore, first_time: Self) -> io::Result<Self> {
+    pub fn resume(store: &(impl CursorStore + ?Sized), first_time: Self) -> io::Result<Self> {
         Ok(store.load()?.map_or(first_time, Self::After))
     }
 }
 
 /// What a subscriber gets.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Item {
     /// An event.
     Event {
@@ -121,8 +142,39 @@ impl Item {
 
 /// A stream of [`Item`]s that ends only with an error that does not pass by waiting. Dropping it ends the subscription.
 ///
-/// It holds one message at the most: a program that is slow to ask holds back its own stream, and loses nothing.
+/// It holds one message at the most, beside the 2 MiB that HTTP/2 lets be under way: a program that is slow to ask holds back its own
+/// stream, and loses nothing.
 pub struct Subscriber(Pin<Box<dyn Stream<Item = Result<Item, Error>> + Send>>);
+
+impl Subscriber {
+    pub(super) fn new(gateway: Gateway, subscription: Subscription) -> Self {
+        let following = Following {
+            gateway,
+            subscription,
+            messages: None,
+            failures: 0,
+            pause: Duration::ZERO,
+            ended: false,
+        };
+        Self(Box::pin(stream::unfold(
+            following,
+            |mut following| async move {
+                let item = following.next().await?;
+                Some((item, following))
+            },
+        )))
+    }
+
+    /// The next item; none once the stream has ended. A call that is dropped before it is done, as in `select!`, loses nothing.
+    ///
+    /// # Errors
+    /// What ends the stream.
+    pub async fn try_next(&mut self) -> Result<Option<Item>, Error> {
+        poll_fn(|context| self.0.as_mut().poll_next(context))
+            .await
+            .transpose()
+    }
+}
 
 impl Stream for Subscriber {
     type Item = Result<Item, Error>;
@@ -136,26 +188,6 @@ impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscriber").finish_non_exhaustive()
     }
-}
-
-/// Follows a gateway. Nothing happens before the stream is polled.
-#[must_use]
-pub fn subscribe(gateway: Gateway, subscription: Subscription) -> Subscriber {
-    let following = Following {
-        gateway,
-        subscription,
-        messages: None,
-        failures: 0,
-        pause: Duration::ZERO,
-        ended: false,
-    };
-    Subscriber(Box::pin(stream::unfold(
-        following,
-        |mut following| async move {
-            let item = following.next().await?;
-            Some((item, following))
-        },
-    )))
 }
 
 struct Following {
@@ -191,6 +223,7 @@ impl Following {
             }
             Err(error) if error.may_pass() => Ok(self.interrupted(error)),
             Err(error) => {
+                self.messages = None;
                 self.ended = true;
                 Err(error)
             }
@@ -198,11 +231,12 @@ impl Following {
     }
 
     async fn receive(&mut self) -> Result<Item, Error> {
-        let silence_max = 2 * self.subscription.progress_interval;
+        let silence_max = self.subscription.progress_interval.saturating_mul(2);
+        let hello_max = silence_max.max(HELLO);
         let address = self.gateway.address().to_owned();
-        let silent = |_| Error::Silent {
+        let silent = |after| Error::Silent {
             address: address.clone(),
-            after: silence_max,
+            after,
         };
         loop {
             let messages = match &mut self.messages {
@@ -212,9 +246,9 @@ impl Following {
                     let mut connection = self.gateway.connect().await?;
                     let stream = connection.subscribe(self.subscription.request());
                     self.messages.insert(Messages {
-                        stream: tokio::time::timeout(silence_max, stream)
+                        stream: tokio::time::timeout(hello_max, stream)
                             .await
-                            .map_err(silent)??,
+                            .map_err(|_| silent(hello_max))??,
                         since: Instant::now(),
                         brought_event: false,
                     })
@@ -222,7 +256,7 @@ impl Following {
             };
             let message = tokio::time::timeout(silence_max, messages.stream.message())
                 .await
-                .map_err(silent)?
+                .map_err(|_| silent(silence_max))?
                 .map_err(|status| Error::from_status(&address, &status))?
                 .ok_or_else(|| Error::Lost {
                     address: address.clone(),
@@ -254,9 +288,8 @@ impl Following {
         if worthwhile {
             self.failures = 0;
         }
-        let jittered = backoff::delay(self.failures, rand::random());
+        self.pause = error.retry_in(self.failures);
         self.failures = self.failures.saturating_add(1);
-        self.pause = jittered.max(error.retry_after().unwrap_or_default());
         Item::Interrupted {
             error,
             retry_in: self.pause,
@@ -271,13 +304,19 @@ impl Subscription {
             Start::Latest => Wire::StartPosition(StartPosition::Latest.into()),
             Start::Earliest => Wire::StartPosition(StartPosition::Earliest.into()),
             Start::After(cursor) => Wire::AfterCursor(cursor.clone()),
-            Start::At(time) => Wire::StartTime(timestamp(*time)),
+            Start::At(time) => Wire::StartTime((*time).into()),
         };
         SubscribeRequest {
             filter: Some(self.filter.clone()),
             start: Some(start),
             view: self.view.into(),
-            progress_interval: prost_types::Duration::try_from(self.progress_interval).ok(),
+            // One that is too long for protobuf is too long for the gateway too, which says so.
+            progress_interval: Some(self.progress_interval.try_into().unwrap_or(
+                prost_types::Duration {
+                    seconds: i64::MAX,
+                    nanos: 0,
+                },
+            )),
             subscriber_name: self.name.clone(),
             expired_cursor_action: self.expired_cursor_action.into(),
         }

@@ -1,9 +1,15 @@
 //! The subscriber against a gateway that follows a script.
 
+// They need a server that speaks TLS.
+#[cfg(feature = "gateway")]
+mod doors;
+mod reaching;
+mod retry;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::{Stream, StreamExt, stream};
@@ -14,8 +20,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
 use crate::proto::{
-    Event, GetEventRequest, GetEventResponse, ListEventsRequest, ListEventsResponse, Progress,
-    SubscribeRequest, SubscribeResponse,
+    Event, ExpiredCursorAction, Gap, GetEventRequest, GetEventResponse, ListEventsRequest,
+    ListEventsResponse, Progress, StartPosition, SubscribeRequest, SubscribeResponse,
     event_service_server::{EventService, EventServiceServer},
     subscribe_request::Start as WireStart,
     subscribe_response::Response as Kind,
@@ -131,15 +137,12 @@ fn after(cursor: &str) -> WireStart {
 }
 
 fn follow(address: &str) -> Subscriber {
-    let gateway = Gateway::new(address, None, None).unwrap();
-    subscribe(
-        gateway,
-        Subscription {
-            start: Start::Earliest,
-            progress_interval: Duration::from_millis(150),
-            ..Subscription::default()
-        },
-    )
+    follow_from(address, Start::Earliest)
+}
+
+fn follow_from(address: &str, start: Start) -> Subscriber {
+    let gateway = Gateway::new(address).unwrap();
+    gateway.subscribe(Subscription::new(start))
 }
 
 /// The next item in a word.
@@ -179,7 +182,7 @@ async fn it_resumes_after_the_last_cursor_it_handed_out() {
     ] {
         assert_eq!(next(&mut items).await, expected);
     }
-    let earliest = WireStart::StartPosition(crate::proto::StartPosition::Earliest.into());
+    let earliest = WireStart::StartPosition(StartPosition::Earliest.into());
     // A message of an unknown kind moves the cursor too.
     assert_eq!(
         gateway.starts(),
@@ -188,31 +191,42 @@ async fn it_resumes_after_the_last_cursor_it_handed_out() {
 }
 
 #[tokio::test]
-async fn without_any_message_it_begins_as_it_was_told() {
-    let (gateway, address) = ScriptedGateway::start([
-        vec![Err(Status::unavailable("a proxy says so"))],
-        vec![progress("c0")],
-    ])
-    .await;
-    let mut items = follow(&address);
-    assert_eq!(next(&mut items).await, "interrupted: ");
-    assert_eq!(next(&mut items).await, "progress c0");
-    let starts = gateway.starts();
-    assert_eq!(starts[0], starts[1]);
+async fn until_the_first_message_it_begins_as_it_was_told_and_never_after_it() {
+    let lost = || Err(Status::unavailable("a proxy says so"));
+    let latest = WireStart::StartPosition(StartPosition::Latest.into());
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
+    let at = WireStart::StartTime(prost_types::Timestamp {
+        seconds: 1,
+        nanos: 500_000_000,
+    });
+    for (start, expected) in [(Start::Latest, latest), (Start::At(time), at)] {
+        let (gateway, address) =
+            ScriptedGateway::start([vec![lost()], vec![progress("c0"), lost()], vec![event(1)]])
+                .await;
+        let mut items = follow_from(&address, start);
+        assert_eq!(next(&mut items).await, "interrupted: ");
+        assert_eq!(next(&mut items).await, "progress c0");
+        assert_eq!(next(&mut items).await, "interrupted: ");
+        assert_eq!(next(&mut items).await, "event 1");
+        assert_eq!(gateway.starts(), [expected.clone(), expected, after("c0")]);
+    }
 }
 
 #[tokio::test]
 async fn silence_for_two_intervals_is_a_dead_connection() {
     let (gateway, address) =
         ScriptedGateway::start([vec![progress("c0"), event(1)], vec![event(2)]]).await;
-    let mut items = follow(&address);
+    let mut items = Gateway::new(&address).unwrap().subscribe(Subscription {
+        progress_interval: Duration::from_millis(500),
+        ..Subscription::new(Start::Earliest)
+    });
     assert_eq!(next(&mut items).await, "progress c0");
     assert_eq!(next(&mut items).await, "event 1");
     match items.next().await {
         Some(Ok(Item::Interrupted {
             error: Error::Silent { after, .. },
             ..
-        })) => assert_eq!(after, Duration::from_millis(300)),
+        })) => assert_eq!(after, Duration::from_secs(1)),
         other => panic!("{other:?}"),
     }
     assert_eq!(next(&mut items).await, "event 2");
@@ -220,180 +234,91 @@ async fn silence_for_two_intervals_is_a_dead_connection() {
 }
 
 #[tokio::test]
-async fn it_never_leaves_a_refused_cursor_by_itself() {
-    for reason in ["CURSOR_INVALID", "CURSOR_FOREIGN_LOG", "CURSOR_EXPIRED"] {
-        let refused = Err(refusal(Code::FailedPrecondition, reason));
+async fn what_retention_took_is_told_as_a_gap_to_who_asked_for_that() {
+    let gap = message("c7", Some(Kind::Gap(Gap::default())));
+    let (gateway, address) = ScriptedGateway::start([vec![gap, event(8)]]).await;
+    let mut items = Gateway::new(&address).unwrap().subscribe(Subscription {
+        expired_cursor_action: ExpiredCursorAction::Earliest,
+        ..Subscription::new(Start::After("c1".into()))
+    });
+    assert_eq!(next(&mut items).await, "gap c7");
+    assert_eq!(next(&mut items).await, "event 8");
+    let requests = gateway.requests.lock().unwrap();
+    assert_eq!(
+        requests[0].expired_cursor_action(),
+        ExpiredCursorAction::Earliest
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_loses_nothing() {
+    let (_, address) = ScriptedGateway::start([(1..=100).map(event).collect::<Script>()]).await;
+    let mut items = follow(&address);
+    let mut given_up = 0;
+    for sequence in 1..=100 {
+        // The first poll of each call is its last one, unless there is an item already.
+        let item = loop {
+            tokio::select! {
+                biased;
+                item = items.try_next() => break item,
+                () = tokio::task::yield_now() => given_up += 1,
+            }
+        };
+        match item {
+            Ok(Some(Item::Event { event, .. })) => assert_eq!(event.sequence, sequence),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(given_up > 0);
+}
+
+#[tokio::test]
+async fn an_interval_that_cannot_be_is_for_the_gateway_to_refuse() {
+    for interval in [Duration::ZERO, Duration::MAX] {
+        let refused = Err(refusal(Code::InvalidArgument, "INVALID_REQUEST"));
         let (gateway, address) = ScriptedGateway::start([vec![refused]]).await;
-        let mut items = follow(&address);
-        let told = next(&mut items).await;
-        assert!(
-            told.starts_with("failed: ") && told.contains(reason),
-            "{told}"
-        );
-        assert_eq!(next(&mut items).await, "end");
-        assert_eq!(gateway.starts().len(), 1, "{reason}");
+        let mut items = Gateway::new(&address).unwrap().subscribe(Subscription {
+            progress_interval: interval,
+            ..Subscription::new(Start::Latest)
+        });
+        let error = items.try_next().await.unwrap_err();
+        assert_eq!(error.reason(), "INVALID_REQUEST");
+        let asked = gateway.requests.lock().unwrap()[0].progress_interval;
+        assert!(asked.is_some(), "30 s would be taken instead");
     }
 }
 
 #[tokio::test]
-async fn it_waits_as_long_as_the_gateway_asks_for() {
-    let mut details = ErrorDetails::with_error_info(
-        "SUBSCRIBER_LIMIT",
-        "verbex.gateway",
-        HashMap::<String, String>::new(),
-    );
-    details.set_retry_info(Some(Duration::from_secs(40)));
-    let full = Status::with_error_details(Code::ResourceExhausted, "full", details);
-    let (_, address) = ScriptedGateway::start([vec![Err(full)]]).await;
-    match follow(&address).next().await {
-        Some(Ok(Item::Interrupted { retry_in, .. })) => {
-            assert_eq!(retry_in, Duration::from_secs(40));
+async fn a_message_that_cannot_be_read_ends_the_stream() {
+    let truncated = [0, 0, 0, 0, 2, 0x12, 0x7f];
+    let too_large = [0, 0x00, 0x50, 0, 0, 0, 0];
+    for message in [truncated, too_large] {
+        let mut items = follow(&nonsense(message).await);
+        match items.try_next().await {
+            Err(error @ Error::Unreadable { .. }) => assert!(!error.may_pass()),
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
+        assert!(items.try_next().await.unwrap().is_none());
     }
 }
 
-#[test]
-fn each_reason_of_the_contract_has_one_way_on() {
-    let check = |code, reason: &str, may_pass| {
-        let error = Error::from_status("http://gateway", &refusal(code, reason));
-        assert_eq!(error.may_pass(), may_pass, "{reason}");
-        assert_eq!(error.reason(), reason);
-    };
-    check(Code::Unavailable, "DRAINING", true);
-    check(Code::Unavailable, "LOG_UNAVAILABLE", true);
-    check(Code::ResourceExhausted, "SUBSCRIBER_LIMIT", true);
-    check(Code::Internal, "INTERNAL", true);
-    check(Code::InvalidArgument, "INVALID_REQUEST", false);
-    check(Code::InvalidArgument, "CURSOR_INVALID", false);
-    check(Code::FailedPrecondition, "CURSOR_FOREIGN_LOG", false);
-    check(Code::OutOfRange, "CURSOR_EXPIRED", false);
-    check(Code::NotFound, "EVENT_NOT_FOUND", false);
-    check(Code::NotFound, "SUBSCRIBER_NOT_FOUND", false);
-    check(Code::Unauthenticated, "CREDENTIALS_INVALID", false);
-    check(Code::PermissionDenied, "SCOPE_DENIED", false);
-    check(Code::DataLoss, "LOG_DAMAGED", false);
-    check(Code::Aborted, "DISCONNECTED", false);
-    // A reason that a later gateway makes is judged by its code.
-    check(Code::Unavailable, "MOON_IS_FULL", true);
-    check(Code::FailedPrecondition, "MOON_IS_FULL", false);
-}
-
-#[test]
-fn an_expired_cursor_says_where_the_log_now_begins() {
-    let metadata = HashMap::from([
-        ("earliest_cursor".to_owned(), "c7".to_owned()),
-        (
-            "earliest_time".to_owned(),
-            "2026-04-27T12:00:00Z".to_owned(),
-        ),
-    ]);
-    let details = ErrorDetails::with_error_info("CURSOR_EXPIRED", "verbex.gateway", metadata);
-    let status = Status::with_error_details(Code::OutOfRange, "gone", details);
-    match Error::from_status("http://gateway", &status) {
-        Error::CursorExpired {
-            earliest_cursor,
-            earliest_time,
-        } => {
-            assert_eq!(earliest_cursor.as_deref(), Some("c7"));
-            assert_eq!(earliest_time, "2026-04-27T12:00:00Z".parse().ok());
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn the_token_is_on_every_call() {
-    let (_, address) = ScriptedGateway::start([]).await;
-    let gateway = Gateway::new(&address, None, Some("secret\n")).unwrap();
-    let mut connection = gateway.connect().await.unwrap();
-    let event = connection.get_event("any".to_owned()).await.unwrap();
-    assert_eq!(event.id, "Bearer secret");
-    assert!(!format!("{gateway:?}").contains("secret"));
-}
-
-#[test]
-fn what_cannot_be_a_gateway_is_refused_before_connecting() {
-    let check = |address: &str, ca: Option<&str>, token: Option<&str>, expected: &str| {
-        let error = Gateway::new(address, ca, token).unwrap_err();
-        assert!(!error.may_pass());
-        assert!(error.to_string().contains(expected), "{error}");
-    };
-    check("127.0.0.1:50051", None, None, "write http://HOST:PORT");
-    check("ftp://gateway", None, None, "write http://HOST:PORT");
-    check("", None, None, "write http://HOST:PORT");
-    check("http://gateway", None, Some("two\nlines"), "the token");
-    check(
-        "https://gateway",
-        Some("no PEM"),
-        None,
-        "cannot use these CA certificates",
-    );
-}
-
-/// What a failed connection says.
-async fn refused_by(address: &str, ca_pem: Option<&str>) -> String {
-    let gateway = Gateway::new(address, ca_pem, None).unwrap();
-    let error = match gateway.connect().await {
-        Err(error) => error,
-        Ok(mut connection) => connection.get_event("any".to_owned()).await.unwrap_err(),
-    };
-    assert!(error.may_pass());
-    error.to_string()
-}
-
-#[tokio::test]
-async fn a_gateway_that_is_not_there_is_named_with_the_way_to_start_one() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", port.local_addr().unwrap());
-    drop(port);
-    let told = refused_by(&address, None).await;
-    assert!(
-        told.contains(&address) && told.contains("`verbex-gateway serve`"),
-        "{told}"
-    );
-}
-
-#[tokio::test]
-async fn tls_on_one_side_only_is_told_with_what_to_change() {
-    let (_, plain) = ScriptedGateway::start([]).await;
-    let secure = plain.replace("http://", "https://");
-    let (ca, tls) = tls_door().await;
-    let told = refused_by(&secure, Some(&ca)).await;
-    assert!(told.contains("write http:// instead of https://"), "{told}");
-    let told = refused_by(&tls.replace("https://", "http://"), None).await;
-    assert!(told.contains("does it perhaps want https://"), "{told}");
-}
-
-#[tokio::test]
-async fn a_certificate_of_another_ca_is_not_trusted() {
-    let (_, address) = tls_door().await;
-    let (other_ca, _) = tls_door().await;
-    let told = refused_by(&address, Some(&other_ca)).await;
-    assert!(told.contains("is not trusted"), "{told}");
-}
-
-/// A port that speaks TLS and then HTTP/2, with its certificate.
-async fn tls_door() -> (String, String) {
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+/// A gateway that answers with this gRPC message.
+async fn nonsense(message: [u8; 7]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("https://{}", listener.local_addr().unwrap());
+    let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let handshake = acceptor.accept(socket);
-            tokio::spawn(async move { handshake.await.map(drop) });
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        let mut open = Vec::new();
+        while let Some(Ok((_, mut answer))) = connection.accept().await {
+            let head = tonic::codegen::http::Response::builder()
+                .header("content-type", "application/grpc")
+                .body(());
+            let mut body = answer.send_response(head.unwrap(), false).unwrap();
+            let message = prost::bytes::Bytes::copy_from_slice(&message);
+            body.send_data(message, false).unwrap();
+            open.push(body);
         }
     });
-    (cert.pem(), address)
+    address
 }

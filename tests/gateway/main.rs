@@ -4,6 +4,7 @@ mod support;
 
 mod admin;
 mod answers;
+mod client;
 mod commands;
 mod crash;
 mod cursors;

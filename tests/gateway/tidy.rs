@@ -13,7 +13,7 @@ const LINES_MAX: usize = 500;
 const ROOMS: [(&str, &[&str]); 16] = [
     ("admin", &["log"]),
     ("auth", &[]),
-    ("client", &["event", "proto"]),
+    ("client", &["proto"]),
     ("config", &["auth"]),
     ("event", &["proto"]),
     ("fanout", &["event", "filter", "log", "proto", "view"]),
