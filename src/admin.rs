@@ -1,4 +1,4 @@
-//! The operators' door: whether the gateway lives, whether it is ready, and its metrics.
+//! The operators' door: whether the gateway lives, whether it is ready, its metrics, and what it speaks.
 
 use std::sync::{
     Arc,
@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use bytes::Bytes;
 use http::header;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::sync::watch;
@@ -14,6 +15,9 @@ use crate::log::Tail;
 
 /// Media type of the OpenMetrics text format, version 1.0.0.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Media type of protobuf; no other is registered, and this one is what tools know.
+const PROTOBUF: &str = "application/x-protobuf";
 
 /// Whether the gateway takes webhooks and subscribers. Clones are the same.
 #[derive(Clone, Debug)]
@@ -49,12 +53,16 @@ impl Readiness {
     }
 }
 
-/// The door's service.
-pub fn router(readiness: Readiness, metrics: Registry) -> Router {
+/// The door's service. `descriptor_set` is that of the gRPC door.
+pub fn router(readiness: Readiness, metrics: Registry, descriptor_set: Bytes) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(export).with_state(Arc::new(metrics)))
+        .route(
+            "/descriptor.binpb",
+            get(async || ([(header::CONTENT_TYPE, PROTOBUF)], descriptor_set)),
+        )
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {

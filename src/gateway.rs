@@ -98,9 +98,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// Reflection.
+    /// The descriptors.
     #[error(transparent)]
-    Reflection(#[from] grpc::ReflectionError),
+    Descriptors(#[from] grpc::DescriptorError),
 }
 
 /// A part that must run until the end did not.
@@ -201,7 +201,7 @@ impl Gateway {
                 .unwrap_or(u32::MAX),
             ..server::Config::default()
         };
-        let operators = admin::router(readiness.clone(), metrics);
+        let operators = admin::router(readiness.clone(), metrics, grpc::descriptor_set()?.into());
         let tasks: Vec<(&'static str, Task)> = vec![
             ("the fan-out", Box::pin(router)),
             (

@@ -48,7 +48,7 @@ fn doors(config: &Config, addresses: &Addresses) -> [String; 3] {
         format!("webhook  {}{secret}", addresses.webhook_url),
         format!("grpc     {}  ({transport})", addresses.grpc),
         format!(
-            "admin    http://{}  (operations: /metrics /livez /readyz)",
+            "admin    http://{}  (operations: /metrics /livez /readyz /descriptor.binpb)",
             addresses.admin
         ),
     ]

@@ -7,6 +7,7 @@ mod check_config;
 mod completions;
 mod connect;
 mod demo;
+mod descriptor;
 mod events;
 mod interrupt;
 mod logging;
@@ -59,6 +60,7 @@ enum Command {
     CheckConfig(check_config::Args),
     Token(token::Args),
     Completions(completions::Args),
+    Descriptor(descriptor::Args),
 }
 
 impl Cli {
@@ -76,6 +78,7 @@ impl Cli {
             Command::CheckConfig(args) => check_config::run(args).await,
             Command::Token(args) => token::run(args).await,
             Command::Completions(args) => completions::run(args).await,
+            Command::Descriptor(args) => descriptor::run(args).await,
         }
     }
 }

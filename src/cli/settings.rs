@@ -82,7 +82,7 @@ pub(super) struct Settings {
     #[arg(long, help_heading = GRPC)]
     allow_insecure_grpc: bool,
 
-    /// Serve /metrics, /livez and /readyz here [default: 127.0.0.1:9464]
+    /// Serve /metrics, /livez, /readyz and /descriptor.binpb here [default: 127.0.0.1:9464]
     #[arg(long, value_name = "IP:PORT", help_heading = OPERATIONS)]
     admin_addr: Option<String>,
 

@@ -4,6 +4,7 @@
 //! response, and tonic's routes. `grpc` knows nothing of SQLite or webhooks.
 
 mod admin_service;
+mod descriptor;
 mod event_service;
 mod guard;
 mod page_token;
@@ -34,10 +35,12 @@ use crate::{
     fanout::{Encoding, Fanout},
     log::Reader,
     proto::{
-        self, admin_service_server, admin_service_server::AdminServiceServer, event_service_server,
+        admin_service_server, admin_service_server::AdminServiceServer, event_service_server,
         event_service_server::EventServiceServer,
     },
 };
+
+pub use descriptor::{DescriptorError, descriptor_set};
 
 use admin_service::Admin;
 use event_service::Events;
@@ -106,16 +109,11 @@ impl Health {
     }
 }
 
-/// The reflection service could not be made from the descriptors built into the gateway.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot serve reflection: {0}")]
-pub struct ReflectionError(#[from] tonic_reflection::server::Error);
-
 /// Makes the service of this door, and the handle to its health, which begins as not serving.
 ///
 /// # Errors
-/// See [`ReflectionError`].
-pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), ReflectionError> {
+/// See [`DescriptorError`].
+pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), DescriptorError> {
     let Parts {
         epoch,
         reader,
@@ -123,21 +121,15 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Reflect
         started,
     } = parts;
     let (reporter, health) = tonic_health::server::health_reporter();
+    let described = descriptor_set()?;
     let reflection = || {
-        // The error details, too, so that grpcurl can print them.
-        [
-            proto::DESCRIPTOR_SET,
-            tonic_types::pb::FILE_DESCRIPTOR_SET,
-            tonic_health::pb::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-        ]
-        .into_iter()
-        .fold(
-            tonic_reflection::server::Builder::configure(),
-            |builder, set| builder.register_encoded_file_descriptor_set(set),
-        )
-        .include_reflection_service(false)
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(&described)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(
+                tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+            )
+            .include_reflection_service(false)
     };
     let events = Events {
         epoch,

@@ -376,6 +376,7 @@ async fn help_shows_examples_and_wrong_usage_is_2() {
         &["check-config"],
         &["token", "new"],
         &["completions"],
+        &["descriptor"],
         &[],
     ] {
         let finished = help(command).await;

@@ -1,11 +1,17 @@
 //! Tools find everything that is served, explained, without the protos at hand.
 
+use std::{collections::HashSet, path::Path, process::Command};
+
 use prost::Message;
-use prost_types::FileDescriptorProto;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use tokio_stream::iter;
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::support::{process::Gateway, soon};
+use crate::support::{
+    process::{Gateway, PROGRAM},
+    soon,
+    webhook::{Http, client},
+};
 
 const SERVICES: [&str; 5] = [
     "grpc.health.v1.Health",
@@ -148,5 +154,39 @@ async fn error_details_and_health_can_be_resolved() {
         ),
     ] {
         assert_eq!(file_of(&gateway, symbol).await.package(), package);
+    }
+}
+
+#[tokio::test]
+async fn a_file_says_the_same_as_reflection_from_the_program_and_from_its_port() {
+    let printed = Command::new(PROGRAM).arg("descriptor").output().unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let gateway = Gateway::start().await;
+    let url = format!("{}/descriptor.binpb", gateway.admin_url);
+    let request = client(Path::new(""), Http::One).get(url);
+    let served = request.send().await.unwrap();
+    assert_eq!(served.headers()["content-type"], "application/x-protobuf");
+    assert_eq!(served.bytes().await.unwrap(), printed.stdout);
+
+    let files = FileDescriptorSet::decode(&printed.stdout[..]).unwrap().file;
+    let mut known = HashSet::new();
+    for file in &files {
+        let missing = file.dependency.iter().find(|name| !known.contains(*name));
+        assert_eq!(missing, None, "{} comes before it", file.name());
+        assert!(
+            known.insert(file.name().to_owned()),
+            "twice: {}",
+            file.name()
+        );
+    }
+    for symbol in [
+        "verbex.gateway.v1.Event",
+        "verbex.gateway.v1.EventService",
+        "verbex.gateway.v1.AdminService",
+        "google.rpc.ErrorInfo",
+        "grpc.health.v1.Health",
+    ] {
+        let reflected = file_of(&gateway, symbol).await;
+        assert!(files.contains(&reflected), "{symbol}");
     }
 }

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::{eventually, eventually_within};
 
 /// The program that is tested.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_verbex-gateway");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_verbex-gateway");
 /// How long a start or an end may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
