@@ -18,7 +18,7 @@ from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as
 
 ADDRESS = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:50051"
 CURSOR = pathlib.Path("calls.cursor")
-# What waiting mends. Anything else needs a decision: docs/reliability.md says which.
+# What waiting mends. Anything else needs a decision: docs/api.md says which.
 PASSES = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 # A dead connection ends the stream.
 PINGS = [("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000)]

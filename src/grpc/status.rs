@@ -287,6 +287,32 @@ mod tests {
     }
 
     #[test]
+    fn every_failure_is_in_the_table_for_users_with_what_its_answer_holds() {
+        let document = include_str!("../../docs/api.md");
+        let rows: HashMap<&str, &str> = document
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .take_while(|(reason, _)| reason.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+            .collect();
+        let failures = every_failure();
+        assert_eq!(rows.len(), failures.len());
+        for failure in failures {
+            let (code, reason) = failure.code_and_reason();
+            let (shown, told) = rows[reason].split_once(" | ").unwrap();
+            let code = format!("{code:?}").to_uppercase();
+            assert_eq!(shown.replace('_', ""), code, "{reason}");
+            for key in failure.metadata().keys() {
+                assert!(told.contains(&format!("`{key}`")), "{reason}: {key}");
+            }
+            assert_eq!(
+                told.contains("`RetryInfo`"),
+                failure.retry_after().is_some(),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
     fn every_failure_carries_what_the_contract_says() {
         // code, reason, metadata keys, BadRequest field, RetryInfo
         let table = [

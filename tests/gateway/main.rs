@@ -4,6 +4,7 @@ mod support;
 
 mod admin;
 mod answers;
+mod api_document;
 mod client;
 mod commands;
 mod crash;
