@@ -130,7 +130,7 @@ impl Gateway {
             },
             log::Metrics::register(&mut metrics),
         )?;
-        let certificate = certificate(&config.webhook.tls, &config.data_dir)?;
+        let certificate = certificate(&config.webhook, &config.data_dir)?;
         let grpc_tls = match &config.grpc.tls {
             Some(files) => Some(watch::channel(tls::load(&files.cert, &files.key)?).1),
             None => None,
@@ -338,8 +338,8 @@ struct Certificate {
     ca_pem: Option<PathBuf>,
 }
 
-fn certificate(tls: &WebhookTls, data_dir: &Path) -> Result<Certificate, tls::Error> {
-    Ok(match tls {
+fn certificate(door: &config::Webhook, data_dir: &Path) -> Result<Certificate, tls::Error> {
+    Ok(match &door.tls {
         WebhookTls::PlainHttp => Certificate {
             tls: None,
             ca_pem: None,
@@ -352,7 +352,7 @@ fn certificate(tls: &WebhookTls, data_dir: &Path) -> Result<Certificate, tls::Er
             }
         }
         WebhookTls::SelfMade => {
-            let made = tls::self_made(&data_dir.join("tls"), SystemTime::now())?;
+            let made = tls::self_made(&data_dir.join("tls"), door.addr.ip(), SystemTime::now())?;
             Certificate {
                 tls: Some(watch::channel(made.config).1),
                 ca_pem: Some(made.ca_path),

@@ -3,10 +3,11 @@
 //! # The self-made certificate
 //!
 //! For trying things out on one machine. A CA that exists for this one certificate signs it, and its key is thrown away at once:
-//! whoever trusts `dev-ca.pem` trusts nothing but `localhost`, `127.0.0.1` and `::1`, and only with the key that is kept here.
+//! whoever trusts `dev-ca.pem` trusts nothing but `localhost`, `127.0.0.1`, `::1` and the address that the door is bound to, and only
+//! with the key that is kept here.
 //!
 //! It is good for [`VALIDITY_DAYS`], the longest that all clients accept. At start it is made anew when less than [`RENEW_DAYS`] are
-//! left, or when its files are missing, damaged or do not belong together. The CA is then another one, and is to be trusted again.
+//! left, when the door is bound to another address, or when its files are missing, damaged or do not belong together. The CA is then another one, and is to be trusted again.
 
 use std::{
     fs, io,
@@ -39,7 +40,7 @@ pub const RENEW_DAYS: u32 = 30;
 const CA_FILE: &str = "dev-ca.pem";
 const CERT_FILE: &str = "server.pem";
 const KEY_FILE: &str = "server-key.pem";
-const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+const NAME: &str = "localhost";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why there is no certificate to serve. Each says what to do.
@@ -123,16 +124,17 @@ pub fn load(cert_path: &Path, key_path: &Path) -> Result<Arc<ServerConfig>, Erro
     })
 }
 
-/// The certificate that is kept in the folder `dir` for loopback addresses; made first if there is none that will do at `now`.
-pub fn self_made(dir: &Path, now: SystemTime) -> Result<SelfMade, Error> {
+/// The certificate that is kept in the folder `dir` for a door that is bound to `ip`; made first if there is none that will do at `now`.
+pub fn self_made(dir: &Path, ip: IpAddr, now: SystemTime) -> Result<SelfMade, Error> {
+    let ips = ips(ip);
     let ca_path = dir.join(CA_FILE);
     let (cert_path, key_path) = (dir.join(CERT_FILE), dir.join(KEY_FILE));
     if let Ok(config) = load(&cert_path, &key_path)
-        && is_trusted(&ca_path, &cert_path, now + RENEW_DAYS * DAY)
+        && is_trusted(&ca_path, &cert_path, &ips, now + RENEW_DAYS * DAY)
     {
         return Ok(SelfMade { config, ca_path });
     }
-    make(dir, now)?;
+    make(dir, &ips, now)?;
     let config = load(&cert_path, &key_path)?;
     Ok(SelfMade { config, ca_path })
 }
@@ -190,8 +192,17 @@ fn reason(error: &pem::Error) -> String {
     }
 }
 
-/// Whether a client that trusts `ca_path` would take the certificate for each of [`NAMES`], at `time`.
-fn is_trusted(ca_path: &Path, cert_path: &Path, time: SystemTime) -> bool {
+/// What clients on this machine may call a door that is bound to `ip`, besides [`NAME`].
+fn ips(ip: IpAddr) -> Vec<IpAddr> {
+    let mut ips = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    if !ip.is_unspecified() && !ips.contains(&ip) {
+        ips.push(ip);
+    }
+    ips
+}
+
+/// Whether a client that trusts `ca_path` would take the certificate for [`NAME`] and each of `ips`, at `time`.
+fn is_trusted(ca_path: &Path, cert_path: &Path, ips: &[IpAddr], time: SystemTime) -> bool {
     let (Ok(ca), Ok(served)) = (chain(ca_path), chain(cert_path)) else {
         return false;
     };
@@ -204,18 +215,19 @@ fn is_trusted(ca_path: &Path, cert_path: &Path, time: SystemTime) -> bool {
     };
     let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH);
     let time = UnixTime::since_unix_epoch(since_1970.unwrap_or_default());
-    NAMES.iter().all(|name| {
-        ServerName::try_from(*name).is_ok_and(|name| {
+    let names = ServerName::try_from(NAME).into_iter();
+    names
+        .chain(ips.iter().copied().map(ServerName::from))
+        .all(|name| {
             let (leaf, intermediates) = (&served[0], &served[1..]);
             verifier
                 .verify_server_cert(leaf, intermediates, &name, &[], time)
                 .is_ok()
         })
-    })
 }
 
 /// Makes CA and certificate and keeps all but the CA's key. What a crash leaves half done is found by the next start.
-fn make(dir: &Path, now: SystemTime) -> Result<(), Error> {
+fn make(dir: &Path, ips: &[IpAddr], now: SystemTime) -> Result<(), Error> {
     // A clock that is a little behind is to find the certificate valid.
     let (from, until) = (now - DAY, now + (VALIDITY_DAYS - 1) * DAY);
 
@@ -231,22 +243,21 @@ fn make(dir: &Path, now: SystemTime) -> Result<(), Error> {
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     ca.name_constraints = Some(NameConstraints {
-        permitted_subtrees: vec![
-            GeneralSubtree::DnsName("localhost".into()),
-            GeneralSubtree::IpAddress(host(Ipv4Addr::LOCALHOST.into())),
-            GeneralSubtree::IpAddress(host(Ipv6Addr::LOCALHOST.into())),
-        ],
+        permitted_subtrees: std::iter::once(GeneralSubtree::DnsName(NAME.into()))
+            .chain(ips.iter().copied().map(host).map(GeneralSubtree::IpAddress))
+            .collect(),
         excluded_subtrees: Vec::new(),
     });
     let issuer = Issuer::new(ca.clone(), KeyPair::generate()?);
     let ca = ca.self_signed(issuer.key())?;
 
-    let mut server = CertificateParams::new(NAMES.map(String::from))?;
+    let names: Vec<String> = std::iter::once(NAME.to_owned())
+        .chain(ips.iter().map(ToString::to_string))
+        .collect();
+    let mut server = CertificateParams::new(names)?;
     server.not_before = from.into();
     server.not_after = until.into();
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "localhost");
+    server.distinguished_name.push(DnType::CommonName, NAME);
     server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     server.use_authority_key_identifier_extension = true;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::connect::DEFAULT_ADDRESS;
 use crate::{
-    config::{Config, Credential},
+    config::{Config, Credential, WebhookTls},
     gateway::Addresses,
 };
 
@@ -54,7 +54,8 @@ fn doors(config: &Config, addresses: &Addresses) -> [String; 3] {
     ]
 }
 
-/// Commands that work as they stand on this machine, but for secrets, which they leave to be filled in.
+/// Commands that work as they stand on this machine, but for secrets and the name in a certificate that was given: those are to
+/// be filled in.
 fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<String> {
     let mut steps = Vec::new();
     let mut step = |what: &str, command: String| steps.push(format!("{what:<17}{command}"));
@@ -64,19 +65,29 @@ fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<Str
     } else {
         ""
     };
-    let webhook = format!("{}{secret}", addresses.webhook_url);
+    let webhook = match &config.webhook.tls {
+        WebhookTls::SelfMade | WebhookTls::PlainHttp => reachable_url(addresses),
+        WebhookTls::Files(_) => {
+            let port_and_path = addresses.webhook_url.rsplit(':').next();
+            format!("https://NAME:{}", port_and_path.unwrap_or_default())
+        }
+    } + secret;
     let ca = addresses.ca_pem.as_ref().map(|ca| ca.display().to_string());
-    if let Some(ca) = &ca {
-        step(
-            "Trust and post:",
-            format!(
-                "curl --cacert {ca}{} -d '{SAMPLE}' -H 'content-type: application/json' {webhook}",
-                curl_credential(config)
-            ),
-        );
-    }
+    let trust = ca
+        .as_ref()
+        .map_or_else(String::new, |ca| format!(" --cacert {ca}"));
+    step(
+        "Post:",
+        format!(
+            "curl{trust}{} -d '{SAMPLE}' -H 'content-type: application/json' {webhook}",
+            curl_credential(config)
+        ),
+    );
 
-    let grpc = reachable(addresses.grpc);
+    let grpc = match config.grpc.tls {
+        None => reachable(addresses.grpc).to_string(),
+        Some(_) => format!("NAME:{}", addresses.grpc.port()),
+    };
     let token = if config.tokens.is_empty() {
         ""
     } else {
@@ -129,8 +140,16 @@ fn curl_credential(config: &Config) -> String {
     }
 }
 
+/// The webhook's URL to call on this machine.
+pub(super) fn reachable_url(addresses: &Addresses) -> String {
+    addresses
+        .webhook_url
+        .replace("//0.0.0.0:", "//127.0.0.1:")
+        .replace("//[::]:", "//[::1]:")
+}
+
 /// An address to call where the door listens on all of them.
-pub(super) fn reachable(addr: SocketAddr) -> SocketAddr {
+fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -192,6 +211,23 @@ mod tests {
             "{text}"
         );
         assert!(!shown(&[], None).contains("--cacert"));
+    }
+
+    #[test]
+    fn it_posts_in_plain_http_behind_a_proxy_and_to_a_name_where_there_is_a_certificate() {
+        let plain = shown(&[("webhook.plain_http", "true")], None);
+        assert!(plain.contains("Post:            curl -d '{"), "{plain}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let keys = ["tls.cert", "tls.key", "grpc.tls_cert", "grpc.tls_key"];
+        let named = shown(&keys.map(|key| (key, path)), None);
+        for line in [
+            " https://NAME:4001/webhooks/verbex\n",
+            " grpcurl NAME:4002 ",
+            " --address https://NAME:4002\n",
+        ] {
+            assert!(named.contains(line), "{named}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, anyhow};
 
+use super::UsageError;
 use crate::client::{Error, Gateway};
 
 /// Where a gateway without configuration is.
@@ -57,14 +58,18 @@ impl Connect {
             true => self.address.clone(),
             false => format!("http://{}", self.address),
         };
-        let mut gateway = Gateway::new(&address)?;
-        if let Some(pem) = ca_pem {
-            gateway = gateway.with_ca(&pem)?;
-        }
-        if let Some(token) = token {
-            gateway = gateway.with_token(&token)?;
-        }
-        Ok(gateway)
+        let gateway = || {
+            let mut gateway = Gateway::new(&address)?;
+            if let Some(pem) = ca_pem {
+                gateway = gateway.with_ca(&pem)?;
+            }
+            if let Some(token) = token {
+                gateway = gateway.with_token(&token)?;
+            }
+            Ok(gateway)
+        };
+        // What was given is what is wrong.
+        gateway().map_err(|error: Error| UsageError(error.to_string()).into())
     }
 }
 

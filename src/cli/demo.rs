@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::Timestamp;
 use reqwest::Url;
 
-use super::{banner::reachable, post, simulate};
+use super::{banner::reachable_url, post, simulate};
 use crate::{
     config::{Config, Credential},
     gateway::Addresses,
@@ -52,9 +52,9 @@ pub(super) async fn run(
 }
 
 fn door(config: &Config, addresses: &Addresses) -> anyhow::Result<post::Door> {
-    let mut url: Url = addresses.webhook_url.parse().context("the webhook's URL")?;
-    // Fails for no https or http URL.
-    let _ = url.set_ip_host(reachable(config.webhook.addr).ip());
+    let mut url: Url = reachable_url(addresses)
+        .parse()
+        .context("the webhook's URL")?;
     if let Some(secret) = &config.webhook.secret {
         url.set_path(&format!("{}/{}", url.path(), secret.expose()));
     }

@@ -2,10 +2,11 @@
 
 use std::{io, io::IsTerminal, path::PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jiff::Timestamp;
 
 use super::{
+    UsageError,
     connect::{Connect, with_advice},
     interrupt::interrupted,
     moment,
@@ -54,8 +55,8 @@ pub(super) struct Args {
     /// Stop after this many events
     #[arg(long, short = 'n', value_name = "N", help_heading = PRINT, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Get the event with this id
-    #[arg(long, value_name = "EVENT_ID", help_heading = PRINT)]
+    /// Get the event with this id, body and headers included
+    #[arg(long, value_name = "EVENT_ID", help_heading = PRINT, conflicts_with_all = ["Selection", "since", "until", "newest_first", "limit", "view"])]
     id: Option<String>,
     /// Once all is written, keep the place where the list ends in this file, for `tail --cursor-file`
     #[arg(long, value_name = "FILE", help_heading = PRINT, conflicts_with_all = ["limit", "until", "id"])]
@@ -73,19 +74,25 @@ pub(super) struct Args {
     connect: Connect,
 }
 
-/// Runs until all is printed, or until interrupted.
+/// Runs until all is printed.
 ///
 /// # Errors
-/// If the gateway cannot be reached, refuses, or the events cannot be written.
+/// If interrupted before that, the gateway cannot be reached, refuses, or the events cannot be written.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = interrupted();
     tokio::select! {
         outcome = print(args) => outcome,
-        () = stop => Ok(()),
+        () = stop => bail!("interrupted; the list is not complete"),
     }
 }
 
 async fn print(args: Args) -> anyhow::Result<()> {
+    if let (Some(since), Some(until)) = (args.since, args.until)
+        && until <= since
+    {
+        return Err(UsageError("--until has to be after --since".into()).into());
+    }
+    let view = output::view(args.format, args.verbose, args.view)?;
     let gateway = args.connect.gateway()?;
     let mut output = Output::new(args.format, args.verbose)?;
     if let Some(id) = args.id {
@@ -103,7 +110,7 @@ async fn print(args: Args) -> anyhow::Result<()> {
             filter: Some(args.selection.to_filter()),
             start_time: args.since.map(timestamp),
             end_time: args.until.map(timestamp),
-            view: output::view(args.format, args.verbose, args.view).into(),
+            view: view.into(),
             newest_first: args.newest_first,
             ..ListEventsRequest::default()
         },

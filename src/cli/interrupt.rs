@@ -1,21 +1,67 @@
-//! Ctrl-C and SIGTERM.
+//! The signals that ask a process to stop.
 
-use std::{future::Future, process};
+use std::{fs, future::Future, io, process};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
+
+/// Ctrl-C, SIGTERM, and the end of the terminal. All of them ask for the same.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Not where `nohup` or a shell has said that the process is to outlive its terminal.
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// From now on they no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// If the system does not let signals be caught.
+    pub(super) fn listen() -> io::Result<Self> {
+        let hangup = (!hangups_are_ignored()).then(|| signal(SignalKind::hangup()));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: hangup.transpose()?,
+        })
+    }
+
+    /// The next one.
+    pub(super) async fn next(&mut self) -> SignalKind {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = hangup => SignalKind::hangup(),
+        }
+    }
+}
+
+/// Ends the process at once, with the exit code that tells of this signal.
+pub(super) fn end_at_once(signal: SignalKind) -> ! {
+    process::exit(128 + signal.as_raw_value())
+}
 
 /// Resolves at the first signal to stop. A second one ends the process at once, whatever it is waiting for.
 pub(super) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     let (told, hear) = oneshot::channel();
     tokio::spawn(async move {
-        either_signal().await;
+        let Ok(mut signals) = Signals::listen() else {
+            // Then they end the process by themselves.
+            return std::future::pending().await;
+        };
+        signals.next().await;
         // Nobody listens any more if the command is on its way out already.
         let _ = told.send(());
-        either_signal().await;
-        process::exit(1);
+        end_at_once(signals.next().await)
     });
     async {
         // The sender is dropped unsent only with the runtime.
@@ -23,16 +69,11 @@ pub(super) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-async fn either_signal() {
-    // Listening fails only where signals cannot be caught at all; then they end the process by themselves.
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    let Ok(mut interrupt) = signal(SignalKind::interrupt()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+/// Whether whoever started this process had it ignore SIGHUP. Where the system does not tell, nobody had.
+fn hangups_are_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signal N is bit N - 1.
+    mask.is_some_and(|mask| mask & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0)
 }

@@ -11,7 +11,10 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde::Serialize;
 use tokio::{io::Interest, net::unix::pipe};
 
-use super::pretty::{Pretty, is_hazard};
+use super::{
+    UsageError,
+    pretty::{Pretty, is_hazard},
+};
 use crate::proto::{DESCRIPTOR_SET, Event, EventView};
 
 /// What a line is.
@@ -118,14 +121,24 @@ impl Output {
 }
 
 /// What to ask the gateway for: no more than what is written.
-#[must_use]
-pub(super) fn view(format: Format, details: bool, json: Option<View>) -> EventView {
-    match (format, json) {
-        (Format::Raw, _) | (Format::Json, Some(View::Raw)) => EventView::Raw,
-        (Format::Json, Some(View::Basic)) => EventView::Basic,
-        (Format::Json, _) => EventView::Standard,
-        (Format::Pretty, _) if details => EventView::Standard,
-        (Format::Pretty, _) => EventView::Basic,
+///
+/// # Errors
+/// If a flag is for another format.
+pub(super) fn view(
+    format: Format,
+    details: bool,
+    json: Option<View>,
+) -> Result<EventView, UsageError> {
+    match (format, details, json) {
+        (Format::Json | Format::Raw, true, _) => {
+            Err(UsageError("--verbose is for --format pretty".into()))
+        }
+        (Format::Pretty | Format::Raw, _, Some(_)) => {
+            Err(UsageError("--view is for --format json".into()))
+        }
+        (Format::Raw, ..) | (Format::Json, _, Some(View::Raw)) => Ok(EventView::Raw),
+        (Format::Json, _, Some(View::Basic)) | (Format::Pretty, false, _) => Ok(EventView::Basic),
+        (Format::Json, ..) | (Format::Pretty, true, _) => Ok(EventView::Standard),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The flags that choose events, the same for every command that reads them.
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
+};
 
 use crate::proto::{EventFilter, EventType};
 
@@ -12,19 +14,19 @@ pub(super) struct Selection {
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', ignore_case = true, value_parser = type_parser())]
     types: Vec<EventType>,
     /// Only events of this agent
-    #[arg(long = "agent", value_name = "AGENT_ID", value_delimiter = ',')]
+    #[arg(long = "agent", value_name = "AGENT_ID", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     agents: Vec<String>,
     /// Only events of this call
-    #[arg(long = "call", value_name = "CALL_ID", value_delimiter = ',')]
+    #[arg(long = "call", value_name = "CALL_ID", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     calls: Vec<String>,
     /// Only events of this organization
-    #[arg(long = "org", value_name = "ORGANIZATION_ID", value_delimiter = ',')]
+    #[arg(long = "org", value_name = "ORGANIZATION_ID", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     organizations: Vec<String>,
     /// Only events that Verbex calls so, as in CallHandler.CallEnded
-    #[arg(long = "name", value_name = "EVENT_NAME", value_delimiter = ',')]
+    #[arg(long = "name", value_name = "EVENT_NAME", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     names: Vec<String>,
     /// Only events with this status, as in failed
-    #[arg(long = "status", value_name = "STATUS", value_delimiter = ',')]
+    #[arg(long = "status", value_name = "STATUS", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     statuses: Vec<String>,
 }
 
@@ -126,6 +128,16 @@ mod tests {
             }
         );
         assert_eq!(parse("").unwrap(), EventFilter::default());
+    }
+
+    #[test]
+    fn an_empty_value_is_refused() {
+        for flag in ["--agent", "--call", "--org", "--name", "--status"] {
+            for value in ["", "a,", ",b"] {
+                let told = parse(&format!("{flag}={value}")).unwrap_err();
+                assert!(told.contains(flag), "{told}");
+            }
+        }
     }
 
     #[test]

@@ -3,16 +3,16 @@
 use std::{
     env,
     io::{self, Write},
-    process,
 };
 
 use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     banner::banner,
-    demo, logging,
+    demo,
+    interrupt::{Signals, end_at_once},
+    logging,
     settings::{PRECEDENCE, Settings},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 ///
 /// Without any configuration it is for this machine: webhooks at https://127.0.0.1:8443/webhooks/verbex with a certificate
 /// that it makes for itself, gRPC at 127.0.0.1:50051, operations at http://127.0.0.1:9464, data in ./verbex-gateway-data.
-/// SIGTERM and Ctrl-C let it drain; a second one ends it at once.
+/// SIGTERM, Ctrl-C and the end of its terminal (but under nohup) let it drain; a second one ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("\
 Examples:
@@ -73,31 +73,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         outcome = gateway.run(asked_to_leave.cancelled()) => Ok(outcome?),
         signal = impatience => {
             tracing::warn!("ended at once by a second signal");
-            process::exit(128 + signal.as_raw_value())
+            end_at_once(signal)
         }
         never = demo => never,
-    }
-}
-
-/// The two ways to be asked to leave.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-        }
     }
 }
 

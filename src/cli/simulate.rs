@@ -52,7 +52,7 @@ pub(super) struct Args {
     /// Makes the same calls each time, but for when they happen; without one they are new each time
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many times faster than real calls they go by
+    /// How many times faster than real calls they go by; what they say is not shortened
     #[arg(long, value_name = "FACTOR", default_value_t = 30.0, value_parser = positive)]
     speed: f64,
     /// Let webhooks overtake each other

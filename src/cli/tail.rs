@@ -40,8 +40,8 @@ Examples:
   Hand every event to another program, and go on where it stopped after a restart:
     verbex-gateway tail --format json --from-earliest --cursor-file calls.cursor | load-calls
 
-The cursor is saved once the lines are written out. Ctrl-C ends with exit code 0. \
-A gateway that cannot be reached at the start is an error; after that, tail reconnects by itself.";
+The cursor is saved once the lines are written out. Ctrl-C ends with exit code 0, and says \
+how to go on. A gateway that cannot be reached at the start is an error; after that, tail reconnects by itself.";
 
 /// Follow events as they become durable
 #[derive(Debug, clap::Args)]
@@ -103,7 +103,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let store = args.cursor_file.map(FileStore::open).transpose()?;
     let subscription = Subscription {
         filter: args.selection.to_filter(),
-        view: output::view(args.format, args.verbose, args.view),
+        view: output::view(args.format, args.verbose, args.view)?,
         name: args.subscriber_name,
         ..Subscription::new(start(args.from, store.as_ref())?)
     };
@@ -111,6 +111,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         output: Output::new(args.format, args.verbose)?,
         store,
         remaining: args.count,
+        cursor: None,
         status: Status {
             address: gateway.address().to_owned(),
             everything: args.selection.is_everything(),
@@ -124,18 +125,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let mut batches = gateway
         .subscribe(subscription)
         .ready_chunks(BATCH_EVENTS_MAX);
-    let stop = async {
-        tokio::select! {
-            () = interrupted() => {}
-            () = output::reader_gone() => {}
-        }
-    };
-    tokio::pin!(stop);
+    let (interrupted, reader_gone) = (interrupted(), output::reader_gone());
+    tokio::pin!(interrupted, reader_gone);
     loop {
         let quiet_until = tail.status.quiet_until;
         tokio::select! {
             biased;
-            () = &mut stop => break Ok(()),
+            () = &mut interrupted => {
+                tail.say_where_it_stopped();
+                break Ok(());
+            }
+            () = &mut reader_gone => break Ok(()),
             Some(batch) = batches.next() => match tail.take(batch) {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
@@ -174,6 +174,8 @@ struct Tail {
     store: Option<FileStore>,
     /// Events until `--count` is reached.
     remaining: Option<u64>,
+    /// Covers what was written out.
+    cursor: Option<String>,
     status: Status,
 }
 
@@ -203,12 +205,28 @@ impl Tail {
         self.output
             .flush()
             .context("cannot write to standard output")?;
-        if let (Some(store), Some(cursor)) = (&mut self.store, cursor) {
-            store.save(&cursor)?;
+        if let (Some(store), Some(cursor)) = (&mut self.store, &cursor) {
+            store.save(cursor)?;
         }
+        self.cursor = cursor.or(self.cursor.take());
         match end {
             Some(error) => Err(self.refused(error)),
             None => Ok(self.remaining != Some(0)),
+        }
+    }
+
+    /// How to go on from here, for who has just pressed Ctrl-C: the terminal shows that in the same line.
+    fn say_where_it_stopped(&self) {
+        if !self.status.talks {
+            return;
+        }
+        match (&self.store, &self.cursor) {
+            (_, None) => {}
+            (None, Some(cursor)) => eprintln!("\nto go on from here, add --after {cursor}"),
+            (Some(store), Some(_)) => {
+                let path = store.path().display();
+                eprintln!("\nthe same command goes on from here: the cursor is in {path}");
+            }
         }
     }
 

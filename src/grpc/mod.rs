@@ -7,24 +7,18 @@ mod admin_service;
 mod descriptor;
 mod event_service;
 mod guard;
+mod health;
 mod page_token;
 mod request;
 mod status;
 mod stream;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{Router, middleware};
 use http::{HeaderValue, Method, Request, header};
 use tokio::sync::Semaphore;
 use tonic::{body::Body, service::Routes};
-use tonic_health::server::HealthReporter;
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceBuilder, util::MapResponseLayer};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -34,13 +28,11 @@ use crate::{
     event::Epoch,
     fanout::{Encoding, Fanout},
     log::Reader,
-    proto::{
-        admin_service_server, admin_service_server::AdminServiceServer, event_service_server,
-        event_service_server::EventServiceServer,
-    },
+    proto::{admin_service_server::AdminServiceServer, event_service_server::EventServiceServer},
 };
 
 pub use descriptor::{DescriptorError, descriptor_set};
+pub use health::Health;
 
 use admin_service::Admin;
 use event_service::Events;
@@ -74,41 +66,6 @@ pub struct Parts {
 /// Bytes of one page; a larger event is a page of its own. Under the 4 MiB that every gRPC client takes by default.
 const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024 - 64 * 1024;
 
-/// Whether events are served, as calls find it and as `grpc.health.v1` tells it.
-#[derive(Clone)]
-pub struct Health {
-    reporter: HealthReporter,
-    serving: Arc<AtomicBool>,
-}
-
-/// Names in `grpc.health.v1`: the gateway as a whole, and each service.
-const HEALTH_NAMES: [&str; 3] = [
-    "",
-    event_service_server::SERVICE_NAME,
-    admin_service_server::SERVICE_NAME,
-];
-
-impl Health {
-    /// From now on events are, or are not, served.
-    pub async fn set(&self, serving: bool) {
-        self.serving.store(serving, Ordering::Relaxed);
-        let status = match serving {
-            true => tonic_health::ServingStatus::Serving,
-            false => tonic_health::ServingStatus::NotServing,
-        };
-        for name in HEALTH_NAMES {
-            self.reporter.set_service_status(name, status).await;
-        }
-    }
-
-    /// Ends the streams of those who watch.
-    pub async fn end(mut self) {
-        for name in HEALTH_NAMES {
-            self.reporter.clear_service_status(name).await;
-        }
-    }
-}
-
 /// Makes the service of this door, and the handle to its health, which begins as not serving.
 ///
 /// # Errors
@@ -120,7 +77,7 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
         fanout,
         started,
     } = parts;
-    let (reporter, health) = tonic_health::server::health_reporter();
+    let health = Health::new();
     let described = descriptor_set()?;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -146,7 +103,7 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
     };
     let routes = Routes::new(EventServiceServer::new(events))
         .add_service(AdminServiceServer::new(admin))
-        .add_service(health)
+        .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
 
@@ -156,9 +113,8 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
         .filter_map(|origin| origin.to_str().ok())
         .map(str::to_owned)
         .collect();
-    let serving = Arc::new(AtomicBool::new(false));
     let guard = Guard {
-        serving: serving.clone(),
+        serving: health.serving(),
         tokens: config.tokens,
         loopback: config.loopback,
         cors_origins: origins,
@@ -177,7 +133,7 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
                 .layer(GrpcWebLayer::new())
                 .map_request(|request: Request<Body>| request.map(axum::body::Body::new)),
         );
-    Ok((router, Health { reporter, serving }))
+    Ok((router, health))
 }
 
 /// What browsers must be told for gRPC-Web from these origins.

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, path::Path, time::SystemTime};
+use std::{convert::Infallible, net::Ipv4Addr, path::Path, time::SystemTime};
 
 use http_body_util::{BodyExt, Full};
 use rustls::{
@@ -194,9 +194,9 @@ async fn a_client_that_closes_its_side_is_answered_where_that_is_wanted() {
 #[tokio::test]
 async fn a_later_certificate_serves_later_connections() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let made = dirs
-        .each_ref()
-        .map(|dir| tls::self_made(dir.path(), SystemTime::now()).unwrap());
+    let made = dirs.each_ref().map(|dir| {
+        tls::self_made(dir.path(), Ipv4Addr::LOCALHOST.into(), SystemTime::now()).unwrap()
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (certificate, served) = watch::channel(Arc::clone(&made[0].config));

@@ -12,8 +12,10 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+const BOUND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
 fn made(dir: &TempDir, now: SystemTime) -> (SelfMade, Vec<u8>) {
-    let made = self_made(&dir.path().join("tls"), now).unwrap();
+    let made = self_made(&dir.path().join("tls"), BOUND, now).unwrap();
     let ca = fs::read(&made.ca_path).unwrap();
     (made, ca)
 }
@@ -28,7 +30,28 @@ fn a_certificate_is_made_once_and_served_until_thirty_days_before_its_end() {
     let (remade, other) = made(&dir, late + 2 * DAY);
     assert_ne!(other, first);
     let cert = remade.ca_path.with_file_name(CERT_FILE);
-    assert!(is_trusted(&remade.ca_path, &cert, late + 100 * DAY));
+    assert!(is_trusted(
+        &remade.ca_path,
+        &cert,
+        &ips(BOUND),
+        late + 100 * DAY
+    ));
+}
+
+#[test]
+fn a_door_that_moves_gets_a_certificate_for_where_it_is() {
+    let dir = folder();
+    let tls = dir.path().join("tls");
+    let at = |ip: &str| {
+        let made = self_made(&tls, ip.parse().unwrap(), SystemTime::now());
+        fs::read(made.unwrap().ca_path).unwrap()
+    };
+    let first = at("127.0.0.1");
+    assert_eq!(at("0.0.0.0"), first);
+    assert_eq!(at("::1"), first);
+    let moved = at("127.0.0.2");
+    assert_ne!(moved, first);
+    assert_eq!(at("127.0.0.1"), moved, "it is good there, too");
 }
 
 #[test]
@@ -50,7 +73,10 @@ fn files_that_are_missing_damaged_or_foreign_are_made_anew() {
             let (after, ca) = made(&dir, now);
             assert_ne!(ca, before, "{name} {damage}");
             let cert = after.ca_path.with_file_name(CERT_FILE);
-            assert!(is_trusted(&after.ca_path, &cert, now), "{name} {damage}");
+            assert!(
+                is_trusted(&after.ca_path, &cert, &ips(BOUND), now),
+                "{name} {damage}"
+            );
         }
     }
 }
@@ -147,13 +173,13 @@ fn an_unusable_certificate_is_named_with_the_reason_and_what_to_do() {
 
 /// OpenSSL's strict mode, the default of Python 3.13, wants much that rustls does not ask for.
 #[tokio::test]
-async fn openssl_in_strict_mode_trusts_it_for_every_loopback_name() {
+async fn openssl_in_strict_mode_trusts_it_for_every_name_of_the_door() {
     const CLIENT: &str = "
 import socket, ssl, sys
 ca, port = sys.argv[1:]
 context = ssl.create_default_context(cafile=ca)
 context.verify_flags |= ssl.VERIFY_X509_STRICT
-for name in 'localhost', '127.0.0.1', '::1':
+for name in 'localhost', '127.0.0.1', '::1', '127.0.0.2':
     with socket.create_connection(('127.0.0.1', port)) as plain:
         context.wrap_socket(plain, server_hostname=name).close()
 ";

@@ -1,6 +1,9 @@
 //! The door as a service, and in-process behind real TLS; its log is a real one.
 
-use std::{net::SocketAddr, time::SystemTime};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::SystemTime,
+};
 
 use http_body_util::{BodyExt, StreamBody};
 use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -323,7 +326,12 @@ struct Running {
 
 async fn running(config: Config) -> Running {
     let site = site(config);
-    let made = tls::self_made(&site.dir.path().join("tls"), SystemTime::now()).unwrap();
+    let made = tls::self_made(
+        &site.dir.path().join("tls"),
+        Ipv4Addr::LOCALHOST.into(),
+        SystemTime::now(),
+    )
+    .unwrap();
     let mut ca = RootCertStore::empty();
     ca.add(CertificateDer::from_pem_file(&made.ca_path).unwrap())
         .unwrap();

@@ -1,6 +1,10 @@
 //! An axum handler that takes a webhook, stores nothing and answers as the gateway would, behind the same accept loop and TLS.
 
-use std::{net::SocketAddr, path::PathBuf, time::SystemTime};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::SystemTime,
+};
 
 use axum::{Router, body::Bytes, http::header, routing::post};
 use serde::{Deserialize, Serialize};
@@ -28,7 +32,11 @@ const ANSWER: &str =
     r#"{"id":"00112233445566778899aabbccddeeff","sequence":"1000000","duplicate":false}"#;
 
 pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()> {
-    let made = tls::self_made(&setup.folder.join("tls"), SystemTime::now())?;
+    let made = tls::self_made(
+        &setup.folder.join("tls"),
+        Ipv4Addr::LOCALHOST.into(),
+        SystemTime::now(),
+    )?;
     let handler = |body: Bytes| async move {
         std::hint::black_box(body);
         ([(header::CONTENT_TYPE, "application/json")], ANSWER)

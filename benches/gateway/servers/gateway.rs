@@ -1,6 +1,7 @@
 //! The gateway from its log to its gRPC door, with events from inside: ingest over HTTPS is measured apart.
 
 use std::{
+    net::Ipv4Addr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -211,7 +212,11 @@ async fn serve(
     health.set(true).await;
     let certificate = match setup.tls {
         true => {
-            let made = tls::self_made(&setup.data_dir.join("tls"), SystemTime::now())?;
+            let made = tls::self_made(
+                &setup.data_dir.join("tls"),
+                Ipv4Addr::LOCALHOST.into(),
+                SystemTime::now(),
+            )?;
             Some(watch::channel(made.config).1)
         }
         false => None,

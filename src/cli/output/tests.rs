@@ -116,7 +116,7 @@ fn a_raw_body_is_one_line_and_otherwise_byte_for_byte() {
 #[test]
 fn only_what_is_printed_is_asked_for() {
     let check = |format, details, json, expected| {
-        assert_eq!(view(format, details, json), expected);
+        assert_eq!(view(format, details, json).unwrap(), expected);
     };
     check(Format::Pretty, false, None, EventView::Basic);
     check(Format::Pretty, true, None, EventView::Standard);
@@ -124,4 +124,12 @@ fn only_what_is_printed_is_asked_for() {
     check(Format::Json, false, Some(View::Basic), EventView::Basic);
     check(Format::Json, false, Some(View::Raw), EventView::Raw);
     check(Format::Raw, false, None, EventView::Raw);
+    for (format, details, json) in [
+        (Format::Json, true, None),
+        (Format::Raw, true, None),
+        (Format::Raw, false, Some(View::Basic)),
+        (Format::Pretty, false, Some(View::Raw)),
+    ] {
+        assert!(view(format, details, json).is_err(), "{format:?}");
+    }
 }

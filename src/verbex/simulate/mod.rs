@@ -8,7 +8,7 @@ mod scripts;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 use self::call::Call;
@@ -28,9 +28,9 @@ pub struct Options {
     pub out_of_order: bool,
     /// Whether some webhooks arrive twice, perhaps with another top-level timestamp.
     pub duplicates: bool,
-    /// How much faster than real time a call goes; more than 0. Durations and times in the bodies are scaled too.
+    /// How much faster than real time the webhooks of a call are sent; more than 0. What they say is as of a real call.
     pub speed: f64,
-    /// When the simulation begins: [`Webhook::at`] counts from here, and so do the times in the bodies.
+    /// When the simulation begins: [`Webhook::at`] counts from here. No time in a body lies after its webhook is sent.
     pub start: Timestamp,
 }
 
@@ -144,6 +144,9 @@ fn agents(count: usize) -> Vec<Agent> {
         .collect()
 }
 
+/// The last word of a call is told within this time, repeats included.
+const CALL_SECONDS_MAX: f64 = 310.0;
+
 /// The time in one call, in seconds since it began.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
@@ -158,10 +161,12 @@ impl Clock {
         self.begin + seconds(since_begin / self.speed)
     }
 
-    /// As a body says it.
+    /// As a body says it. What goes by faster than a real call is told late, so that none of it is told before it happens.
     fn time(self, since_begin: f64) -> Timestamp {
-        let at = i128::try_from(self.at(since_begin).as_nanos()).unwrap_or(i128::MAX);
-        Timestamp::from_nanosecond(self.start.as_nanosecond().saturating_add(at))
+        let late = CALL_SECONDS_MAX * (1.0 - 1.0 / self.speed).max(0.0);
+        let begin = self.start.checked_add(self.begin);
+        begin
+            .and_then(|begin| begin.checked_add(SignedDuration::from_secs_f64(since_begin - late)))
             .unwrap_or(Timestamp::MAX)
     }
 }

@@ -178,7 +178,7 @@ fn the_analysis_comes_one_to_thirty_seconds_after_the_end() {
 
 #[test]
 fn nothing_is_sent_before_it_happens_nor_out_of_turn() {
-    for speed in [1.0, 50.0] {
+    for speed in [0.5, 1.0, 50.0] {
         let options = Options {
             out_of_order: true,
             duplicates: true,
@@ -213,6 +213,41 @@ fn calls_begin_at_the_rate_and_go_at_the_speed() {
     assert!(spread(0.5, 1e6) < Duration::from_secs(99));
     assert!(spread(1e6, 1.0) > Duration::from_secs(100));
     assert!(spread(1e6, 1000.0) < Duration::from_secs(1));
+}
+
+#[test]
+fn the_speed_changes_nothing_in_what_calls_say_of_their_length() {
+    let lengths = |speed| {
+        let mut calls: HashMap<String, (Vec<f64>, Vec<f64>)> = HashMap::new();
+        for webhook in webhooks(Options {
+            speed,
+            ..options(100)
+        }) {
+            let event = event(&webhook);
+            let (times, told) = calls.entry(event.call_id).or_default();
+            match event.payload {
+                Some(Payload::CallTransferred(transfer)) => {
+                    told.extend(transfer.call_summary.unwrap().duration_seconds);
+                }
+                _ => times.push(seconds(event.event_time)),
+            }
+        }
+        let mut lengths: Vec<_> = calls
+            .into_values()
+            .flat_map(|(times, told)| {
+                let length = times.last().unwrap() - times[0];
+                [vec![length], told].concat()
+            })
+            .map(|seconds| (seconds * 1e3).round() as i64)
+            .collect();
+        lengths.sort_unstable();
+        lengths
+    };
+    let real = lengths(1.0);
+    assert!(real[0] > 10_000, "{real:?}");
+    for speed in [0.5, 30.0, 1e4] {
+        assert_eq!(lengths(speed), real);
+    }
 }
 
 #[test]
