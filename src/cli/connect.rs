@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, anyhow};
+use tonic::Code;
 
 use super::UsageError;
 use crate::client::{Error, Gateway};
@@ -78,7 +79,7 @@ impl Connect {
 pub(super) fn with_advice(error: Error) -> anyhow::Error {
     let advice = match (error.reason(), &error) {
         ("CREDENTIALS_INVALID", _) => {
-            "give a subscriber token with --token-file or VERBEX_GATEWAY_TOKEN; `verbex-gateway token new` makes one"
+            "give a subscriber token that the gateway knows and that has not expired, with --token-file or VERBEX_GATEWAY_TOKEN; `verbex-gateway token new` makes one"
         }
         ("SCOPE_DENIED", _) => "ask for what the token may read, or use another token",
         ("CURSOR_INVALID", _) => "copy the cursor as a whole, or begin without one",
@@ -88,7 +89,17 @@ pub(super) fn with_advice(error: Error) -> anyhow::Error {
         ("CURSOR_EXPIRED", _) => {
             "to go on with what is left, begin without this cursor, with --from-earliest"
         }
-        (_, Error::Untrusted { .. }) => "here with --ca FILE",
+        (_, Error::Untrusted { .. }) => "--ca FILE gives the CA, --address the name",
+        // A gateway says its reason.
+        (
+            "",
+            Error::Refused {
+                code: Code::Internal | Code::Unknown | Code::Unimplemented,
+                ..
+            },
+        ) => {
+            "no gateway answers so: is it the gRPC address, and not that of the webhook or of something else?"
+        }
         _ => return error.into(),
     };
     anyhow!("{error}; {advice}")

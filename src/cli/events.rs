@@ -56,7 +56,7 @@ pub(super) struct Args {
     #[arg(long, short = 'n', value_name = "N", help_heading = PRINT, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Get the event with this id, body and headers included
-    #[arg(long, value_name = "EVENT_ID", help_heading = PRINT, conflicts_with_all = ["Selection", "since", "until", "newest_first", "limit", "view"])]
+    #[arg(long, value_name = "EVENT_ID", help_heading = PRINT, conflicts_with_all = ["types", "agents", "calls", "organizations", "names", "statuses", "since", "until", "newest_first", "limit", "view"])]
     id: Option<String>,
     /// Once all is written, keep the place where the list ends in this file, for `tail --cursor-file`
     #[arg(long, value_name = "FILE", help_heading = PRINT, conflicts_with_all = ["limit", "until", "id"])]

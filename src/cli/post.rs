@@ -1,6 +1,6 @@
 //! The other side of the webhook door: posts bodies as Verbex does, and reads the answers.
 
-use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
+use std::{fmt, fs, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -73,13 +73,53 @@ pub(super) enum Answer {
     /// It is durable.
     Taken(Receipt),
     /// It is not.
-    Refused {
-        status: StatusCode,
-        /// The gateway's code; empty if something else answered.
-        code: String,
-        message: String,
-        retry_after: Option<Duration>,
-    },
+    Refused(Refusal),
+}
+
+/// Why it is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    /// The gateway's code; empty if something else answered.
+    code: String,
+    message: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Whether the same may be taken later.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        )
+    }
+}
+
+/// What the door said, and what to do about it in terms of flags.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            status,
+            code,
+            message,
+            ..
+        } = self;
+        if code.is_empty() {
+            return write!(
+                f,
+                "{status}; no gateway answers so: is --url its webhook's?"
+            );
+        }
+        write!(f, "{status} {code} {message}")?;
+        match code.as_str() {
+            "NOT_FOUND" => f.write_str(
+                "; the path is /webhooks/verbex, with the secret behind it if there is one",
+            ),
+            "CREDENTIALS_INVALID" => f.write_str("; give them with -H"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a gateway says of an event that it has taken. Empty if something else than a gateway has.
@@ -193,7 +233,7 @@ fn is_no_http(cause: &(dyn std::error::Error + 'static)) -> bool {
 
 fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
     #[derive(Default, Deserialize)]
-    struct Refusal {
+    struct Body {
         error: Reason,
     }
     #[derive(Default, Deserialize)]
@@ -205,16 +245,16 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
     if status.is_success() {
         return Answer::Taken(serde_json::from_slice(body).unwrap_or_default());
     }
-    let Refusal { error } = serde_json::from_slice(body).unwrap_or_default();
+    let Body { error } = serde_json::from_slice(body).unwrap_or_default();
     let seconds = headers
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    Answer::Refused {
+    Answer::Refused(Refusal {
         status,
         code: error.code,
         message: error.message,
         retry_after: seconds.map(Duration::from_secs),
-    }
+    })
 }
 
 fn own_cas() -> Option<Vec<u8>> {
@@ -269,21 +309,21 @@ mod tests {
         let full = br#"{"error":{"code":"LOG_UNAVAILABLE","message":"the disk is full"}}"#;
         assert_eq!(
             read(StatusCode::SERVICE_UNAVAILABLE, &headers, full),
-            Answer::Refused {
+            Answer::Refused(Refusal {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 code: "LOG_UNAVAILABLE".into(),
                 message: "the disk is full".into(),
                 retry_after: Some(Duration::from_secs(2)),
-            }
+            })
         );
         assert_eq!(
             read(StatusCode::BAD_GATEWAY, &no_headers, b"<html>"),
-            Answer::Refused {
+            Answer::Refused(Refusal {
                 status: StatusCode::BAD_GATEWAY,
                 code: String::new(),
                 message: String::new(),
                 retry_after: None,
-            }
+            })
         );
     }
 

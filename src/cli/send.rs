@@ -73,17 +73,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
                         receipt.id
                     )?;
                 }
-                Answer::Refused {
-                    status,
-                    code,
-                    message,
-                    ..
-                } => {
+                Answer::Refused(refusal) => {
                     refused += 1;
-                    writeln!(
-                        io::stderr(),
-                        "{name}:{line}: refused, {status} {code} {message}"
-                    )?;
+                    writeln!(io::stderr(), "{name}:{line}: refused, {refusal}")?;
                 }
             }
         }

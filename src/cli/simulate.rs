@@ -9,7 +9,7 @@ use std::{
 use anyhow::bail;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use jiff::Timestamp;
 
@@ -100,7 +100,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{summary}")?;
     match summary.trouble {
         Some(trouble) => {
-            bail!("not every webhook was taken; the first one was not because of this: {trouble}")
+            bail!("not every webhook was taken; why the first of them was not: {trouble}")
         }
         None => Ok(()),
     }
@@ -166,14 +166,9 @@ impl Summary {
                 }
                 return;
             }
-            Ok(Answer::Refused {
-                status,
-                code,
-                message,
-                ..
-            }) => {
+            Ok(Answer::Refused(refusal)) => {
                 self.refused += 1;
-                format!("{status} {code} {message}")
+                refusal.to_string()
             }
             Err(error) => {
                 self.lost += 1;
@@ -211,11 +206,7 @@ async fn post_patiently(door: &Door, webhook: Webhook) -> anyhow::Result<Answer>
     loop {
         let outcome = door.post(headers.clone(), body.clone()).await;
         let asked = match &outcome {
-            Ok(Answer::Refused {
-                status,
-                retry_after,
-                ..
-            }) if is_busy(*status) => *retry_after,
+            Ok(Answer::Refused(refusal)) if refusal.may_pass() => refusal.retry_after,
             Err(_) => None,
             Ok(_) => return outcome,
         };
@@ -233,13 +224,6 @@ fn header_map(headers: &[(&str, String)]) -> HeaderMap {
         .iter()
         .filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?)));
     parsed.collect()
-}
-
-fn is_busy(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    )
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -349,7 +333,9 @@ mod tests {
         assert_eq!((summary.refused, summary.duplicates), (1, 1));
         assert_eq!(
             summary.trouble.as_deref(),
-            Some("404 Not Found NOT_FOUND no such path")
+            Some(
+                "404 Not Found NOT_FOUND no such path; the path is /webhooks/verbex, with the secret behind it if there is one"
+            )
         );
     }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
+use clap::builder::NonEmptyStringValueParser;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
@@ -90,7 +91,7 @@ struct From {
     #[arg(long)]
     from_earliest: bool,
     /// After the place that this cursor marks
-    #[arg(long, value_name = "CURSOR", allow_hyphen_values = true)]
+    #[arg(long, value_name = "CURSOR", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
     after: Option<String>,
 }
 
@@ -222,7 +223,7 @@ impl Tail {
         }
         match (&self.store, &self.cursor) {
             (_, None) => {}
-            (None, Some(cursor)) => eprintln!("\nto go on from here, add --after {cursor}"),
+            (None, Some(cursor)) => eprintln!("\nto go on from here, begin with --after {cursor}"),
             (Some(store), Some(_)) => {
                 let path = store.path().display();
                 eprintln!("\nthe same command goes on from here: the cursor is in {path}");
