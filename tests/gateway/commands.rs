@@ -9,7 +9,7 @@ use crate::support::{
     eventually,
     grpc::from_earliest,
     history::{Recorder, covered},
-    process::{Finished, Gateway, Setup, run, spawn},
+    process::{Finished, Gateway, Setup, run, run_in_shell, spawn},
 };
 
 /// Runs a command against a gateway, in its folder.
@@ -280,22 +280,44 @@ async fn made_up_calls_come_once_each_however_they_are_sent() {
 
 #[tokio::test]
 async fn what_the_banner_offers_works() {
-    let gateway = Gateway::start().await;
-    let (banner, _) = gateway.output();
-    let offered = |what: &str| -> Vec<String> {
-        let line = banner.lines().find_map(|line| line.strip_prefix(what));
-        let command = line.unwrap_or_else(|| panic!("no {what} in {banner}"));
-        let words = command.split_whitespace().skip(1);
-        words.map(str::to_owned).collect()
+    let setup = Setup::new();
+    let at = |addr: &str| {
+        let setup = Setup::new().set("WEBHOOK_ADDR", addr);
+        setup.set("ALLOW_INSECURE_WEBHOOK", "true")
     };
-    let mut simulate = offered("Make up calls:");
-    simulate.extend(["--calls", "1", "--speed", "10000"].map(String::from));
-    let mut tail = offered("Watch:");
-    tail.extend(["--from-earliest", "-n", "1"].map(String::from));
-    for args in [simulate, tail] {
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let finished = run(gateway.setup.folder(), &args, "").await;
-        assert_eq!(finished.code, Some(0), "{finished}");
+    for (setup, simulates) in [
+        (setup, true),
+        (at("127.0.0.2:0"), true),
+        (at("0.0.0.0:0"), true),
+        (at("127.0.0.1:0").set("WEBHOOK_PLAIN_HTTP", "true"), false),
+    ] {
+        let gateway = setup.start().await;
+        let (banner, _) = gateway.output();
+        let offered = |what: &str| banner.lines().find_map(|line| line.strip_prefix(what));
+        let post = format!("{} --fail --silent", offered("Post:").expect(&banner));
+        let tail = format!("{} --from-earliest -n 1", offered("Watch:").expect(&banner));
+        let simulate = offered("Make up calls:");
+        assert_eq!(simulate.is_some(), simulates, "{banner}");
+        let simulate = simulate.map(|command| format!("{command} --calls 1 --speed 10000"));
+        for command in [post, tail].into_iter().chain(simulate) {
+            let finished = run_in_shell(gateway.setup.folder(), &command).await;
+            assert_eq!(finished.code, Some(0), "{finished}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_reads_no_further_makes_no_error() {
+    let gateway = Gateway::start().await;
+    gateway.post_all((0..3).map(call_started)).await;
+    for command in ["events", "tail --from-earliest"] {
+        let words = format!(
+            "{{ \"$0\" {command} --address http://{}; echo \"ended with $?\" >&2; }} | head -n 1",
+            gateway.grpc
+        );
+        let finished = run_in_shell(gateway.setup.folder(), &words).await;
+        assert_eq!(finished.stdout.lines().count(), 1, "{finished}");
+        assert_eq!(finished.stderr, "ended with 0\n", "{finished}");
     }
 }
 
@@ -389,19 +411,50 @@ async fn help_shows_examples_and_wrong_usage_is_2() {
         &[],
         &["tail", "--type", "none"],
         &["simulate", "--rate", "-1"],
+        &["events", "--since", "1h", "--until", "2h"],
+        &["events", "--status", ""],
+        &["events", "--id", "1", "--type", "call-ended"],
+        &["events", "--id", "1", "--limit", "3"],
+        &["tail", "--view", "raw"],
+        &["tail", "--format", "json", "-v"],
+        &["tail", "--after", ""],
+        &["tail", "--address", "ftp://127.0.0.1"],
     ] {
         let finished = run(folder.folder(), args, "").await;
         assert_eq!(finished.code, Some(2), "{finished}");
     }
+}
+
+#[tokio::test]
+async fn shells_complete_commands_flags_and_values() {
+    let setup = Setup::new();
+    let folder = setup.folder();
     for shell in ["bash", "zsh", "fish"] {
-        let finished = run(folder.folder(), &["completions", shell], "").await;
+        let finished = run(folder, &["completions", shell], "").await;
         assert_eq!(finished.code, Some(0), "{finished}");
-        assert!(finished.stdout.contains("verbex-gateway"), "{finished}");
+        fs::write(folder.join(shell), &finished.stdout).unwrap();
     }
-    let nobody = ["tail", "--address", "http://127.0.0.1:1"];
-    let finished = run(folder.folder(), &nobody, "").await;
-    assert_eq!(finished.code, Some(1), "{finished}");
-    assert!(finished.stderr.contains("http://127.0.0.1:1"), "{finished}");
+    // As bash itself asks: what was typed, word by word, and the function that `complete` knows.
+    let script = r#"
+        source ./bash
+        function=$(complete -p verbex-gateway | sed 's/.*-F \([^ ]*\).*/\1/')
+        COMP_WORDS=(verbex-gateway "$@")
+        COMP_CWORD=$#
+        "$function" verbex-gateway "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+        echo "${COMPREPLY[@]}"
+    "#;
+    fs::write(folder.join("ask"), script).unwrap();
+    for (typed, completed) in [
+        ("ta", "tail"),
+        ("tail --from", "--from-earliest"),
+        ("tail --format j", "json"),
+        ("events --type call-s", "call-started"),
+        ("token n", "new"),
+        ("check-config --webhook-pl", "--webhook-plain-http"),
+    ] {
+        let finished = run_in_shell(folder, &format!("bash ./ask {typed}")).await;
+        assert_eq!(finished.stdout.trim(), completed, "{finished}");
+    }
 }
 
 #[tokio::test]

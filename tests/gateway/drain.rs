@@ -11,7 +11,7 @@ use verbex_gateway::proto::{SubscribeRequest, event_service_client::EventService
 use crate::support::{
     PATIENCE,
     bodies::{call_started, large},
-    eventually_asking,
+    eventually, eventually_asking,
     grpc::{Refusal, Stream, after},
     history::{History, Load, Recorder, last_stored},
     process::{Gateway, Setup},
@@ -176,4 +176,28 @@ async fn restarts_under_load_break_no_promise() {
         posts,
         subscribers: vec![recorder.until(last).await],
     });
+}
+
+#[tokio::test]
+async fn a_terminal_that_closes_lets_it_drain_unless_it_is_to_outlive_it() {
+    for (shell, drains) in [(":", true), ("trap '' HUP", false)] {
+        let setup = Setup::new().set("DRAIN_SECONDS", "20").shell(shell);
+        let gateway = setup.start().await;
+        let mut stream = holding(&gateway).await;
+        gateway.signal("HUP");
+        if drains {
+            eventually("it drains", || {
+                gateway.output().1.contains("draining").then_some(())
+            })
+            .await;
+        } else {
+            // Were it the first one, this would be the second, which ends it at once.
+            gateway.terminate();
+        }
+        let (_, status) = stream.end().await;
+        let refusal = Refusal::of(&status);
+        assert_eq!(refusal.row(), (Code::Unavailable, "DRAINING"));
+        let finished = gateway.finished().await;
+        assert_eq!(finished.code, Some(0), "{finished}");
+    }
 }

@@ -3,6 +3,7 @@
 mod support;
 
 mod admin;
+mod advice;
 mod answers;
 mod api_document;
 mod client;
@@ -26,4 +27,5 @@ mod reflection;
 mod replay;
 mod samples;
 mod slow;
+mod terminal;
 mod tidy;

@@ -5,6 +5,7 @@ pub(crate) mod grpc;
 pub(crate) mod history;
 pub(crate) mod process;
 pub(crate) mod promises;
+pub(crate) mod terminal;
 pub(crate) mod webhook;
 
 use std::{

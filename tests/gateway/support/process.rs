@@ -185,9 +185,14 @@ impl Gateway {
         kib.expect("VmRSS") * 1024
     }
 
+    /// Sends a signal, by name without SIG.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Asks it to leave.
     pub(crate) fn terminate(&self) {
-        self.process.signal("TERM");
+        self.signal("TERM");
     }
 
     /// Waits until it has ended by itself.
@@ -231,6 +236,14 @@ pub(crate) async fn run(folder: &Path, args: &[&str], input: &str) -> Finished {
     process.finished().await
 }
 
+/// Runs words of shell to their end, in which `"$0"` is the program.
+pub(crate) async fn run_in_shell(folder: &Path, words: &str) -> Finished {
+    let mut command = Command::new("sh");
+    command.args(["-c", words, PROGRAM]);
+    isolate(&mut command);
+    Process::spawn(command, folder).finished().await
+}
+
 /// A command of the program that goes on by itself.
 pub(crate) fn spawn(folder: &Path, args: &[&str]) -> Process {
     let mut command = Command::new(PROGRAM);
@@ -240,7 +253,7 @@ pub(crate) fn spawn(folder: &Path, args: &[&str]) -> Process {
 }
 
 /// Nothing from this environment gets in.
-fn isolate(command: &mut Command) {
+pub(super) fn isolate(command: &mut Command) {
     command.env_clear();
     for kept in ["PATH", "HOME", "LLVM_PROFILE_FILE"] {
         if let Some(value) = std::env::var_os(kept) {
@@ -293,12 +306,24 @@ impl Process {
             // Who does not read its input is no failure of this harness.
             let _ = std::io::Write::write_all(&mut stdin, input.as_bytes());
         });
+        let stdout = child.stdout.take().expect("a pipe");
+        let stderr = child.stderr.take().expect("a pipe");
+        Self::started(&command, folder, child, stdout, stderr)
+    }
+
+    pub(super) fn started(
+        command: &Command,
+        folder: &Path,
+        child: Child,
+        stdout: impl Read + Send + 'static,
+        stderr: impl Read + Send + 'static,
+    ) -> Self {
         Self {
             command: format!("{command:?}"),
             folder: folder.to_owned(),
-            stdout: gather(child.stdout.take().expect("a pipe")),
-            stderr: gather(child.stderr.take().expect("a pipe")),
             child: Mutex::new(child),
+            stdout: gather(stdout),
+            stderr: gather(stderr),
         }
     }
 
@@ -390,6 +415,9 @@ fn gather(pipe: impl Read + Send + 'static) -> Text {
             let line = String::from_utf8_lossy(&line);
             shared.lock().unwrap().push_str(&line);
         }
+        // A terminal ends with an error, perhaps in the middle of a line.
+        let rest = String::from_utf8_lossy(&line);
+        shared.lock().unwrap().push_str(&rest);
     });
     text
 }

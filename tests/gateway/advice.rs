@@ -1,0 +1,143 @@
+//! Whoever is not served hears why, and what to do.
+
+use std::fs;
+
+use crate::support::process::{Gateway, Setup, run};
+
+async fn refused(folder: &Setup, args: &[&str], says: &[&str]) {
+    let finished = run(folder.folder(), args, "{}").await;
+    assert_eq!(finished.code, Some(1), "{finished}");
+    for words in says {
+        assert!(
+            finished.stderr.contains(words),
+            "not said: {words}\n{finished}"
+        );
+    }
+    let lines = finished.stderr.lines().count();
+    assert!(lines <= 2, "{finished}");
+}
+
+#[tokio::test]
+async fn readers_hear_what_to_do() {
+    let plain = Gateway::start().await;
+    // Its gRPC door serves the certificate that the other one has made for itself.
+    let tls = plain.ca().parent().unwrap().to_owned();
+    let path = |name: &str| tls.join(name).display().to_string();
+    let made = run(plain.setup.folder(), &["token", "new", "--name", "crm"], "").await;
+    let closed = Setup::new()
+        .file(&made.stdout)
+        .set("GRPC_TLS_CERT", &path("server.pem"))
+        .set("GRPC_TLS_KEY", &path("server-key.pem"))
+        .start()
+        .await;
+    let ca = path("dev-ca.pem");
+    let other_ca = closed.ca().display().to_string();
+    let folder = Setup::new();
+    fs::write(folder.folder().join("none.pem"), "").unwrap();
+    let check = async |address: String, more: &[&str], says: &[&str]| {
+        for command in ["tail", "events"] {
+            let args = [&[command, "--address", &address], more].concat();
+            refused(&folder, &args, says).await;
+        }
+    };
+
+    let nobody = "http://127.0.0.1:1".to_owned();
+    check(
+        nobody.clone(),
+        &[],
+        &[&nobody, "is it running?", "verbex-gateway serve"],
+    )
+    .await;
+    check(
+        format!("https://{}", plain.grpc),
+        &[],
+        &["does not speak TLS", "write http://"],
+    )
+    .await;
+    let in_tls = format!("https://{}", closed.grpc);
+    check(format!("http://{}", closed.grpc), &[], &["want https://"]).await;
+    check(in_tls.clone(), &[], &["not trusted", "--ca FILE"]).await;
+    check(
+        in_tls.clone(),
+        &["--ca", &other_ca],
+        &["not trusted", "--ca FILE"],
+    )
+    .await;
+    check(
+        in_tls.clone(),
+        &["--ca", "nowhere.pem"],
+        &["cannot read nowhere.pem"],
+    )
+    .await;
+    check(
+        in_tls.clone(),
+        &["--ca", &ca],
+        &["CREDENTIALS_INVALID", "--token-file", "token new"],
+    )
+    .await;
+    let wrong = ["--ca", &ca, "--token", "vgw_wrong"];
+    check(in_tls, &wrong, &["CREDENTIALS_INVALID", "has not expired"]).await;
+    let webhook = plain.webhook_addr();
+    check(
+        format!("http://{webhook}"),
+        &[],
+        &["is it the gRPC address"],
+    )
+    .await;
+    let webhook = format!("https://{webhook}");
+    check(
+        webhook,
+        &["--ca", &ca],
+        &["is it the gRPC address", "webhook"],
+    )
+    .await;
+    let operators = plain.admin_url.clone();
+    check(operators, &[], &["is it the gRPC address"]).await;
+}
+
+#[tokio::test]
+async fn senders_hear_what_to_do() {
+    let setup = Setup::new();
+    let gateway = setup.set("WEBHOOK_BEARER_TOKEN", "secret").start().await;
+    let ca = gateway.ca().display().to_string();
+    let folder = Setup::new();
+    let check = async |url: String, more: &[&str], says: &[&str]| {
+        let args = [&["send", "--url", &url], more].concat();
+        refused(&folder, &args, says).await;
+    };
+    let door = gateway.webhook_addr();
+    let url = gateway.webhook_url.clone();
+    check(
+        "https://127.0.0.1:1/".into(),
+        &[],
+        &["is the gateway running?"],
+    )
+    .await;
+    check(url.clone(), &[], &["not trusted", "--ca", "tls/dev-ca.pem"]).await;
+    check(format!("http://{door}/"), &[], &["write https://"]).await;
+    check(
+        format!("https://{}/", gateway.grpc),
+        &[],
+        &["does not speak TLS", "write http://"],
+    )
+    .await;
+    check(
+        format!("http://{}/", gateway.grpc),
+        &[],
+        &["is --url its webhook's?"],
+    )
+    .await;
+    let trusting = ["--ca", ca.as_str()];
+    check(
+        format!("{url}/guess"),
+        &trusting,
+        &["NOT_FOUND", "with the secret behind it"],
+    )
+    .await;
+    check(
+        url,
+        &trusting,
+        &["CREDENTIALS_INVALID", "give them with -H"],
+    )
+    .await;
+}
