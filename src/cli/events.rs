@@ -135,7 +135,7 @@ async fn print(args: Args) -> anyhow::Result<()> {
         store.save(&cursor)?;
     }
     if printed == 0 && io::stderr().is_terminal() {
-        eprintln!("no event in the log matches");
+        output::tell("no event in the log matches");
     }
     Ok(())
 }
@@ -163,7 +163,10 @@ impl Pages {
                 return Err(error);
             }
             let pause = error.retry_in(attempt);
-            eprintln!("{error}; trying again in {:.1} s", pause.as_secs_f64());
+            output::tell(format_args!(
+                "{error}; trying again in {:.1} s",
+                pause.as_secs_f64()
+            ));
             tokio::time::sleep(pause).await;
         }
     }

@@ -1,6 +1,7 @@
 //! How events are written to standard output.
 
 use std::{
+    fmt,
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
 };
@@ -140,6 +141,11 @@ pub(super) fn view(
         (Format::Json, _, Some(View::Basic)) | (Format::Pretty, false, _) => Ok(EventView::Basic),
         (Format::Json, ..) | (Format::Pretty, true, _) => Ok(EventView::Standard),
     }
+}
+
+/// A line for people, on standard error. If the terminal or the pipe is gone, there is nobody left to tell.
+pub(super) fn tell(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Resolves when nobody reads standard output any more, as after `| head -1`: no need to wait for the next event to find out.

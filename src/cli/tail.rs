@@ -223,10 +223,14 @@ impl Tail {
         }
         match (&self.store, &self.cursor) {
             (_, None) => {}
-            (None, Some(cursor)) => eprintln!("\nto go on from here, begin with --after {cursor}"),
+            (None, Some(cursor)) => output::tell(format_args!(
+                "\nto go on from here, begin with --after {cursor}"
+            )),
             (Some(store), Some(_)) => {
                 let path = store.path().display();
-                eprintln!("\nthe same command goes on from here: the cursor is in {path}");
+                output::tell(format_args!(
+                    "\nthe same command goes on from here: the cursor is in {path}"
+                ));
             }
         }
     }
@@ -276,13 +280,13 @@ impl Status {
                 self.quiet_until = None;
             }
             Item::Progress { progress, .. } => self.progress(progress.state()),
-            Item::Gap { .. } => eprintln!("events before here have been removed from the log"),
+            Item::Gap { .. } => output::tell("events before here have been removed from the log"),
             // Who has never been there is more likely misnamed than away.
             Item::Interrupted { error, .. } if self.contact == Contact::None => return Some(error),
             Item::Interrupted { error, .. } => {
                 let trouble = error.to_string();
                 if self.trouble.as_ref() != Some(&trouble) {
-                    eprintln!("{trouble}; trying again until it is back");
+                    output::tell(format_args!("{trouble}; trying again until it is back"));
                     self.trouble = Some(trouble);
                 }
                 self.contact = Contact::Lost;
@@ -306,9 +310,13 @@ impl Status {
             SubscriptionState::Live | SubscriptionState::Unspecified => "live",
         };
         match before {
-            Contact::Lost => eprintln!("connected again to {}, {state}", self.address),
-            Contact::None if self.talks => eprintln!("connected to {}, {state}", self.address),
-            Contact::Made(_) if self.talks => eprintln!("{state}"),
+            Contact::Lost => {
+                output::tell(format_args!("connected again to {}, {state}", self.address))
+            }
+            Contact::None if self.talks => {
+                output::tell(format_args!("connected to {}, {state}", self.address))
+            }
+            Contact::Made(_) if self.talks => output::tell(state),
             Contact::None | Contact::Made(_) => {}
         }
     }
@@ -320,6 +328,6 @@ impl Status {
         } else {
             "nothing has matched yet (values are compared exactly, case and all)"
         };
-        eprintln!("{what}; still listening");
+        output::tell(format_args!("{what}; still listening"));
     }
 }
