@@ -1,8 +1,9 @@
 //! What people see in a terminal.
 
 use crate::support::{
+    PATIENCE,
     bodies::call_started,
-    eventually,
+    eventually_within,
     process::{Gateway, Process, Setup, run_in_shell},
     terminal::spawn_in_terminal,
 };
@@ -14,10 +15,10 @@ fn shown(gateway: &Gateway, args: &[&str], variables: &[(&str, &str)]) -> Proces
     spawn_in_terminal(gateway.setup.folder(), &args, variables)
 }
 
-/// Waits until the terminal shows this.
+/// Waits until the terminal shows this, perhaps only after a while.
 async fn shows(process: &Process, text: &str) {
     let seen = || process.stdout().contains(text).then_some(());
-    eventually(text, seen).await;
+    eventually_within(2 * PATIENCE, text, seen).await;
 }
 
 #[tokio::test]
