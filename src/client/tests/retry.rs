@@ -8,12 +8,12 @@ use crate::client::{
     retry::{Advice, BY_REASON},
 };
 
-const DOCUMENTED: &str = include_str!("../../../docs/reliability.md");
+const DOCUMENTED: &str = include_str!("../../../docs/api.md");
 const STATUS: &str = include_str!("../../grpc/status.rs");
 
 /// The retry table that people read: whether to try again, and the code, by reason.
 fn documented() -> BTreeMap<&'static str, (&'static str, Advice)> {
-    let table = DOCUMENTED.split("\n## gRPC errors\n").nth(1).unwrap();
+    let table = DOCUMENTED.split("\n## Errors\n").nth(1).unwrap();
     let rows = table.split("\n## ").next().unwrap().lines();
     let row = |row: &'static str| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
