@@ -31,7 +31,8 @@ let failures = 0;
 
 // Must be repeatable by event.id: an event comes again if the program dies between the work and the saving of its cursor.
 async function work(event: Event) {
-  console.log(`${event.sequence} ${event.callId} ${event.eventName} ${event.status}`);
+  // Throws where it cannot write, which console.log would not.
+  writeFileSync(1, `${event.sequence} ${event.callId} ${event.eventName} ${event.status}\n`);
 }
 
 function save(cursor: string) {

@@ -60,8 +60,11 @@ public final class Subscriber {
     }
 
     /** Must be repeatable by event.getId(): an event comes again if the program dies between the work and the saving of its cursor. */
-    private void work(Event event) {
+    private void work(Event event) throws IOException {
         System.out.println(event.getSequence() + " " + event.getCallId() + " " + event.getEventName() + " " + event.getStatus());
+        if (System.out.checkError()) {
+            throw new IOException("cannot print");
+        }
     }
 
     private void save(String cursor) throws IOException {
