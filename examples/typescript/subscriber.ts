@@ -1,0 +1,79 @@
+// A subscriber that does something with each event and goes on where it stopped, whatever happens between.
+// With Node 22.18 or later, in this folder:
+//
+//     npm ci
+//     npx buf generate
+//     node subscriber.ts http://127.0.0.1:50051
+//
+// Change work(), the request, and where it begins the first time. In a project of your own, buf.gen.yaml says where the protos are.
+
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import type { Event } from "./gen/verbex/gateway/v1/event_pb.js";
+import { EventService, StartPosition } from "./gen/verbex/gateway/v1/event_service_pb.js";
+
+const CURSOR = "calls.cursor";
+// What waiting mends. Any other reason needs a decision: docs/reliability.md says which.
+const PASSES = ["DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "INTERNAL", "DEADLINE_EXCEEDED"];
+
+const transport = createGrpcTransport({
+  baseUrl: process.argv[2] ?? "http://127.0.0.1:50051",
+  pingIntervalMs: 20_000, // a dead connection ends the stream
+  pingTimeoutMs: 10_000,
+});
+const gateway = createClient(EventService, transport);
+const stop = new AbortController();
+let failures = 0;
+
+// Must be repeatable by event.id: an event comes again if the program dies between the work and the saving of its cursor.
+async function work(event: Event) {
+  // Throws where it cannot write, which console.log would not.
+  writeFileSync(1, `${event.sequence} ${event.callId} ${event.eventName} ${event.status}\n`);
+}
+
+function save(cursor: string) {
+  writeFileSync(`${CURSOR}.new`, cursor, { flush: true });
+  renameSync(`${CURSOR}.new`, CURSOR);
+}
+
+async function follow() {
+  const start = existsSync(CURSOR)
+    ? ({ case: "afterCursor", value: readFileSync(CURSOR, "utf8") } as const)
+    : ({ case: "startPosition", value: StartPosition.EARLIEST } as const);
+  const request = { start, subscriberName: "example" };
+  const over = new AbortController(); // to leave the loop would not end the stream
+  const signal = AbortSignal.any([stop.signal, over.signal]);
+  let messages = 0;
+  try {
+    for await (const { cursor, response } of gateway.subscribe(request, { signal })) {
+      if (response.case === "event") await work(response.value); // first the work …
+      save(cursor); // … then the cursor
+      if (++messages > 1) failures = 0; // the first says only that the stream is open
+    }
+  } finally {
+    over.abort();
+  }
+}
+
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
+
+while (!stop.signal.aborted) {
+  let asked = 0;
+  try {
+    await follow();
+  } catch (error) {
+    if (!(error instanceof ConnectError)) throw error; // the work failed: its event comes again at the next start
+    if (stop.signal.aborted) break;
+    const reason = error.findDetails(ErrorInfoSchema)[0]?.reason; // none: the connection broke, or a proxy answered
+    console.error(`${reason ?? "no connection"}: ${error.message}`);
+    if (reason && !PASSES.includes(reason)) process.exit(1);
+    const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
+    asked = delay ? durationMs(delay) : 0;
+  }
+  const pause = Math.min(1000 * 2 ** failures++, 30_000) * (0.5 + Math.random() / 2);
+  await sleep(Math.max(pause, asked), null, { signal: stop.signal }).catch(() => {});
+}
