@@ -1,0 +1,64 @@
+"""Follows up each call when its analysis is complete: reads what happened in the call, and writes down what is to be done.
+
+It goes on from subscriber.py, which must lie beside it and says how to install and generate:
+
+    PYTHONPATH=. python examples/python/follow_up.py 127.0.0.1:50051 follow_ups.db
+    sqlite3 follow_ups.db 'SELECT * FROM follow_ups'
+
+To change: what_to_do(). A call has one row however often it comes, and the row is there before the cursor moves.
+"""
+
+import sqlite3
+import sys
+
+from subscriber import connect, follow
+from verbex.gateway.v1 import event_pb2, event_service_pb2 as pb, event_service_pb2_grpc as rpc
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS follow_ups (call_id TEXT PRIMARY KEY, agent_id TEXT, happened TEXT, to_do TEXT);
+CREATE TABLE IF NOT EXISTS cursor (id INTEGER PRIMARY KEY CHECK (id = 1), cursor TEXT NOT NULL);
+"""
+
+
+def history(channel, call_id):
+    """All events of a call until now, in the order in which they happened, which may not be that in which they came."""
+    request, events = pb.ListEventsRequest(filter=pb.EventFilter(call_ids=[call_id])), []
+    while True:
+        page = rpc.EventServiceStub(channel).ListEvents(request, timeout=30)
+        events += page.events
+        if not page.next_page_token:
+            return sorted(events, key=lambda event: event.event_time.ToNanoseconds())
+        request.page_token = page.next_page_token
+
+
+def what_to_do(events):
+    for event in reversed(events):
+        if event.HasField("call_transferred"):
+            if event.status == "failed":
+                return f"call {event.call_transferred.caller.phone_number} back: nobody could take the call"
+            return "; ".join(event.call_transferred.call_summary.unresolved_issues)
+    return ""
+
+
+def main(address="127.0.0.1:50051", path="follow_ups.db"):
+    database = sqlite3.connect(path)
+    database.executescript(TABLES)
+    (cursor,) = database.execute("SELECT max(cursor) FROM cursor").fetchone()
+    analysed = pb.EventFilter(event_types=[event_pb2.EVENT_TYPE_PCA_COMPLETED])
+    request = pb.SubscribeRequest(subscriber_name="follow-up", filter=analysed, start_position=pb.START_POSITION_EARLIEST)
+    with connect(address) as channel:
+
+        def take(message):
+            with database:  # one transaction
+                if message.event.call_id:
+                    events = history(channel, message.event.call_id)
+                    happened = ", ".join(f"{event.event_name.split('.')[-1]} {event.status}" for event in events)
+                    row = message.event.call_id, message.event.agent_id, happened, what_to_do(events)
+                    database.execute("INSERT OR REPLACE INTO follow_ups VALUES (?, ?, ?, ?)", row)
+                database.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?)", (message.cursor,))
+
+        follow(channel, request, cursor, take)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,115 @@
+"""A subscriber that does something with each event and goes on where it stopped, whatever happens between.
+
+    pip install grpcio grpcio-status grpcio-tools
+    python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. proto/verbex/gateway/v1/*.proto
+    PYTHONPATH=. python examples/python/subscriber.py 127.0.0.1:50051
+
+To change: work(), the request in main() (its filter, and where it begins the first time), and connect() for TLS and a token.
+"""
+
+import pathlib
+import random
+import signal
+import sys
+import time
+
+import grpc
+from google.rpc.error_details_pb2 import RetryInfo
+from grpc_status import rpc_status
+from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as rpc
+
+CURSOR = pathlib.Path("calls.cursor")
+# What waiting mends. Anything else needs a decision: docs/reliability.md says which.
+PASSES = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED"}
+# A blocking read has no timeout, so pings find a dead connection (0: also while nothing is sent). A proxy answers them in the
+# gateway's stead: behind one, subscriber_asyncio.py is better, which misses the gateway's Progress.
+PINGS = [("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000), ("grpc.http2.max_pings_without_data", 0)]
+
+
+def work(event):
+    """Must be repeatable by event.id: an event comes again if the program dies between the work and the saving of its cursor."""
+    print(event.sequence, event.call_id, event.event_name, event.status, flush=True)
+
+
+def take(message):
+    if message.HasField("event"):
+        work(message.event)  # first the work …
+    draft = CURSOR.with_suffix(".new")
+    draft.write_text(message.cursor)
+    draft.replace(CURSOR)  # … then the cursor
+
+
+def connect(address):
+    """With TLS and a token instead:
+    grpc.secure_channel(address, grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(), grpc.access_token_call_credentials(token)), PINGS)
+    """
+    return grpc.insecure_channel(address, PINGS)
+
+
+class Shutdown:
+    """SIGINT and SIGTERM end the program at once, but within a `with` block only at its end."""
+
+    wanted = held = False
+
+    def __init__(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.want)
+
+    def want(self, *_):
+        self.wanted = True
+        if not self.held:
+            sys.exit(0)
+
+    def __enter__(self):
+        self.held = True
+
+    def __exit__(self, error, *_):
+        self.held = False
+        if self.wanted and not error:
+            sys.exit(0)
+
+
+def retry_after(error):
+    """How many seconds the gateway asks to wait."""
+    status, retry = rpc_status.from_call(error), RetryInfo()
+    asked = status and any(detail.Unpack(retry) for detail in status.details)
+    return retry.retry_delay.ToNanoseconds() / 1e9 if asked else 0
+
+
+def follow(channel, request, cursor, take):
+    """Calls take(message) for each message behind the cursor, for ever. An error of take() itself ends it, with nothing skipped."""
+    shutdown, failures = Shutdown(), 0
+    while True:
+        if cursor is not None:
+            request.after_cursor = cursor
+        wait = random.uniform(0.5, 1) * min(30, 2**failures)
+        stream = rpc.EventServiceStub(channel).Subscribe(request)
+        try:
+            for number, message in enumerate(stream):
+                with shutdown:
+                    take(message)
+                    cursor = message.cursor
+                if number > 0:  # the first one comes at once, and proves little
+                    failures = 0
+        except grpc.RpcError as error:
+            told = f"{error.code().name}: {error.details()}"
+            if error.code().name not in PASSES:
+                sys.exit(told)
+            wait = max(wait, retry_after(error))
+            print(f"{told}; again in {wait:.1f} s", file=sys.stderr)
+        finally:
+            stream.cancel()
+        time.sleep(wait)
+        failures += 1
+
+
+def main():
+    request = pb.SubscribeRequest(subscriber_name="example", start_position=pb.START_POSITION_EARLIEST)
+    cursor = CURSOR.read_text() if CURSOR.exists() else None
+    with connect(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:50051") as channel:
+        follow(channel, request, cursor, take)
+
+
+if __name__ == "__main__":
+    main()

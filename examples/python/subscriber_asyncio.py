@@ -1,0 +1,100 @@
+"""As subscriber.py, for asyncio: it does something with each event and goes on where it stopped, whatever happens between.
+
+    pip install grpcio grpcio-status grpcio-tools
+    python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. proto/verbex/gateway/v1/*.proto
+    PYTHONPATH=. python examples/python/subscriber_asyncio.py 127.0.0.1:50051
+
+To change: work(), the request (its filter, and where it begins the first time), and the channel for TLS and a token.
+"""
+
+import asyncio
+import pathlib
+import random
+import signal
+import sys
+
+import grpc
+from google.rpc.error_details_pb2 import RetryInfo
+from grpc_status import rpc_status
+from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as rpc
+
+CURSOR = pathlib.Path("calls.cursor")
+# What waiting mends. Anything else needs a decision: docs/reliability.md says which.
+PASSES = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED"}
+# The gateway says something every 30 s. After twice that in silence the connection is dead, whatever proxies between say.
+SILENCE = 60
+
+
+async def work(event):
+    """Must be repeatable by event.id: an event comes again if the program dies between the work and the saving of its cursor."""
+    print(event.sequence, event.call_id, event.event_name, event.status, flush=True)
+
+
+async def take(message):
+    if message.HasField("event"):
+        await work(message.event)  # first the work …
+    draft = CURSOR.with_suffix(".new")
+    draft.write_text(message.cursor)
+    draft.replace(CURSOR)  # … then the cursor
+
+
+async def finish(work):
+    """Waits for it, and lets a cancel wait too."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+def retry_after(error):
+    """How many seconds the gateway asks to wait."""
+    status, retry = rpc_status.from_call(error), RetryInfo()
+    asked = status and any(detail.Unpack(retry) for detail in status.details)
+    return retry.retry_delay.ToNanoseconds() / 1e9 if asked else 0
+
+
+async def follow(channel, request):
+    """Takes each message behind the cursor, for ever. An error of the work itself ends it, with nothing skipped."""
+    failures = 0
+    while True:
+        if CURSOR.exists():
+            request.after_cursor = CURSOR.read_text()
+        wait = random.uniform(0.5, 1) * min(30, 2**failures)
+        stream, number = rpc.EventServiceStub(channel).Subscribe(request), 0
+        try:
+            while (message := await asyncio.wait_for(stream.read(), SILENCE)) is not grpc.aio.EOF:
+                await finish(take(message))
+                number += 1
+                if number > 1:  # the first one comes at once, and proves little
+                    failures = 0
+        except (grpc.RpcError, asyncio.TimeoutError) as error:
+            told = "silence"
+            if isinstance(error, grpc.RpcError):
+                told = f"{error.code().name}: {error.details()}"
+                if error.code().name not in PASSES:
+                    sys.exit(told)
+                wait = max(wait, retry_after(error))
+            print(f"{told}; again in {wait:.1f} s", file=sys.stderr)
+        finally:
+            stream.cancel()
+        await asyncio.sleep(wait)
+        failures += 1
+
+
+async def main():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asyncio.current_task().cancel)
+    request = pb.SubscribeRequest(subscriber_name="example", start_position=pb.START_POSITION_EARLIEST)
+    # With TLS and a token: grpc.aio.secure_channel(address, grpc.composite_channel_credentials(
+    #     grpc.ssl_channel_credentials(), grpc.access_token_call_credentials(token)))
+    async with grpc.aio.insecure_channel(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:50051") as channel:
+        try:
+            await follow(channel, request)
+        except asyncio.CancelledError:
+            pass  # a signal: the work in hand is done
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

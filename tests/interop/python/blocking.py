@@ -1,0 +1,84 @@
+"""grpcio as most use it. Runs beside a gateway (with_gateway), with the stubs in PYTHONPATH."""
+
+import os
+import time
+
+import grpc
+import shared
+from shared import equal
+from verbex.gateway.v1 import admin_service_pb2, admin_service_pb2_grpc, event_service_pb2 as pb, event_service_pb2_grpc
+
+
+def read(stream, events: int) -> list[pb.SubscribeResponse]:
+    """Reads so many events, and on to the Progress that says that nothing else came."""
+    messages = []
+    for message in stream:
+        messages.append(message)
+        if message.HasField("progress") and len(shared.events_of(messages)) >= events:
+            return messages
+    raise AssertionError("the stream ended without an error")
+
+
+def error_of(stream) -> tuple[list[pb.SubscribeResponse], grpc.RpcError]:
+    """Reads to the error at the end."""
+    messages = []
+    try:
+        for message in stream:
+            messages.append(message)
+    except grpc.RpcError as error:
+        return messages, error
+    raise AssertionError("the stream ended without an error")
+
+
+def wait_for(name: str, subscribed: bool, admin):
+    """Until the gateway has a subscriber of that name, or has none."""
+    for _ in range(200):
+        listed = admin.ListSubscribers(admin_service_pb2.ListSubscribersRequest()).subscribers
+        if subscribed == (name in [subscriber.name for subscriber in listed]):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{name}: still {'not ' if subscribed else ''}subscribed")
+
+
+def main():
+    answers = shared.post_samples()
+    with grpc.insecure_channel(os.environ["GRPC_ADDR"]) as channel:
+        service = event_service_pb2_grpc.EventServiceStub(channel)
+        admin = admin_service_pb2_grpc.AdminServiceStub(channel)
+
+        # The samples, by filter.
+        stream = service.Subscribe(shared.from_earliest(), timeout=60)
+        messages = read(stream, len(answers))
+        shared.check_samples(messages, answers)
+        listed = service.ListEvents(pb.ListEventsRequest(filter=shared.request().filter, view=pb.EVENT_VIEW_RAW), timeout=20)
+        shared.check_raw(listed.events)
+
+        # Cut off, and on from the last cursor.
+        shared.cut()
+        more, error = error_of(stream)
+        equal(error.code(), grpc.StatusCode.UNAVAILABLE)
+        equal(shared.events_of(more), [])
+        posted = shared.post_event("after the cut")
+        resumed = service.Subscribe(shared.request(after_cursor=[*messages, *more][-1].cursor), timeout=60, wait_for_ready=True)
+        equal([event.id for event in shared.events_of(read(resumed, 1))], [posted])
+
+        # What a refusal says.
+        _, error = error_of(service.Subscribe(shared.request(after_cursor="none"), timeout=20))
+        shared.check_refused_cursor(error)
+
+        # A deadline, on a stream that has nothing more to say.
+        messages, error = error_of(service.Subscribe(shared.from_earliest(), timeout=3))
+        equal(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+        equal(len(shared.events_of(messages)), len(answers) + 1)
+
+        # A cancel, and the gateway forgets the subscriber.
+        stream = service.Subscribe(shared.request(subscriber_name="cancelled"), timeout=60)
+        next(stream)
+        wait_for("cancelled", True, admin)
+        stream.cancel()
+        _, error = error_of(stream)
+        equal(error.code(), grpc.StatusCode.CANCELLED)
+        wait_for("cancelled", False, admin)
+
+
+main()

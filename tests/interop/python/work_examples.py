@@ -1,0 +1,117 @@
+"""The examples that do real work, run as a user would: killed, cut off and ended in the midst of many events."""
+
+import json
+import os
+import pathlib
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import grpc
+import shared
+from shared import equal
+from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc
+
+EXAMPLES = pathlib.Path(__file__).parents[3] / "examples" / "python"
+
+
+def start(example: str, database: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, str(EXAMPLES / example), os.environ["GRPC_ADDR"], database])
+
+
+def rows(database: str, query: str) -> list[tuple]:
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            return connection.execute(query).fetchall()
+    except sqlite3.OperationalError:
+        return []  # not there yet
+
+
+def wait_for(database: str, query: str, enough):
+    for _ in range(600):
+        if enough(found := rows(database, query)):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{query}: {found}")
+
+
+def end(program: subprocess.Popen):
+    program.send_signal(signal.SIGTERM)
+    equal(program.wait(timeout=20), 0)
+
+
+def simulate(seed: int) -> subprocess.Popen:
+    command = [os.environ["GATEWAY"], "simulate", "--url", os.environ["WEBHOOK_URL"], "--ca", os.environ["CA"]]
+    calls = ["--calls", "60", "--rate", "20", "--speed", "1000", "--seed", str(seed), "--duplicates"]
+    return subprocess.Popen([*command, *calls], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def logged(service) -> list[str]:
+    """The ids of all events that the gateway has."""
+    request, ids = pb.ListEventsRequest(page_size=1000), []
+    while True:
+        page = service.ListEvents(request, timeout=20)
+        ids += [event.id for event in page.events]
+        if not page.next_page_token:
+            return sorted(ids)
+        request.page_token = page.next_page_token
+
+
+def check_warehouse(database: str, service):
+    """Each event has its row, whatever happened to the program and the gateway."""
+    program, simulation = start("warehouse.py", database), simulate(1)
+    wait_for(database, "SELECT count(*) FROM events", lambda found: found and found[0][0] > 20)
+    program.kill()
+    program.wait()
+    program = start("warehouse.py", database)
+    equal(simulation.wait(timeout=60), 0)
+    shared.cut()
+    equal(simulate(2).wait(timeout=60), 0)
+    last = shared.post_event("the last")
+    wait_for(database, "SELECT id FROM events", lambda found: (last,) in found)
+    end(program)
+    ids = [id for id, in rows(database, "SELECT id FROM events ORDER BY id")]
+    equal(ids, logged(service))
+
+    # From the beginning once more: nothing comes twice.
+    with sqlite3.connect(database) as connection:
+        (before,) = connection.execute("SELECT cursor FROM cursor").fetchone()
+        connection.execute("DELETE FROM cursor")
+    program = start("warehouse.py", database)
+    wait_for(database, "SELECT cursor FROM cursor", lambda found: found == [(before,)])
+    end(program)
+    equal(ids, [id for id, in rows(database, "SELECT id FROM events ORDER BY id")])
+    equal(rows(database, f"SELECT event_name, call_id, json_extract(event, '$.callId') FROM events WHERE id = '{last}'"),
+          [("CallHandler.CallEnded", "the last", "the last")])
+
+
+def check_follow_up(database: str):
+    """Each analysed call has its row, with what happened before."""
+    transfer = json.loads(shared.BODIES["call_transferred"]) | {"call_id": "followed"}
+    analysed = {"eventName": "callAnalysis.pcaCompleted", "agent_id": "an agent", "status": "success"}
+    program = start("follow_up.py", database)
+    shared.post(json.dumps(transfer).encode())
+    shared.post(json.dumps(analysed).encode())  # of no call: it is passed over
+    shared.post(json.dumps(analysed | {"call_id": "followed"}).encode())
+    followed = "SELECT call_id, agent_id, happened, to_do FROM follow_ups WHERE call_id IN ('followed', 'later') ORDER BY call_id"
+    happened = "CallTransferred failed, pcaCompleted success"
+    first = ("followed", "an agent", happened, "call +8801762668080 back: nobody could take the call")
+    wait_for(database, followed, lambda found: found == [first])
+    program.kill()
+    program.wait()
+    shared.cut()
+    shared.post(json.dumps(analysed | {"call_id": "later"}).encode())
+    program = start("follow_up.py", database)
+    wait_for(database, followed, lambda found: found == [first, ("later", "an agent", "pcaCompleted success", "")])
+    end(program)
+
+
+def main():
+    with grpc.insecure_channel(os.environ["GRPC_ADDR"]) as channel:
+        check_warehouse(os.path.join(os.environ["FOLDER"], "warehouse.db"), event_service_pb2_grpc.EventServiceStub(channel))
+        check_follow_up(os.path.join(os.environ["FOLDER"], "follow_ups.db"))
+
+
+main()
