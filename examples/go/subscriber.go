@@ -6,7 +6,10 @@
 //	(cd gen && go mod init github.com/verbex/verbex-gateway/gen/go)
 //	go run . 127.0.0.1:50051
 //
-// To change: work, the request (its filter, and where it begins the first time), and connect for TLS and a token.
+// To change: work, the request (its filter, and where it begins the first time), and for TLS and a token, in main,
+//
+//	grpc.WithTransportCredentials(credentials.NewTLS(nil))
+//	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 package main
 
 import (
@@ -40,14 +43,6 @@ const (
 func work(event *pb.Event) error {
 	_, err := fmt.Println(event.Sequence, event.CallId, event.EventName, event.Status)
 	return err
-}
-
-// connect reaches a gateway in plain text. With TLS and a token it takes instead
-//
-//	grpc.WithTransportCredentials(credentials.NewTLS(nil)),
-//	grpc.WithPerRPCCredentials(oauth.TokenSource{TokenSource: oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})}),
-func connect(address string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
 // follow works off events until the stream ends. It is alive if more came than the first message, which comes at once.
@@ -144,7 +139,7 @@ func main() {
 	if len(os.Args) > 1 {
 		address = os.Args[1]
 	}
-	conn, err := connect(address)
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err == nil {
 		err = run(ctx, pb.NewEventServiceClient(conn))
 	}

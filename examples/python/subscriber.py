@@ -21,9 +21,9 @@ from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as
 CURSOR = pathlib.Path("calls.cursor")
 # What waiting mends. Anything else needs a decision: docs/reliability.md says which.
 PASSES = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED"}
-# A blocking read has no timeout, so pings find a dead connection (0: also while nothing is sent). A proxy answers them in the
-# gateway's stead: behind one, subscriber_asyncio.py is better, which misses the gateway's Progress.
-PINGS = [("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000), ("grpc.http2.max_pings_without_data", 0)]
+# A blocking read has no timeout, so pings find a dead connection; grpcio sends them all, and gives up on them in time, only if
+# told to. A proxy answers them in the gateway's stead: behind one, subscriber_asyncio.py is better, which misses the Progress.
+PINGS = [("grpc.keepalive_time_ms", 20_000), ("grpc.http2.ping_timeout_ms", 10_000), ("grpc.http2.max_pings_without_data", 0)]
 
 
 def work(event):

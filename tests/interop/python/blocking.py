@@ -1,12 +1,18 @@
 """grpcio as most use it. Runs beside a gateway (with_gateway), with the stubs in PYTHONPATH."""
 
 import os
+import pathlib
+import signal
+import sys
 import time
 
 import grpc
 import shared
 from shared import equal
 from verbex.gateway.v1 import admin_service_pb2, admin_service_pb2_grpc, event_service_pb2 as pb, event_service_pb2_grpc
+
+sys.path.append(str(pathlib.Path(__file__).parents[3] / "examples" / "python"))
+from subscriber import PINGS  # noqa: E402
 
 
 def read(stream, events: int) -> list[pb.SubscribeResponse]:
@@ -38,6 +44,22 @@ def wait_for(name: str, subscribed: bool, admin):
             return
         time.sleep(0.05)
     raise AssertionError(f"{name}: still {'not ' if subscribed else ''}subscribed")
+
+
+def check_pings():
+    """With the settings of the example, ten times as fast, a gateway that is stuck ends a stream, however idle it was before."""
+    gateway = int(pathlib.Path(os.environ["FOLDER"], "pid").read_text())
+    pings = [(name, value // 10) for name, value in PINGS]
+    with grpc.insecure_channel(os.environ["GRPC_ADDR"], [*pings, ("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stream = event_service_pb2_grpc.EventServiceStub(channel).Subscribe(pb.SubscribeRequest(), timeout=29)
+        next(stream)
+        time.sleep(7)  # for more pings than grpcio sends by itself while it has nothing else to send
+        os.kill(gateway, signal.SIGSTOP)
+        try:
+            _, error = error_of(stream)
+        finally:
+            os.kill(gateway, signal.SIGCONT)
+        equal(error.code(), grpc.StatusCode.UNAVAILABLE)
 
 
 def main():
@@ -79,6 +101,7 @@ def main():
         _, error = error_of(stream)
         equal(error.code(), grpc.StatusCode.CANCELLED)
         wait_for("cancelled", False, admin)
+    check_pings()
 
 
 main()
