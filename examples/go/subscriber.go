@@ -1,9 +1,9 @@
 // A subscriber that does something with each event and goes on where it stopped, whatever happens between.
 //
+//	go install github.com/bufbuild/buf/cmd/buf@v1.75.0
 //	go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 //	go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 //	buf generate ../../proto
-//	(cd gen && go mod init github.com/verbex/verbex-gateway/gen/go)
 //	go run . 127.0.0.1:50051
 //
 // To change: work, the request (its filter, and where it begins the first time), and for TLS and a token, in main,
