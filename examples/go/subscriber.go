@@ -89,7 +89,7 @@ func save(cursor string) error {
 	return os.Rename(cursorFile+".new", cursorFile)
 }
 
-// passes says whether waiting mends it. Anything else needs a decision: docs/reliability.md says which.
+// passes says whether waiting mends it. Anything else needs a decision: docs/api.md says which.
 func passes(err error) bool {
 	ended, ok := status.FromError(err)
 	switch ended.Code() {

@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as rpc
 
 CURSOR = pathlib.Path("calls.cursor")
-# What waiting mends. Anything else needs a decision: docs/reliability.md says which.
+# What waiting mends. Anything else needs a decision: docs/api.md says which.
 PASSES = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED"}
 # A blocking read has no timeout, so pings find a dead connection; grpcio sends them all, and gives up on them in time, only if
 # told to. A proxy answers them in the gateway's stead: behind one, subscriber_asyncio.py is better, which misses the Progress.

@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as rpc
 
 CURSOR = pathlib.Path("calls.cursor")
-# What waiting mends. Anything else needs a decision: docs/reliability.md says which.
+# What waiting mends. Anything else needs a decision: docs/api.md says which.
 PASSES = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED"}
 # The gateway says something every 30 s. After twice that in silence the connection is dead, whatever proxies between say.
 SILENCE = 60
