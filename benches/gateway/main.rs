@@ -89,17 +89,6 @@ fn main() -> anyhow::Result<()> {
         bail!("{files} open files are too few for 10,000 connections; raise the hard limit");
     }
 
-    let mut report = Report::new(Machine::here(), format!("{:?}", plan.depth));
-    for benchmark in chosen {
-        let start = Instant::now();
-        let findings = (benchmark.run)(&plan)?;
-        report.add(benchmark.name, findings);
-        eprintln!(
-            "{:18} took {:.1} s",
-            benchmark.name,
-            start.elapsed().as_secs_f64()
-        );
-    }
     let json = cli.json.unwrap_or_else(|| {
         let name = match plan.depth {
             Depth::Smoke => "smoke.json",
@@ -107,7 +96,19 @@ fn main() -> anyhow::Result<()> {
         };
         folder().join(name)
     });
-    report.write(&json)?;
+    let mut report = Report::new(Machine::here(), format!("{:?}", plan.depth));
+    for benchmark in chosen {
+        let start = Instant::now();
+        let findings = (benchmark.run)(&plan)?;
+        report.add(benchmark.name, findings);
+        // After each, so that one that fails takes nothing with it.
+        report.write(&json)?;
+        eprintln!(
+            "{:18} took {:.1} s",
+            benchmark.name,
+            start.elapsed().as_secs_f64()
+        );
+    }
     match plan.depth {
         Depth::Smoke => println!("everything ran; its figures mean nothing"),
         _ => println!("\n{}\n\nin {}", report.text(), json.display()),

@@ -5,7 +5,10 @@
 //! read lives no longer than somebody needs it. Few reads run at a time, in turn, so that live delivery and ingest keep
 //! the machine.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{
@@ -13,6 +16,7 @@ use futures_util::{
     future::{BoxFuture, Shared as SharedFuture, WeakShared},
 };
 
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -35,6 +39,11 @@ const READ_BYTES_MAX: usize = 128 * 1024;
 const NEAR: u64 = 4 * READ_EVENTS_MAX as u64;
 /// Reads that run at the same time, of all classes: half of the log's readers, so that lists and look-ups find one free.
 pub(super) const READS_MAX: usize = 2;
+/// Subscribers that send what they have read at the same time. More take turns, so that a live one never stands behind a thousand that
+/// return.
+pub(super) const TURNS: usize = 8;
+/// How long a turn lasts at the most: a client that does not read must not keep others from theirs.
+const TURN_MAX: Duration = Duration::from_millis(10);
 /// Messages that are made without giving way to other tasks.
 const MESSAGES_AT_ONCE: usize = 32;
 
@@ -96,6 +105,24 @@ impl Segment {
             through
         };
         (self.run.frames(after, covered.sequence), covered)
+    }
+}
+
+/// Leave to send, until it is dropped or [`TURN_MAX`] is over.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _held: AbortOnDropHandle<()>,
+}
+
+impl Turn {
+    pub(super) async fn take(shared: &Shared) -> Self {
+        let permit = shared.catchup_turns.clone().acquire_owned().await;
+        Self {
+            _held: AbortOnDropHandle::new(tokio::spawn(async move {
+                sleep(TURN_MAX).await;
+                drop(permit);
+            })),
+        }
     }
 }
 

@@ -84,6 +84,7 @@ struct Shared {
     classes: Classes,
     memory: Memory,
     catchup_reads: Semaphore,
+    catchup_turns: Arc<Semaphore>,
     registry: Registry,
     metrics: Metrics,
     /// To the router. Unbounded as a type; in fact a subscription has at most one attach and one leave in it.
@@ -221,6 +222,7 @@ impl Fanout {
             classes: Classes::default(),
             memory: Memory::default(),
             catchup_reads: Semaphore::new(catchup::READS_MAX),
+            catchup_turns: Arc::new(Semaphore::new(catchup::TURNS)),
             registry: Registry::new(config.subscribers_max),
             metrics,
             commands,

@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     EndReason, ExpiredAction, Request, Shared, SubscribeError,
-    catchup::{Reading, Segment},
+    catchup::{Segment, Turn},
     class::Wishes,
     frame::Frame,
     message::{self, Shape},
@@ -55,6 +55,8 @@ pub struct Subscription {
     pending: VecDeque<Frame>,
     /// What was read last, kept while it is sent, so that others of the class can take the same.
     segment: Option<Arc<Segment>>,
+    /// Held while `pending` is sent.
+    turn: Option<Turn>,
 
     progress_interval: Duration,
     sent_at: Instant,
@@ -73,7 +75,7 @@ enum Standing {
     Reading {
         joined: Option<Position>,
         through: Position,
-        segment: Reading,
+        segment: BoxFuture<'static, Result<(Arc<Segment>, Turn), ReadError>>,
     },
     /// From the queue, as soon as the router feeds it.
     Attaching {
@@ -126,6 +128,7 @@ impl Subscription {
             told: None,
             pending: VecDeque::new(),
             segment: None,
+            turn: None,
             progress_interval: request.progress_interval,
             sent_at: now,
             timer: Box::pin(sleep_until(now + request.progress_interval)),
@@ -211,6 +214,7 @@ impl Subscription {
 
     /// Waits for what comes first: something to send or to do, a progress that is due, or the end.
     async fn step(&mut self) -> Result<Option<Bytes>, EndReason> {
+        self.turn = None;
         let queue = &self.entry.queue;
         match &mut self.standing {
             Standing::Behind { joined } => {
@@ -291,17 +295,20 @@ impl Subscription {
     /// Begins to read what comes after a place.
     fn read(&mut self, after: Position, joined: Option<Position>, through: Position) {
         let (catchup, shared) = (self.entry.class.catchup.clone(), self.shared.clone());
-        let segment = move || catchup.segment(shared, after.sequence, through);
+        let reader = shared.clone();
+        let read = move || catchup.segment(reader, after.sequence, through);
+        let segment: BoxFuture<'static, _> = match self.away {
+            // At once, while this subscription may still send what was read before.
+            false => read(),
+            true => Box::pin(async move {
+                sleep(log::RETRY_INTERVAL).await;
+                read().await
+            }),
+        };
         self.standing = Standing::Reading {
             joined,
             through,
-            segment: match self.away {
-                false => segment(),
-                true => Box::pin(async {
-                    sleep(log::RETRY_INTERVAL).await;
-                    segment().await
-                }),
-            },
+            segment: Box::pin(async move { Ok((segment.await?, Turn::take(&shared).await)) }),
         };
     }
 
@@ -324,12 +331,12 @@ impl Subscription {
     /// Takes what was read, or decides about what was not. Returns the place up to which that went.
     fn take(
         &mut self,
-        read: Result<Arc<Segment>, ReadError>,
+        read: Result<(Arc<Segment>, Turn), ReadError>,
         through: Position,
     ) -> Result<Option<Position>, EndReason> {
         self.away = matches!(read, Err(ReadError::Unavailable(_)));
         match read {
-            Ok(segment) => {
+            Ok((segment, turn)) => {
                 let (frames, covered) = segment.cut(self.covered.sequence, through);
                 self.pending.extend(frames);
                 match self.pending.back_mut() {
@@ -337,6 +344,7 @@ impl Subscription {
                     None => self.cover(covered),
                 }
                 self.segment = Some(segment);
+                self.turn = (!self.pending.is_empty()).then_some(turn);
                 return Ok(Some(covered));
             }
             Err(ReadError::Expired(earliest)) if self.from_start => self.cover(earliest.before),
