@@ -99,7 +99,7 @@ fn main() -> anyhow::Result<()> {
     let mut report = Report::new(Machine::here(), format!("{:?}", plan.depth));
     for benchmark in chosen {
         let start = Instant::now();
-        let findings = (benchmark.run)(&plan)?;
+        let findings = (benchmark.run)(&plan.of(&benchmark))?;
         report.add(benchmark.name, findings);
         // After each, so that one that fails takes nothing with it.
         report.write(&json)?;

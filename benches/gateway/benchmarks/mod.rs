@@ -20,6 +20,8 @@ use crate::report::Findings;
 /// A benchmark by its name.
 pub(crate) struct Benchmark {
     pub name: &'static str,
+    /// Those that have none are sampled less.
+    pub has_target: bool,
     pub about: &'static str,
     pub run: fn(&Plan) -> anyhow::Result<Findings>,
 }
@@ -28,85 +30,104 @@ pub(crate) struct Benchmark {
 pub(crate) const ALL: [Benchmark; 16] = [
     Benchmark {
         name: "fanout",
+        has_target: true,
         about: "under load, 1,000 subscribers with one filter, against plain tonic, raw TCP and NATS",
         run: fanout::one_filter,
     },
     Benchmark {
         name: "filters",
+        has_target: true,
         about: "the same with 100 different filters",
         run: fanout::different_filters,
     },
     Benchmark {
         name: "routing",
+        has_target: true,
         about: "10,000 subscribers, each on an agent of its own, against 100",
         run: routing::own_agents,
     },
     Benchmark {
         name: "unloaded",
+        has_target: true,
         about: "one event at a time to 100 subscribers: CPU and latency",
         run: unloaded::one_at_a_time,
     },
     Benchmark {
         name: "webhook",
+        has_target: true,
         about: "from a webhook's POST to its subscriber, durable",
         run: webhook::to_subscriber,
     },
     Benchmark {
         name: "ingest",
+        has_target: true,
         about: "webhooks over 64 connections, against a handler that stores nothing, and into logs of several sizes",
         run: ingest::durable,
     },
     Benchmark {
         name: "idle",
+        has_target: true,
         about: "memory of an idle subscriber, and 10,000 of them",
         run: idle::memory,
     },
     Benchmark {
         name: "replay",
+        has_target: true,
         about: "the whole log to one subscriber, against reading it",
         run: history::replay,
     },
     Benchmark {
         name: "history",
+        has_target: true,
         about: "start-up, resume in the middle and ListEvents by agent, with logs of several sizes",
         run: history::log_sizes,
     },
     Benchmark {
         name: "churn",
+        has_target: true,
         about: "1,000 joins and leaves a second beside 10,000 subscribers and beside 100, with and without events",
         run: churn::joins_and_leaves,
     },
     Benchmark {
         name: "returns",
+        has_target: true,
         about: "1,000 subscribers that come back at once, and what one that was live sees of it",
         run: returns::at_once,
     },
     Benchmark {
         name: "curve-subscribers",
+        has_target: false,
         about: "cost against 1 to 10,000 subscribers",
         run: fanout::against_subscribers,
     },
     Benchmark {
         name: "curve-filters",
+        has_target: false,
         about: "cost against 1 to 1,000 filters",
         run: fanout::against_filters,
     },
     Benchmark {
         name: "compression",
+        has_target: false,
         about: "transcripts, plain and in gzip and zstd: CPU and bytes",
         run: compression::transcripts,
     },
     Benchmark {
         name: "transport",
+        has_target: false,
         about: "TLS, and many streams on one connection",
         run: http2::transport,
     },
     Benchmark {
         name: "http2",
+        has_target: false,
         about: "windows, frame sizes and pings, one after the other",
         run: http2::settings,
     },
 ];
+
+/// Samples of figures that are there to learn from, not to be reached.
+const RUNS_WITHOUT_TARGET: usize = 3;
 
 /// How much is measured.
 #[derive(Clone, Debug)]
@@ -143,6 +164,17 @@ impl Plan {
             runs,
             warm_up: Duration::from_millis(warm_up),
             load: Duration::from_millis(load),
+        }
+    }
+
+    /// What this benchmark needs of it.
+    pub(crate) fn of(&self, benchmark: &Benchmark) -> Self {
+        Self {
+            runs: match benchmark.has_target {
+                true => self.runs,
+                false => self.runs.min(RUNS_WITHOUT_TARGET),
+            },
+            ..self.clone()
         }
     }
 
