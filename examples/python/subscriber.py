@@ -1,6 +1,6 @@
 """A subscriber that does something with each event and goes on where it stopped, whatever happens between.
 
-    pip install grpcio grpcio-status grpcio-tools
+    pip install grpcio grpcio-tools
     python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. proto/verbex/gateway/v1/*.proto
     PYTHONPATH=. python examples/python/subscriber.py 127.0.0.1:50051
 
@@ -14,8 +14,6 @@ import sys
 import time
 
 import grpc
-from google.rpc.error_details_pb2 import RetryInfo
-from grpc_status import rpc_status
 from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as rpc
 
 CURSOR = pathlib.Path("calls.cursor")
@@ -47,60 +45,40 @@ def connect(address):
     return grpc.insecure_channel(address, PINGS)
 
 
-class Shutdown:
-    """SIGINT and SIGTERM end the program at once, but within a `with` block only at its end."""
-
-    wanted = held = False
-
-    def __init__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.want)
-
-    def want(self, *_):
-        self.wanted = True
-        if not self.held:
-            sys.exit(0)
-
-    def __enter__(self):
-        self.held = True
-
-    def __exit__(self, error, *_):
-        self.held = False
-        if self.wanted and not error:
-            sys.exit(0)
-
-
-def retry_after(error):
-    """How many seconds the gateway asks to wait."""
-    status, retry = rpc_status.from_call(error), RetryInfo()
-    asked = status and any(detail.Unpack(retry) for detail in status.details)
-    return retry.retry_delay.ToNanoseconds() / 1e9 if asked else 0
-
-
 def follow(channel, request, cursor, take):
     """Calls take(message) for each message behind the cursor, for ever. An error of take() itself ends it, with nothing skipped."""
-    shutdown, failures = Shutdown(), 0
-    while True:
+    stopping = taking = False
+
+    def stop(*_):  # at once, but not between the work and the cursor
+        nonlocal stopping
+        stopping = True
+        if not taking:
+            sys.exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    failures = 0
+    while not stopping:
         if cursor is not None:
             request.after_cursor = cursor
-        wait = random.uniform(0.5, 1) * min(30, 2**failures)
         stream = rpc.EventServiceStub(channel).Subscribe(request)
         try:
-            for number, message in enumerate(stream):
-                with shutdown:
-                    take(message)
-                    cursor = message.cursor
-                if number > 0:  # the first one comes at once, and proves little
+            for count, message in enumerate(stream):
+                taking = True
+                take(message)
+                cursor, taking = message.cursor, False
+                if stopping:
+                    return
+                if count > 0:  # the first one comes at once, and proves little
                     failures = 0
         except grpc.RpcError as error:
-            told = f"{error.code().name}: {error.details()}"
+            taking = False
+            print(f"{error.code().name}: {error.details()}", file=sys.stderr)
             if error.code().name not in PASSES:
-                sys.exit(told)
-            wait = max(wait, retry_after(error))
-            print(f"{told}; again in {wait:.1f} s", file=sys.stderr)
+                sys.exit(1)
         finally:
             stream.cancel()
-        time.sleep(wait)
+        time.sleep(random.uniform(0.5, 1) * min(30, 2**failures))
         failures += 1
 
 

@@ -1,6 +1,6 @@
 """As subscriber.py, for asyncio: it does something with each event and goes on where it stopped, whatever happens between.
 
-    pip install grpcio grpcio-status grpcio-tools
+    pip install grpcio grpcio-tools
     python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. proto/verbex/gateway/v1/*.proto
     PYTHONPATH=. python examples/python/subscriber_asyncio.py 127.0.0.1:50051
 
@@ -14,8 +14,6 @@ import signal
 import sys
 
 import grpc
-from google.rpc.error_details_pb2 import RetryInfo
-from grpc_status import rpc_status
 from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as rpc
 
 CURSOR = pathlib.Path("calls.cursor")
@@ -48,20 +46,12 @@ async def finish(work):
         raise
 
 
-def retry_after(error):
-    """How many seconds the gateway asks to wait."""
-    status, retry = rpc_status.from_call(error), RetryInfo()
-    asked = status and any(detail.Unpack(retry) for detail in status.details)
-    return retry.retry_delay.ToNanoseconds() / 1e9 if asked else 0
-
-
 async def follow(channel, request):
     """Takes each message behind the cursor, for ever. An error of the work itself ends it, with nothing skipped."""
     failures = 0
     while True:
         if CURSOR.exists():
             request.after_cursor = CURSOR.read_text()
-        wait = random.uniform(0.5, 1) * min(30, 2**failures)
         stream, number = rpc.EventServiceStub(channel).Subscribe(request), 0
         try:
             while (message := await asyncio.wait_for(stream.read(), SILENCE)) is not grpc.aio.EOF:
@@ -69,17 +59,15 @@ async def follow(channel, request):
                 number += 1
                 if number > 1:  # the first one comes at once, and proves little
                     failures = 0
-        except (grpc.RpcError, asyncio.TimeoutError) as error:
-            told = "silence"
-            if isinstance(error, grpc.RpcError):
-                told = f"{error.code().name}: {error.details()}"
-                if error.code().name not in PASSES:
-                    sys.exit(told)
-                wait = max(wait, retry_after(error))
-            print(f"{told}; again in {wait:.1f} s", file=sys.stderr)
+        except asyncio.TimeoutError:
+            print("silence", file=sys.stderr)
+        except grpc.RpcError as error:
+            print(f"{error.code().name}: {error.details()}", file=sys.stderr)
+            if error.code().name not in PASSES:
+                sys.exit(1)
         finally:
             stream.cancel()
-        await asyncio.sleep(wait)
+        await asyncio.sleep(random.uniform(0.5, 1) * min(30, 2**failures))
         failures += 1
 
 

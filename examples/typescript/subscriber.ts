@@ -17,7 +17,7 @@ import type { Event } from "./gen/verbex/gateway/v1/event_pb.js";
 import { EventService, StartPosition } from "./gen/verbex/gateway/v1/event_service_pb.js";
 
 const CURSOR = "calls.cursor";
-// What waiting mends. Any other reason needs a decision: docs/reliability.md says which.
+// What waiting mends. Any other reason needs a decision: docs/api.md says which.
 const PASSES = ["DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "INTERNAL", "DEADLINE_EXCEEDED"];
 
 const transport = createGrpcTransport({

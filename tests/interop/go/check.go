@@ -197,7 +197,7 @@ func main() {
 	}
 
 	// Cut off, and on from the last cursor.
-	must(exec.Command("cut").Output())
+	must(exec.Command("cut_off").Output())
 	more, ended := readToError(open)
 	equal("cut off", ended.Code(), codes.Unavailable)
 	equal("events before the cut", len(events(more)), 0)

@@ -60,7 +60,7 @@ public final class Check {
         stream.live();
 
         // Cut off, then on from the last cursor.
-        run("cut");
+        run("cut_off");
         var broken = stream.failure();
         equal("the code of a broken connection: " + broken, broken.getStatus().getCode(), Status.Code.UNAVAILABLE);
         equal("the reasons of a broken connection", reasons(broken), List.of());

@@ -43,7 +43,7 @@ def post_samples() -> list[dict]:
 
 
 def cut():
-    subprocess.run(["cut"], check=True)
+    subprocess.run(["cut_off"], check=True)
 
 
 def request(**fields) -> pb.SubscribeRequest:

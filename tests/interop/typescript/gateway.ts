@@ -15,5 +15,5 @@ export async function post(what: string | object): Promise<Stored> {
 }
 
 export async function cut() {
-  await promisify(execFile)("cut");
+  await promisify(execFile)("cut_off");
 }

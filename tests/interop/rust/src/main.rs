@@ -93,7 +93,7 @@ async fn main() {
     assert_eq!(bodies, SAMPLES.map(body));
 
     // Cut off, and on from the last cursor.
-    run("cut", &[], "").await;
+    run("cut_off", &[], "").await;
     let (more, ended) = read_to_end(&mut open).await;
     assert_eq!(ended.code(), Code::Unknown, "{ended:?}");
     assert!(events_of(&more).is_empty());

@@ -44,7 +44,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  */
 public final class Subscriber {
     private static final Path CURSOR = Path.of("calls.cursor");
-    /** What waiting mends. Any other reason needs a decision: docs/reliability.md says which. */
+    /** What waiting mends. Any other reason needs a decision: docs/api.md says which. */
     private static final Set<String> PASSES =
             Set.of("DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "INTERNAL", "DEADLINE_EXCEEDED");
 
