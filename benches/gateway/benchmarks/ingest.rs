@@ -14,6 +14,9 @@ use crate::{
 };
 
 const CONNECTIONS: usize = 64;
+/// A log whose index on ids is worth warming up: until its pages are in memory, each event waits for the disk.
+const LARGE: u64 = 1_000_000;
+const LARGE_WARM_UP: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy)]
 enum Contestant {
@@ -39,11 +42,15 @@ pub(crate) fn durable(plan: &Plan) -> anyhow::Result<Findings> {
     let samples = interleaved(plan.runs, &contestants, |&contestant| match contestant {
         Contestant::Gateway(0) => {
             let folder = crate::temporary_folder()?;
-            into_the_gateway(plan, folder.path().join("data"))
+            into_the_gateway(plan, folder.path().join("data"), plan.warm_up)
         }
         Contestant::Gateway(events) => {
             let log = KeptLog::of(events)?;
-            let sample = into_the_gateway(plan, log.folder.clone());
+            let warm_up = match events {
+                LARGE.. => LARGE_WARM_UP,
+                _ => plan.warm_up,
+            };
+            let sample = into_the_gateway(plan, log.folder.clone(), warm_up);
             log.restore()?;
             sample
         }
@@ -91,9 +98,9 @@ pub(crate) fn durable(plan: &Plan) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-fn into_the_gateway(plan: &Plan, data_dir: PathBuf) -> anyhow::Result<Sample> {
+fn into_the_gateway(plan: &Plan, data_dir: PathBuf, warm_up: Duration) -> anyhow::Result<Sample> {
     let gateway = Gateway::start(&data_dir)?;
-    let sample = post(plan, gateway.webhook, gateway.ca(), gateway.pid())?;
+    let sample = post(plan, warm_up, gateway.webhook, gateway.ca(), gateway.pid())?;
     gateway.stop()?;
     Ok(sample)
 }
@@ -104,16 +111,22 @@ fn into_nothing(plan: &Plan) -> anyhow::Result<Sample> {
         folder: folder.path().to_owned(),
     };
     let (server, ready): (Child, bare_https::Ready) = Child::start(Role::BareHttps(setup))?;
-    post(plan, ready.addr, ready.ca, server.pid())
+    post(plan, plan.warm_up, ready.addr, ready.ca, server.pid())
 }
 
-fn post(plan: &Plan, addr: SocketAddr, ca: PathBuf, server: u32) -> anyhow::Result<Sample> {
+fn post(
+    plan: &Plan,
+    warm_up: Duration,
+    addr: SocketAddr,
+    ca: PathBuf,
+    server: u32,
+) -> anyhow::Result<Sample> {
     let (mut posters, ()) = Child::start(Role::Posters(Setup {
         addr,
         ca,
         connections: plan.count(CONNECTIONS),
     }))?;
-    let _warm: Posted = posters.ask(&Post(plan.warm_up.max(Duration::from_millis(1))))?;
+    let _warm: Posted = posters.ask(&Post(warm_up.max(Duration::from_millis(1))))?;
     let cpu_before = cpu_time(server)?;
     let posted: Posted = posters.ask(&Post(plan.load))?;
     let cpu = cpu_time(server)? - cpu_before;
