@@ -38,10 +38,10 @@ Examples:
     verbex-gateway tail
   Failed transfers of the last hour and from now on, with what was said:
     verbex-gateway tail --type call-transferred --status failed --since 1h -v
-  Hand every event to another program, and go on where it stopped after a restart:
-    verbex-gateway tail --format json --from-earliest --cursor-file calls.cursor | load-calls
+  Write every event to a file, and go on where it stopped after a restart:
+    verbex-gateway tail --format json --from-earliest --cursor-file calls.cursor >> calls.jsonl
 
-The cursor is saved once the lines are written out. Ctrl-C ends with exit code 0, and says \
+The cursor is saved once the lines are written out. What another program at the end of a pipe has not yet read is lost with that program: one that must not miss any keeps the cursor itself, as the examples in examples/ do. Ctrl-C ends with exit code 0, and says \
 how to go on. A gateway that cannot be reached at the start is an error; after that, tail reconnects by itself.";
 
 /// Follow events as they become durable

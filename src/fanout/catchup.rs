@@ -16,7 +16,10 @@ use futures_util::{
     future::{BoxFuture, Shared as SharedFuture, WeakShared},
 };
 
-use tokio::time::sleep;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::sleep,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -93,6 +96,11 @@ impl Segment {
         self.after <= after && after < self.covered.sequence
     }
 
+    /// Whether it has something to send between two places.
+    pub(super) fn is_empty(&self, after: Sequence, through: Position) -> bool {
+        self.cut(after, through).0.next().is_none()
+    }
+
     /// What it has after one place and up to another, and how far that goes.
     pub(super) fn cut(
         &self,
@@ -115,14 +123,19 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    pub(super) async fn take(shared: &Shared) -> Self {
-        let permit = shared.catchup_turns.clone().acquire_owned().await;
-        Self {
-            _held: AbortOnDropHandle::new(tokio::spawn(async move {
-                sleep(TURN_MAX).await;
-                drop(permit);
-            })),
-        }
+    /// Waits for one. A task waits and holds it, so that it ends in time even if its subscriber is not polled any more: a client
+    /// that does not read must not take a turn with it, neither while it waits nor while it sends.
+    pub(super) async fn take(turns: Arc<Semaphore>) -> Self {
+        let (granted, wait) = oneshot::channel();
+        let held = tokio::spawn(async move {
+            // The semaphore is never closed; if it were, sending would still be right.
+            let _permit = turns.acquire_owned().await;
+            let _ = granted.send(());
+            sleep(TURN_MAX).await;
+        });
+        let held = AbortOnDropHandle::new(held);
+        let _ = wait.await;
+        Self { _held: held }
     }
 }
 
@@ -168,9 +181,12 @@ impl Catchup {
             let Some(reading) = self.reading_near(after) else {
                 break;
             };
-            let segment = reading.await?;
-            if segment.has(after) {
-                return Ok(segment);
+            match reading.await {
+                Ok(segment) if segment.has(after) => return Ok(segment),
+                Ok(_) => {}
+                Err(error @ ReadError::Unavailable(_)) => return Err(error),
+                // Perhaps about what lies before this place: this subscriber reads for itself.
+                Err(ReadError::Expired(_) | ReadError::Damaged(_)) => break,
             }
         }
         let reading = Arc::clone(&self).read(shared, after, through);
@@ -258,5 +274,27 @@ impl Catchup {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No code panics while it holds the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Context};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_is_not_polled_any_more_keeps_nobody_from_a_turn() {
+        let turns = Arc::new(Semaphore::new(TURNS));
+        let mut stuck: Vec<_> = (0..10 * TURNS)
+            .map(|_| Box::pin(Turn::take(turns.clone())))
+            .collect();
+        for waiting in &mut stuck {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        }
+        // They are still there, some with a turn that they do not know of.
+        let _turn = pin!(Turn::take(turns)).await;
+        drop(stuck);
     }
 }

@@ -67,6 +67,9 @@ pub struct Subscription {
     left: &'static str,
 }
 
+/// A stretch of the log, with leave to send what it has, if it has something.
+type Read = Result<(Arc<Segment>, Option<Turn>), ReadError>;
+
 /// Where the next message comes from. `joined` is the head where the router took over: the rest up to there is still to be read.
 enum Standing {
     /// To be decided, once `pending` is sent.
@@ -75,7 +78,7 @@ enum Standing {
     Reading {
         joined: Option<Position>,
         through: Position,
-        segment: BoxFuture<'static, Result<(Arc<Segment>, Turn), ReadError>>,
+        segment: BoxFuture<'static, Read>,
     },
     /// From the queue, as soon as the router feeds it.
     Attaching {
@@ -257,6 +260,13 @@ impl Subscription {
                     () = &mut self.timer => return Ok(self.progress_if_due()),
                 };
                 self.standing = Standing::Behind { joined };
+                if let (Err(ReadError::Expired(earliest)), Some(head)) = (&read, joined)
+                    && earliest.before.sequence > head.sequence
+                {
+                    // What is queued begins before the end of the gap.
+                    queue.detach();
+                    self.standing = Standing::Behind { joined: None };
+                }
                 if let Some(covered) = self.take(read, through)?
                     && covered.sequence < through.sequence
                 {
@@ -308,7 +318,14 @@ impl Subscription {
         self.standing = Standing::Reading {
             joined,
             through,
-            segment: Box::pin(async move { Ok((segment.await?, Turn::take(&shared).await)) }),
+            segment: Box::pin(async move {
+                let segment = segment.await?;
+                let turn = match segment.is_empty(after.sequence, through) {
+                    true => None,
+                    false => Some(Turn::take(shared.catchup_turns.clone()).await),
+                };
+                Ok((segment, turn))
+            }),
         };
     }
 
@@ -329,11 +346,7 @@ impl Subscription {
     }
 
     /// Takes what was read, or decides about what was not. Returns the place up to which that went.
-    fn take(
-        &mut self,
-        read: Result<(Arc<Segment>, Turn), ReadError>,
-        through: Position,
-    ) -> Result<Option<Position>, EndReason> {
+    fn take(&mut self, read: Read, through: Position) -> Result<Option<Position>, EndReason> {
         self.away = matches!(read, Err(ReadError::Unavailable(_)));
         match read {
             Ok((segment, turn)) => {
@@ -344,7 +357,7 @@ impl Subscription {
                     None => self.cover(covered),
                 }
                 self.segment = Some(segment);
-                self.turn = (!self.pending.is_empty()).then_some(turn);
+                self.turn = turn;
                 return Ok(Some(covered));
             }
             Err(ReadError::Expired(earliest)) if self.from_start => self.cover(earliest.before),
