@@ -21,13 +21,13 @@ CREATE TABLE IF NOT EXISTS cursor (id INTEGER PRIMARY KEY CHECK (id = 1), cursor
 
 
 def history(channel, call_id):
-    """All events of a call until now, in the order in which they happened, which may not be that in which they came."""
+    """All events of a call until now, in the order in which they came: Verbex may tell of an end before it tells of a transfer."""
     request, events = pb.ListEventsRequest(filter=pb.EventFilter(call_ids=[call_id])), []
     while True:
         page = rpc.EventServiceStub(channel).ListEvents(request, timeout=30)
         events += page.events
         if not page.next_page_token:
-            return sorted(events, key=lambda event: event.event_time.ToNanoseconds())
+            return events
         request.page_token = page.next_page_token
 
 

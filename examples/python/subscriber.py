@@ -58,7 +58,7 @@ def follow(channel, request, cursor, take):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     failures = 0
-    while not stopping:
+    while True:
         if cursor is not None:
             request.after_cursor = cursor
         stream = rpc.EventServiceStub(channel).Subscribe(request)
@@ -73,11 +73,13 @@ def follow(channel, request, cursor, take):
                     failures = 0
         except grpc.RpcError as error:
             taking = False
-            print(f"{error.code().name}: {error.details()}", file=sys.stderr)
             if error.code().name not in PASSES:
-                sys.exit(1)
+                sys.exit(f"{error.code().name}: {error.details()}")
+            print(f"{error.code().name}: {error.details()}; trying again", file=sys.stderr)
         finally:
             stream.cancel()
+        if stopping:
+            return
         time.sleep(random.uniform(0.5, 1) * min(30, 2**failures))
         failures += 1
 

@@ -1,6 +1,6 @@
 """As subscriber.py, for asyncio: it does something with each event and goes on where it stopped, whatever happens between.
 
-    pip install grpcio grpcio-tools
+    pip install grpcio grpcio-tools  (Python 3.11 or later)
     python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. proto/verbex/gateway/v1/*.proto
     PYTHONPATH=. python examples/python/subscriber_asyncio.py 127.0.0.1:50051
 
@@ -46,25 +46,31 @@ async def finish(work):
         raise
 
 
+async def read(stream):
+    async with asyncio.timeout(SILENCE):
+        return await stream.read()
+
+
 async def follow(channel, request):
     """Takes each message behind the cursor, for ever. An error of the work itself ends it, with nothing skipped."""
     failures = 0
+    if CURSOR.exists():
+        request.after_cursor = CURSOR.read_text()
     while True:
-        if CURSOR.exists():
-            request.after_cursor = CURSOR.read_text()
         stream, number = rpc.EventServiceStub(channel).Subscribe(request), 0
         try:
-            while (message := await asyncio.wait_for(stream.read(), SILENCE)) is not grpc.aio.EOF:
+            while (message := await read(stream)) is not grpc.aio.EOF:
                 await finish(take(message))
+                request.after_cursor = message.cursor
                 number += 1
                 if number > 1:  # the first one comes at once, and proves little
                     failures = 0
         except asyncio.TimeoutError:
-            print("silence", file=sys.stderr)
+            print("silence; trying again", file=sys.stderr)
         except grpc.RpcError as error:
-            print(f"{error.code().name}: {error.details()}", file=sys.stderr)
             if error.code().name not in PASSES:
-                sys.exit(1)
+                sys.exit(f"{error.code().name}: {error.details()}")
+            print(f"{error.code().name}: {error.details()}; trying again", file=sys.stderr)
         finally:
             stream.cancel()
         await asyncio.sleep(random.uniform(0.5, 1) * min(30, 2**failures))

@@ -9,7 +9,7 @@
 // and open http://127.0.0.1:5173/browser.html. For a gateway elsewhere add ?gateway=https://… to it. Change work(), the request, and
 // where it begins the first time.
 
-import { ConnectError, createClient } from "@connectrpc/connect";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { ErrorInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import type { Event } from "./gen/verbex/gateway/v1/event_pb.js";
@@ -18,11 +18,15 @@ import { EventService, EventView, StartPosition } from "./gen/verbex/gateway/v1/
 const CURSOR = "calls.cursor";
 // What waiting mends. Any other reason needs a decision: docs/api.md says which.
 const PASSES = ["DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "INTERNAL", "DEADLINE_EXCEEDED"];
+// Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token.
+const ELSEWHERE = [Code.Unimplemented, Code.Unauthenticated, Code.PermissionDenied];
 const PROGRESS_SECONDS = 15;
 
 const baseUrl = new URLSearchParams(location.search).get("gateway") ?? "http://127.0.0.1:50051";
 const gateway = createClient(EventService, createGrpcWebTransport({ baseUrl }));
 let failures = 0;
+// Read once: another tab may save its own meanwhile.
+let place = localStorage.getItem(CURSOR);
 
 // Must be repeatable by event.id: an event comes again if the page is left between the work and the saving of its cursor.
 async function work(event: Event) {
@@ -36,11 +40,10 @@ function show(state: string) {
 }
 
 async function follow() {
-  const cursor = localStorage.getItem(CURSOR);
   const start =
-    cursor === null
+    place === null
       ? ({ case: "startPosition", value: StartPosition.EARLIEST } as const)
-      : ({ case: "afterCursor", value: cursor } as const);
+      : ({ case: "afterCursor", value: place } as const);
   const progressInterval = { seconds: BigInt(PROGRESS_SECONDS), nanos: 0 };
   // A page sends no pings. Silence for two intervals means that the connection is dead.
   const over = new AbortController();
@@ -53,7 +56,7 @@ async function follow() {
       clearTimeout(timer);
       show("connected");
       if (response.case === "event") await work(response.value); // first the work …
-      localStorage.setItem(CURSOR, cursor); // … then the cursor
+      localStorage.setItem(CURSOR, (place = cursor)); // … then the cursor
       if (++messages > 1) failures = 0; // the first says only that the stream is open
       timer = watch();
     }
@@ -68,9 +71,9 @@ for (;;) {
     await follow();
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error; // the work failed: its event comes again at the next start
-    const reason = error.findDetails(ErrorInfoSchema)[0]?.reason; // none: the connection broke, or a proxy answered
-    show(`${reason ?? "no connection"}: ${error.message}`);
-    if (reason && !PASSES.includes(reason)) break;
+    const reason = error.findDetails(ErrorInfoSchema)[0]?.reason;
+    show(`${reason ?? "no reason"}: ${error.message}`);
+    if (reason ? !PASSES.includes(reason) : ELSEWHERE.includes(error.code)) break;
   }
   const pause = Math.min(1000 * 2 ** failures++, 30_000) * (0.5 + Math.random() / 2);
   await new Promise((resolve) => setTimeout(resolve, pause));

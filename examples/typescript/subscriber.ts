@@ -10,7 +10,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { ConnectError, createClient } from "@connectrpc/connect";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import type { Event } from "./gen/verbex/gateway/v1/event_pb.js";
@@ -19,6 +19,8 @@ import { EventService, StartPosition } from "./gen/verbex/gateway/v1/event_servi
 const CURSOR = "calls.cursor";
 // What waiting mends. Any other reason needs a decision: docs/api.md says which.
 const PASSES = ["DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "INTERNAL", "DEADLINE_EXCEEDED"];
+// Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token.
+const ELSEWHERE = [Code.Unimplemented, Code.Unauthenticated, Code.PermissionDenied];
 
 const transport = createGrpcTransport({
   baseUrl: process.argv[2] ?? "http://127.0.0.1:50051",
@@ -31,8 +33,9 @@ let failures = 0;
 
 // Must be repeatable by event.id: an event comes again if the program dies between the work and the saving of its cursor.
 async function work(event: Event) {
-  // Throws where it cannot write, which console.log would not.
-  writeFileSync(1, `${event.sequence} ${event.callId} ${event.eventName} ${event.status}\n`);
+  const line = `${event.sequence} ${event.callId} ${event.eventName} ${event.status}\n`;
+  // Waits until it is written, and fails if it cannot be, which console.log would not.
+  await new Promise<void>((done, fail) => process.stdout.write(line, (error) => (error ? fail(error) : done())));
 }
 
 function save(cursor: string) {
@@ -68,9 +71,9 @@ while (!stop.signal.aborted) {
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error; // the work failed: its event comes again at the next start
     if (stop.signal.aborted) break;
-    const reason = error.findDetails(ErrorInfoSchema)[0]?.reason; // none: the connection broke, or a proxy answered
-    console.error(`${reason ?? "no connection"}: ${error.message}`);
-    if (reason && !PASSES.includes(reason)) process.exit(1);
+    const reason = error.findDetails(ErrorInfoSchema)[0]?.reason;
+    console.error(`${reason ?? "no reason"}: ${error.message}`);
+    if (reason ? !PASSES.includes(reason) : ELSEWHERE.includes(error.code)) process.exit(1);
     const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
     asked = delay ? durationMs(delay) : 0;
   }

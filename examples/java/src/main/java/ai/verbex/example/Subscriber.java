@@ -19,6 +19,7 @@ import io.grpc.Context;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
+import io.grpc.Status.Code;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
 import java.io.IOException;
@@ -47,6 +48,8 @@ public final class Subscriber {
     /** What waiting mends. Any other reason needs a decision: docs/api.md says which. */
     private static final Set<String> PASSES =
             Set.of("DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "INTERNAL", "DEADLINE_EXCEEDED");
+    /** Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token. */
+    private static final Set<Code> ELSEWHERE = Set.of(Code.UNIMPLEMENTED, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED);
 
     private final ManagedChannel channel;
     private final CountDownLatch stop = new CountDownLatch(1);
@@ -106,9 +109,9 @@ public final class Subscriber {
                 if (stop.getCount() == 0) {
                     break;
                 }
-                var reason = detail(error, ErrorInfo.class).map(ErrorInfo::getReason); // none: the connection broke, or a proxy answered
-                System.err.println(reason.orElse("no connection") + ": " + error.getMessage());
-                if (reason.isPresent() && !PASSES.contains(reason.get())) {
+                var reason = detail(error, ErrorInfo.class).map(ErrorInfo::getReason);
+                System.err.println(reason.orElse("no reason") + ": " + error.getMessage());
+                if (reason.map(known -> !PASSES.contains(known)).orElse(ELSEWHERE.contains(error.getStatus().getCode()))) {
                     return 1;
                 }
                 asked = detail(error, RetryInfo.class).map(retry -> Durations.toMillis(retry.getRetryDelay())).orElse(0L);
