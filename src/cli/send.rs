@@ -1,7 +1,7 @@
 //! `send`: posts webhook bodies as Verbex would.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
 };
 
@@ -15,7 +15,10 @@ use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, stdin},
 };
 
-use super::post::{Answer, To};
+use super::{
+    output,
+    post::{Answer, To},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -103,6 +106,9 @@ enum Kind {
 impl Bodies {
     async fn open(path: &PathBuf) -> io::Result<Self> {
         Ok(Self::new(if path.as_os_str() == "-" {
+            if io::stdin().is_terminal() {
+                output::tell("reading bodies from the terminal; Ctrl-D ends them");
+            }
             Box::new(BufReader::new(stdin()))
         } else {
             Box::new(BufReader::new(File::open(path).await?))

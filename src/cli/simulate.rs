@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use super::{
     interrupt::interrupted,
+    output,
     post::{Answer, Door, To},
 };
 use crate::{
@@ -98,6 +99,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     .await;
     bar.finish_and_clear();
     writeln!(io::stdout(), "{summary}")?;
+    if summary.answered() < count as u64 {
+        output::tell(format_args!(
+            "interrupted: {count} webhooks were to be sent"
+        ));
+    }
     match summary.trouble {
         Some(trouble) => {
             bail!("not every webhook was taken; why the first of them was not: {trouble}")
