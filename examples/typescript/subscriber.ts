@@ -22,11 +22,10 @@ const PASSES = ["DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "INTERNAL", "
 // Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token.
 const ELSEWHERE = [Code.Unimplemented, Code.Unauthenticated, Code.PermissionDenied];
 
-const transport = createGrpcTransport({
-  baseUrl: process.argv[2] ?? "http://127.0.0.1:50051",
-  pingIntervalMs: 20_000, // a dead connection ends the stream
-  pingTimeoutMs: 10_000,
-});
+// The gateway says something every 30 s. After twice that in silence the connection is dead, whatever proxies between say.
+const SILENCE_MS = 60_000;
+
+const transport = createGrpcTransport({ baseUrl: process.argv[2] ?? "http://127.0.0.1:50051" });
 const gateway = createClient(EventService, transport);
 const stop = new AbortController();
 let failures = 0;
@@ -50,14 +49,19 @@ async function follow() {
   const request = { start, subscriberName: "example" };
   const over = new AbortController(); // to leave the loop would not end the stream
   const signal = AbortSignal.any([stop.signal, over.signal]);
+  const watch = () => setTimeout(() => over.abort(), SILENCE_MS);
+  let timer = watch();
   let messages = 0;
   try {
     for await (const { cursor, response } of gateway.subscribe(request, { signal })) {
+      clearTimeout(timer); // the work may take its time
       if (response.case === "event") await work(response.value); // first the work …
       save(cursor); // … then the cursor
       if (++messages > 1) failures = 0; // the first says only that the stream is open
+      timer = watch();
     }
   } finally {
+    clearTimeout(timer);
     over.abort();
   }
 }

@@ -18,6 +18,7 @@ pub(super) struct Connect {
     /// The gateway's gRPC address, with https:// where it has TLS
     #[arg(
         long,
+        alias = "addr",
         value_name = "URL",
         env = "VERBEX_GATEWAY_ADDRESS",
         default_value = DEFAULT_ADDRESS

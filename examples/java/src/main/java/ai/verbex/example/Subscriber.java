@@ -28,6 +28,8 @@ import java.nio.file.Path;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -51,15 +53,20 @@ public final class Subscriber {
     /** Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token. */
     private static final Set<Code> ELSEWHERE = Set.of(Code.UNIMPLEMENTED, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED);
 
+    /** The gateway says something every 30 s. After twice that in silence the connection is dead, whatever proxies between say. */
+    private static final long SILENCE_SECONDS = 60;
+
+    private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(task -> {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    });
     private final ManagedChannel channel;
     private final CountDownLatch stop = new CountDownLatch(1);
     private int failures = 0;
 
     private Subscriber(String address) {
-        channel = Grpc.newChannelBuilder(address, InsecureChannelCredentials.create())
-                .keepAliveTime(20, TimeUnit.SECONDS) // a dead connection ends the stream
-                .keepAliveTimeout(10, TimeUnit.SECONDS)
-                .build();
+        channel = Grpc.newChannelBuilder(address, InsecureChannelCredentials.create()).build();
     }
 
     /** Must be repeatable by event.getId(): an event comes again if the program dies between the work and the saving of its cursor. */
@@ -85,7 +92,9 @@ public final class Subscriber {
         }
         try (var call = Context.current().withCancellation()) { // ends the stream, whatever ends this
             var messages = call.wrap(() -> EventServiceGrpc.newBlockingStub(channel).subscribe(request.build())).call();
+            var silence = clock.schedule(() -> call.cancel(null), SILENCE_SECONDS, TimeUnit.SECONDS);
             for (boolean first = true; messages.hasNext(); first = false) {
+                silence.cancel(false); // the work may take its time
                 var message = messages.next();
                 if (message.hasEvent()) {
                     work(message.getEvent()); // first the work …
@@ -94,6 +103,7 @@ public final class Subscriber {
                 if (!first) {
                     failures = 0; // the first says only that the stream is open
                 }
+                silence = clock.schedule(() -> call.cancel(null), SILENCE_SECONDS, TimeUnit.SECONDS);
             }
         }
     }
