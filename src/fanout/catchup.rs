@@ -15,7 +15,6 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared as SharedFuture, WeakShared},
 };
-
 use tokio::{
     sync::{Semaphore, oneshot},
     time::sleep,
@@ -96,7 +95,7 @@ impl Segment {
         self.after <= after && after < self.covered.sequence
     }
 
-    /// Whether it has something to send between two places.
+    /// Whether it has nothing to send between two places.
     pub(super) fn is_empty(&self, after: Sequence, through: Position) -> bool {
         self.cut(after, through).0.next().is_none()
     }
@@ -279,7 +278,10 @@ impl Catchup {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::Future, pin::pin, task::Context};
+    use std::{
+        future::Future,
+        task::{Context, Waker},
+    };
 
     use super::*;
 
@@ -290,11 +292,11 @@ mod tests {
             .map(|_| Box::pin(Turn::take(turns.clone())))
             .collect();
         for waiting in &mut stuck {
-            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut cx = Context::from_waker(Waker::noop());
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
         }
         // They are still there, some with a turn that they do not know of.
-        let _turn = pin!(Turn::take(turns)).await;
+        let _turn = Turn::take(turns).await;
         drop(stuck);
     }
 }

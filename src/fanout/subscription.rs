@@ -260,13 +260,6 @@ impl Subscription {
                     () = &mut self.timer => return Ok(self.progress_if_due()),
                 };
                 self.standing = Standing::Behind { joined };
-                if let (Err(ReadError::Expired(earliest)), Some(head)) = (&read, joined)
-                    && earliest.before.sequence > head.sequence
-                {
-                    // What is queued begins before the end of the gap.
-                    queue.detach();
-                    self.standing = Standing::Behind { joined: None };
-                }
                 if let Some(covered) = self.take(read, through)?
                     && covered.sequence < through.sequence
                 {
@@ -293,11 +286,12 @@ impl Subscription {
                     head
                 }),
             };
-        } else if self.entry.queue.is_attached() {
+        } else if self.covered.sequence == through.sequence && self.entry.queue.is_attached() {
             self.segment = None;
             self.standing = Standing::Live;
         } else {
-            // The queue overflowed while the rest was read.
+            // The queue overflowed while the rest was read, or what is in it begins before the end of a gap.
+            self.entry.queue.detach();
             self.standing = Standing::Behind { joined: None };
         }
     }
