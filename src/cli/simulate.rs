@@ -220,8 +220,7 @@ async fn post_patiently(door: &Door, webhook: Webhook) -> anyhow::Result<Answer>
         if attempt == ATTEMPTS_MAX {
             return outcome;
         }
-        let jittered = backoff::delay(attempt, rand::random());
-        tokio::time::sleep(jittered.max(asked.unwrap_or_default())).await;
+        tokio::time::sleep(backoff::pause(attempt, asked)).await;
     }
 }
 

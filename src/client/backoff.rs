@@ -17,6 +17,11 @@ pub fn delay(attempt: u32, random: f64) -> Duration {
     longest.mul_f64(random.clamp(0.0, 1.0))
 }
 
+/// The wait with jitter, and at least as long as whoever refused asks for.
+pub(crate) fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
+    delay(attempt, rand::random()).max(asked.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,11 +63,11 @@ impl Error {
     /// at least as long as the gateway asks for.
     #[must_use]
     pub fn retry_in(&self, failures: u32) -> Duration {
-        let asked_for = match self {
-            Self::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
-            _ => Duration::ZERO,
+        let asked = match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
         };
-        backoff::delay(failures, rand::random()).max(asked_for)
+        backoff::pause(failures, asked)
     }
 }
 

@@ -20,17 +20,13 @@ async fn refused(folder: &Setup, args: &[&str], says: &[&str]) {
 #[tokio::test]
 async fn readers_hear_what_to_do() {
     let plain = Gateway::start().await;
-    // Its gRPC door serves the certificate that the other one has made for itself.
-    let tls = plain.ca().parent().unwrap().to_owned();
-    let path = |name: &str| tls.join(name).display().to_string();
     let made = run(plain.setup.folder(), &["token", "new", "--name", "crm"], "").await;
     let closed = Setup::new()
         .file(&made.stdout)
-        .set("GRPC_TLS_CERT", &path("server.pem"))
-        .set("GRPC_TLS_KEY", &path("server-key.pem"))
+        .grpc_tls_of(&plain)
         .start()
         .await;
-    let ca = path("dev-ca.pem");
+    let ca = plain.ca().display().to_string();
     let other_ca = closed.ca().display().to_string();
     let folder = Setup::new();
     fs::write(folder.folder().join("none.pem"), "").unwrap();

@@ -33,21 +33,11 @@ async fn next_event(items: &mut Subscriber, store: &mut FileStore) -> (u64, usiz
 
 #[tokio::test]
 async fn it_follows_over_tls_with_a_token_through_kills_and_restarts() {
-    // The webhook door's own certificate is a good one for the gRPC door too.
     let made = Gateway::start().await;
-    let pem = |name: &str| {
-        made.setup
-            .data()
-            .join("tls")
-            .join(name)
-            .display()
-            .to_string()
-    };
     let hash = blake3::hash(b"secret").to_hex();
     let mut gateway = Setup::new()
         .file(&format!("[[tokens]]\nname = \"crm\"\nhash = \"{hash}\"\n"))
-        .set("GRPC_TLS_CERT", &pem("server.pem"))
-        .set("GRPC_TLS_KEY", &pem("server-key.pem"))
+        .grpc_tls_of(&made)
         .start()
         .await;
     let ca = fs::read_to_string(made.ca()).unwrap();

@@ -2,24 +2,18 @@
 
 use std::{thread, time::Duration};
 
-use super::{
-    Plan,
-    scene::{Scene, gateway},
-};
+use super::{Plan, scene::Scene};
 use crate::{
-    events::Filters,
-    load::{churn, subscribers::Grpc},
+    load::churn,
     measure::{cpu_time, interleaved},
     process::{Child, Role},
     report::{Figure, Findings, Ratio, Row, Target, grouped},
-    servers::{Contestant, gateway::Source},
+    servers::gateway::Source,
 };
 
 const MANY: usize = 10_000;
 const FEW: usize = 100;
 const PER_SECOND: u64 = 1_000;
-const BATCH: usize = 64;
-const CONNECTIONS: usize = 10;
 
 /// One sample.
 struct Sample {
@@ -35,19 +29,7 @@ struct Sample {
 pub(crate) fn joins_and_leaves(plan: &Plan) -> anyhow::Result<Findings> {
     let few = plan.count(FEW);
     let many = plan.count(MANY).max(2 * few);
-    let scenes = [many, few].map(|subscribers| {
-        let mut contestant = gateway(Source::Log);
-        if let Contestant::Gateway(setup) = &mut contestant {
-            setup.agents = subscribers as u64;
-        }
-        let mut scene = Scene::new(contestant, subscribers, plan.count(BATCH)).grpc(Grpc {
-            filters: Filters::OwnAgent,
-            streams_per_connection: subscribers.div_ceil(CONNECTIONS),
-            ..Grpc::default()
-        });
-        scene.deliveries_per_event = 1;
-        scene
-    });
+    let scenes = [many, few].map(|count| Scene::own_agents(Source::Log, count, plan));
     let samples = interleaved(plan.runs, &scenes, |scene| sample(plan, scene))?;
 
     let of = |place: usize, figure: fn(&Sample) -> f64| samples[place].iter().map(figure);

@@ -38,15 +38,16 @@ struct Live {
 }
 
 pub(crate) fn at_once(plan: &Plan) -> anyhow::Result<Findings> {
-    let smallest = plan.log_sizes().into_iter().min().unwrap_or(EVENTS);
-    let log = KeptLog::of(smallest.min(EVENTS))?;
+    let smallest = plan.log_sizes().into_iter().min();
+    let events = smallest.unwrap_or(EVENTS).min(EVENTS);
+    let log = KeptLog::of(events)?;
     let returning = plan.count(SUBSCRIBERS);
     let samples = interleaved(plan.runs, &[log], |log| sample(plan, log, returning))?;
     let of = |figure: fn(&Sample) -> f64| samples[0].iter().map(figure);
     let what = format!(
         "{} return at once, {} events behind",
         grouped(returning as u64),
-        grouped(smallest.min(EVENTS))
+        grouped(events)
     );
     let mut findings = Findings::of([
         Row::new(&what, "s until all have everything", of(|s| s.seconds)),
@@ -98,13 +99,13 @@ fn sample(plan: &Plan, log: &KeptLog, returning: usize) -> anyhow::Result<Sample
         &mut live,
         plan.load.min(Duration::from_secs(1)),
     )?;
-    let missed = log.events + before.deliveries;
-    let elapsed: Duration = returned.ask(&Order::Until(missed * returning as u64))?;
+    let missed = (log.events + before.deliveries) * returning as u64;
+    let elapsed: Duration = returned.ask(&Order::Until(missed))?;
     drop((returned, live, server));
     log.restore()?;
     Ok(Sample {
         seconds: elapsed.as_secs_f64(),
-        deliveries_per_second: (missed * returning as u64) as f64 / elapsed.as_secs_f64(),
+        deliveries_per_second: missed as f64 / elapsed.as_secs_f64(),
         calm,
         meanwhile,
     })

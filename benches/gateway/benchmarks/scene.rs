@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Plan;
 use crate::{
+    events::Filters,
     load::subscribers::{self, Delivered, Grpc, Order, Protocol},
     measure::cpu_time,
     pace::Publication,
@@ -14,6 +15,9 @@ use crate::{
 
 /// Enough that a server never waits for its publisher, little enough for every queue.
 const BATCHES_AHEAD: u64 = 4;
+const OWN_AGENTS_CONNECTIONS: usize = 10;
+/// Not more than there are subscribers, so that nobody ever gets two events of a batch: what is written is alike.
+const OWN_AGENTS_BATCH: usize = 64;
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -71,6 +75,24 @@ impl Scene {
             protocol,
             batch_events,
             deliveries_per_event: subscribers,
+        }
+    }
+
+    /// Each subscriber on an agent of its own: each event has one. As many connections for many as for few, so that the kernel's part is
+    /// alike.
+    pub(crate) fn own_agents(source: gateway::Source, subscribers: usize, plan: &Plan) -> Self {
+        let contestant = Contestant::Gateway(gateway::Setup {
+            agents: subscribers as u64,
+            ..gateway::Setup::new("", source)
+        });
+        let grpc = Grpc {
+            filters: Filters::OwnAgent,
+            streams_per_connection: subscribers.div_ceil(OWN_AGENTS_CONNECTIONS),
+            ..Grpc::default()
+        };
+        Self {
+            deliveries_per_event: 1,
+            ..Self::new(contestant, subscribers, plan.count(OWN_AGENTS_BATCH)).grpc(grpc)
         }
     }
 

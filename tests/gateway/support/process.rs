@@ -71,6 +71,16 @@ impl Setup {
         self.arg("--config").arg(&path)
     }
 
+    /// With TLS on the gRPC door, by the certificate that another gateway has made for its webhook door: a good one for both.
+    pub(crate) fn grpc_tls_of(self, other: &Gateway) -> Self {
+        let path = |name| {
+            let path = other.ca().with_file_name(name);
+            path.display().to_string()
+        };
+        self.set("GRPC_TLS_CERT", &path("server.pem"))
+            .set("GRPC_TLS_KEY", &path("server-key.pem"))
+    }
+
     /// Behind a few words of shell, which run first in the process that the gateway then is.
     pub(crate) fn shell(mut self, words: &'static str) -> Self {
         self.shell = Some(words);
