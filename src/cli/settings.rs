@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use crate::{
     config::{
         self, Config, Problem, WebhookTls,
-        load::{Environment, Layers, Loaded},
+        load::{Environment, Layers, Loaded, nearest, variable_of},
     },
     tls,
 };
@@ -118,6 +118,11 @@ fn certificates(config: &Config) -> impl Iterator<Item = Problem> {
         })
 }
 
+/// The variables of all settings, and the one that names the file.
+fn variables(loaded: &Loaded) -> impl Iterator<Item = String> {
+    loaded.effective.keys().chain(["config"]).map(variable_of)
+}
+
 const WEBHOOK: &str = "Webhook door";
 const GRPC: &str = "gRPC door";
 const OPERATIONS: &str = "Operations";
@@ -136,9 +141,14 @@ impl Settings {
         loaded
             .unknown_variables
             .retain(|name| !args().any(|arg| arg.get_env() == Some(name.as_ref())));
-        let unknown = loaded.unknown_variables.iter().map(|name| Problem {
-            place: name.clone(),
-            message: "is in the environment, but no setting has this name".into(),
+        let known: Vec<String> = variables(&loaded).collect();
+        let unknown = loaded.unknown_variables.iter().map(|name| {
+            let mut message = "is in the environment, but no setting has this name".to_owned();
+            if let Some(nearest) = nearest(name, known.iter().map(String::as_str)) {
+                message += &format!("; did you mean {nearest}?");
+            }
+            let place = name.clone();
+            Problem { place, message }
         });
         let problems: Vec<Problem> = unknown.chain(certificates(&loaded.config)).collect();
         if problems.is_empty() {

@@ -26,7 +26,8 @@ pub(super) enum Origin {
 }
 
 impl Effective {
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {
+    /// The names of all settings, with a value or without.
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|entry| entry.key)
     }
 

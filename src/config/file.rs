@@ -10,7 +10,7 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use super::Problem;
+use super::{Problem, environment::nearest};
 
 /// The only key with several tables.
 pub(super) const TOKENS: &str = "tokens";
@@ -136,10 +136,12 @@ fn unknown(key: &str, known: &[&str]) -> String {
         .filter_map(|known| known.strip_prefix(table))
         .filter(|name| !name.contains('.'))
         .collect();
-    if siblings.is_empty() {
-        "unknown key".to_owned()
-    } else {
-        format!("unknown key; known here: {}", siblings.join(", "))
+    if !siblings.is_empty() {
+        return format!("unknown key; known here: {}", siblings.join(", "));
+    }
+    match nearest(key, known.iter().copied()) {
+        Some(nearest) => format!("unknown key; did you mean {nearest}?"),
+        None => "unknown key".to_owned(),
     }
 }
 

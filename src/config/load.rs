@@ -10,7 +10,7 @@ use super::{
     setting::{LogLevel, OrganizationId},
 };
 
-pub use super::reader::Environment;
+pub use super::environment::{Environment, nearest, variable_of};
 
 /// Names the file to read, as a flag or a variable.
 const FILE: &str = "config";

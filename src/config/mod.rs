@@ -5,6 +5,7 @@
 //! Flags count over environment, environment over file, file over defaults.
 //!
 //! - `file`: the file as it was written, each value with its place.
+//! - `environment`: the variables, and which of them Kubernetes set.
 //! - `setting`: how a single value is read and printed.
 //! - `reader`: reads one setting from all layers, and `effective` remembers which one counted.
 //! - `tokens`: the entries of `[[tokens]]`, read and written.
@@ -13,6 +14,7 @@
 
 mod check;
 mod effective;
+mod environment;
 mod file;
 pub mod load;
 mod reader;

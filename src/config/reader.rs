@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
     fs,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -11,48 +10,12 @@ use std::{
 use super::{
     Invalid, Problem, Secret,
     effective::{Effective, Origin},
+    environment::Environment,
     file::File,
     setting::Setting,
     tokens,
 };
 use crate::auth::Token;
-
-/// What the name of every variable starts with.
-const VARIABLE_PREFIX: &str = "VERBEX_GATEWAY_";
-
-/// The variables that concern the gateway, taken once: tests give their own.
-#[derive(Debug, Default)]
-pub struct Environment(BTreeMap<String, OsString>);
-
-impl FromIterator<(OsString, OsString)> for Environment {
-    fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
-        let concerns = |name: &str| name.starts_with(VARIABLE_PREFIX) || name == "RUST_LOG";
-        let named = variables
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        Self(named.filter(|(name, _)| concerns(name)).collect())
-    }
-}
-
-impl Environment {
-    /// The variable that sets this key, with its value.
-    fn take(&mut self, key: &str) -> Option<(String, OsString)> {
-        let own = self.0.remove_entry(&variable_of(key));
-        match key {
-            // What every program that logs this way listens to.
-            "log.level" => own.or_else(|| self.0.remove_entry("RUST_LOG")),
-            _ => own,
-        }
-    }
-
-    /// What nobody took. Kubernetes names the ports of a service that is called like the gateway in variables of its own.
-    fn rest(self) -> impl Iterator<Item = String> {
-        self.0.into_keys().filter(|name| {
-            name.strip_prefix(VARIABLE_PREFIX)
-                .is_some_and(|rest| !rest.starts_with("SERVICE_") && !rest.starts_with("PORT"))
-        })
-    }
-}
 
 /// The layers, and what has come of them so far.
 pub(super) struct Reader {
@@ -279,10 +242,6 @@ fn from_text<T: Setting>(text: &str) -> Option<T> {
     } else {
         T::from_text(text)
     }
-}
-
-fn variable_of(key: &str) -> String {
-    format!("{VARIABLE_PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
 fn flag_of(key: &str) -> String {

@@ -250,11 +250,13 @@ fn every_setting_can_stand_in_the_environment() {
 fn variables_that_are_no_settings_are_told_and_those_of_kubernetes_are_not() {
     let loaded = given()
         .variable("VERBEX_GATEWAY_GRPC_ADR", "127.0.0.1:1")
+        .variable("VERBEX_GATEWAY_GRPC_PORT", "50051")
         .variable("VERBEX_GATEWAY_SERVICE_HOST", "10.0.0.1")
         .variable("VERBEX_GATEWAY_PORT_50051_TCP", "tcp://10.0.0.1:50051")
         .variable("HOME", "/")
         .good();
-    assert_eq!(loaded.unknown_variables, ["VERBEX_GATEWAY_GRPC_ADR"]);
+    let unknown = ["VERBEX_GATEWAY_GRPC_ADR", "VERBEX_GATEWAY_GRPC_PORT"];
+    assert_eq!(loaded.unknown_variables, unknown);
 }
 
 #[test]

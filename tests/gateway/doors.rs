@@ -171,6 +171,36 @@ async fn what_the_gateway_makes_is_its_owners_alone() {
 
 #[tokio::test]
 async fn a_variable_with_a_mistyped_name_is_told_before_it_matters() {
-    let setup = Setup::new().set("WEBHOOK_SECRT", "x");
-    refused(setup, 2, &["VERBEX_GATEWAY_WEBHOOK_SECRT"]).await;
+    for (mistyped, meant) in [
+        ("WEBHOOK_SECRT", "WEBHOOK_SECRET"),
+        ("GRPC_PORT", "GRPC_ADDR"),
+        ("CONFG", "CONFIG"),
+    ] {
+        let told = format!("VERBEX_GATEWAY_{mistyped}: is in the environment, but no setting");
+        let advice = format!("; did you mean VERBEX_GATEWAY_{meant}?");
+        refused(Setup::new().set(mistyped, "1"), 2, &[&told, &advice]).await;
+    }
+}
+
+#[tokio::test]
+async fn the_variables_of_kubernetes_services_are_in_nobodys_way() {
+    let mut setup = Setup::new();
+    for service in ["", "GRPC_", "WEBHOOK_", "X_Y_"] {
+        for (name, value) in [
+            ("SERVICE_HOST", "10.96.0.7"),
+            ("SERVICE_PORT", "443"),
+            ("SERVICE_PORT_HTTPS_ALT", "8443"),
+            ("PORT", "tcp://10.96.0.7:443"),
+            ("PORT_443_TCP", "tcp://10.96.0.7:443"),
+            ("PORT_443_TCP_ADDR", "10.96.0.7"),
+            ("PORT_443_TCP_PORT", "443"),
+            ("PORT_443_TCP_PROTO", "tcp"),
+            ("PORT_53_UDP", "udp://[fd00::7]:53"),
+            ("PORT_53_UDP_ADDR", "fd00::7"),
+        ] {
+            setup = setup.set(&format!("{service}{name}"), value);
+        }
+    }
+    let gateway = setup.start().await;
+    gateway.post(call_started(1)).await;
 }

@@ -31,6 +31,10 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
         "gateway.toml:2:1: nonsense.a: unknown key",
     );
     check(
+        "[webhok]\naddr = 1\n",
+        "gateway.toml:2:1: webhok.addr: unknown key; did you mean webhook.addr?",
+    );
+    check(
         "webhook = 1\n",
         "gateway.toml:1:1: webhook: expected a table",
     );
