@@ -1,5 +1,7 @@
 //! The operators' door: whether the gateway lives, whether it is ready, its metrics, and what it speaks.
 
+mod pages;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -56,6 +58,8 @@ impl Readiness {
 /// The door's service. `descriptor_set` is that of the gRPC door.
 pub fn router(readiness: Readiness, metrics: Registry, descriptor_set: Bytes) -> Router {
     Router::new()
+        .route("/", get(pages::index))
+        .fallback(pages::not_found)
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(export).with_state(Arc::new(metrics)))
@@ -63,6 +67,7 @@ pub fn router(readiness: Readiness, metrics: Registry, descriptor_set: Bytes) ->
             "/descriptor.binpb",
             get(async || ([(header::CONTENT_TYPE, PROTOBUF)], descriptor_set)),
         )
+        .method_not_allowed_fallback(pages::read_only)
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {

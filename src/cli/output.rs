@@ -25,7 +25,7 @@ pub(super) enum Format {
     Pretty,
     /// One object an event in canonical protobuf JSON
     Json,
-    /// The webhook's body as it came; line breaks between its tokens are left out
+    /// The webhook's body as it came; line breaks between its tokens and a byte order mark are left out
     Raw,
 }
 
@@ -189,12 +189,18 @@ fn canonical_json(descriptor: &MessageDescriptor, event: &Event) -> anyhow::Resu
     Ok(escaped)
 }
 
-/// The body on one line. JSON has line breaks only between tokens: each goes, with the white space after it, and all else stays
-/// byte for byte.
+/// A text without a byte order mark.
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
+}
+
+/// The body on one line. JSON has line breaks only between tokens: each goes, with the white space after it. So do a byte order mark
+/// before and NULs behind; all else stays byte for byte.
 fn push_one_line(body: &[u8], out: &mut Vec<u8>) {
     let mut after_break = true;
-    for &byte in body {
+    for &byte in without_mark(body) {
         match byte {
+            b'\0' => {}
             b'\n' | b'\r' => after_break = true,
             b' ' | b'\t' if after_break => {}
             _ => {

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    output,
+    output::{self, without_mark},
     post::{Answer, To},
 };
 
@@ -152,12 +152,13 @@ impl Bodies {
 }
 
 fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<&serde_json::value::RawValue>(text).is_ok()
+    serde_json::from_slice::<&serde_json::value::RawValue>(without_mark(text)).is_ok()
 }
 
 /// The headers that Verbex sends with a body. What the body does not tell is made up from it, so that the same body sent again is the
 /// same event again.
 fn verbex_headers(body: &[u8], now: Timestamp) -> HeaderMap {
+    let body = without_mark(body);
     let body_fields: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |key: &str| body_fields.get(key).and_then(Value::as_str);
     let event = text("eventName").or_else(|| {
@@ -249,6 +250,11 @@ mod tests {
         )
         .await;
         check("{\n\"a\":1\n}\n", &[(1, "{\n\"a\":1\n}\n")]).await;
+        check(
+            "\u{feff}{\"a\":1}\n{\"b\":2}\n",
+            &[(1, "\u{feff}{\"a\":1}"), (2, "{\"b\":2}")],
+        )
+        .await;
         check("no JSON", &[(1, "no JSON")]).await;
         check("", &[]).await;
         check("\n", &[]).await;
@@ -296,6 +302,7 @@ mod tests {
         let now = Timestamp::now();
         let trace = |body: &[u8]| verbex_headers(body, now)["x-webhook-traceid"].clone();
         assert_eq!(trace(b"{}"), trace(b"{}"));
+        assert_eq!(trace(b"{}"), trace(b"\xef\xbb\xbf{}"));
         assert_ne!(trace(b"{}"), trace(b"{ }"));
     }
 }

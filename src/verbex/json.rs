@@ -109,11 +109,16 @@ impl<'b> Text<'b> {
     }
 }
 
-/// Reads a body.
+/// Reads a body. Byte order marks before it and NULs behind it say nothing, and are passed over.
 pub(super) fn parse(body: &[u8]) -> Result<Object<'_>, BodyError> {
+    if is_wide(body) {
+        return Err(BodyError::Wide);
+    }
     let text = str::from_utf8(body).map_err(|error| BodyError::NotUtf8 {
         valid_up_to: error.valid_up_to(),
     })?;
+    let text = text.trim_start_matches('\u{feff}');
+    let text = text.trim_end_matches(['\0', ' ', '\t', '\r', '\n']);
     let valid: &RawValue = serde_json::from_str(text).map_err(BodyError::NotJson)?;
     if !valid.get().starts_with('{') {
         return Err(BodyError::NotAnObject);
@@ -123,6 +128,15 @@ pub(super) fn parse(body: &[u8]) -> Result<Object<'_>, BodyError> {
         at: 1,
     };
     reader.object(1)
+}
+
+/// Whether this begins like UTF-16 or UTF-32: with their byte order mark, or with a bare ASCII character in their width.
+fn is_wide(body: &[u8]) -> bool {
+    match body {
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, 0, 0xfe, 0xff, ..] => true,
+        [0, 0, 0, char, ..] | [0, char, ..] | [char, 0, ..] => *char > 0 && char.is_ascii(),
+        _ => false,
+    }
 }
 
 /// Walks valid JSON. Whatever it is given, it ends and does not panic.

@@ -68,6 +68,9 @@ pub struct Normalized {
 /// Why a body is no event. The texts never quote the body.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
+    /// Text in units of 16 or 32 bits.
+    #[error("the body is UTF-16 or UTF-32; send it as UTF-8")]
+    Wide,
     /// Not text.
     #[error("the body is not UTF-8: byte {valid_up_to} is the first that does not fit")]
     NotUtf8 {

@@ -1,7 +1,8 @@
 //! Times as Verbex writes them: RFC 3339, or a number that tells its unit by its magnitude.
 //!
 //! The guide documents seconds, shows ISO 8601 with nanoseconds, writes transfers with `+00:00` and microseconds, and the
-//! analysis in milliseconds.
+//! analysis in milliseconds. What else ISO 8601, RFC 9557 and the standard libraries of languages write is read as well,
+//! as long as it says its offset.
 
 use jiff::civil;
 use prost_types::Timestamp;
@@ -25,7 +26,8 @@ pub(super) fn from_value(value: &Value<'_>) -> Option<Timestamp> {
 
 /// A time in a header, or in a string of a body.
 pub(super) fn from_text(text: &str) -> Option<Timestamp> {
-    from_rfc3339(text).or_else(|| from_number(text))
+    let text = text.trim_ascii();
+    from_iso8601(text).or_else(|| from_number(text))
 }
 
 /// Below 10^11 in seconds, below 10^14 in milliseconds, below 10^17 in microseconds, else in nanoseconds.
@@ -55,8 +57,8 @@ fn from_number(text: &str) -> Option<Timestamp> {
     )
 }
 
-/// `2026-04-27T12:53:25.241195387Z`, with any fraction and offset, `t`, `z` or a space as RFC 3339 allows them.
-fn from_rfc3339(text: &str) -> Option<Timestamp> {
+/// `2026-04-27T12:53:25.241195387Z`, with a space for the `T`, without seconds, with any fraction and offset.
+fn from_iso8601(text: &str) -> Option<Timestamp> {
     let (date, rest) = text.split_at_checked(10)?;
     let (year, month_day) = date.split_once('-')?;
     let (month, day) = month_day.split_once('-')?;
@@ -68,40 +70,87 @@ fn from_rfc3339(text: &str) -> Option<Timestamp> {
     .ok()?;
 
     let rest = rest.strip_prefix(['T', 't', ' '])?;
-    let (time, rest) = rest.split_at_checked(8)?;
-    let (hour, minute_second) = time.split_once(':')?;
-    let (minute, second) = minute_second.split_once(':')?;
+    let (time, rest) = rest.split_at_checked(5)?;
+    let (hour, minute) = time.split_once(':')?;
     let clock = clock_minutes(hour, minute)?;
-    let second = digits(second, 2).filter(|&second| second <= 60)?;
-
-    let (mut nanos, offset) = match rest.strip_prefix('.') {
-        Some(fraction) => {
-            let end = fraction.find(|c: char| !c.is_ascii_digit())?;
-            let (fraction, offset) = fraction.split_at(end);
-            (fraction_nanos(fraction)?, offset)
-        }
-        None => (0, rest),
+    let (second, nanos, zone) = match rest.strip_prefix(':') {
+        Some(rest) => seconds_and_nanos(rest)?,
+        None => (0, 0, rest),
     };
-    let offset_minutes = match offset {
-        "Z" | "z" => 0,
-        _ => {
-            let (hour, minute) = offset.get(1..)?.split_once(':')?;
-            let minutes = clock_minutes(hour, minute)?;
-            match offset.as_bytes()[0] {
-                b'+' => minutes,
-                b'-' => -minutes,
-                _ => return None,
-            }
-        }
-    };
+    let offset = offset_minutes(zone)?;
 
     // A leap second is the last moment of the second before it: protobuf's clock has no place for it.
-    let mut second = i64::from(second);
-    if second == 60 {
-        (second, nanos) = (59, 999_999_999);
-    }
+    let (second, nanos) = match second {
+        60 => (59, 999_999_999),
+        _ => (i64::from(second), nanos),
+    };
     let midnight = date.duration_since(civil::date(1970, 1, 1)).as_secs();
-    within_range(midnight + (clock - offset_minutes) * 60 + second, nanos)
+    within_range(midnight + (clock - offset) * 60 + second, nanos)
+}
+
+/// `25`, `25.241195387` or `25,241195387`, and what is behind it.
+fn seconds_and_nanos(text: &str) -> Option<(u16, i32, &str)> {
+    let (second, rest) = text.split_at_checked(2)?;
+    let second = digits(second, 2).filter(|&second| second <= 60)?;
+    let Some(fraction) = rest.strip_prefix(['.', ',']) else {
+        return Some((second, 0, rest));
+    };
+    let end = fraction.find(|c: char| !c.is_ascii_digit())?;
+    let (fraction, rest) = fraction.split_at(end);
+    Some((second, fraction_nanos(fraction)?, rest))
+}
+
+/// `Z`, `+06:00`, `+0600` or `+06`, and perhaps the name of a zone behind it: ` UTC`, `[Asia/Dhaka]`. The offset counts, not
+/// the name: looking it up would need a database. Only UTC may stand alone.
+fn offset_minutes(zone: &str) -> Option<i64> {
+    let zone = zone.strip_prefix(' ').unwrap_or(zone);
+    let Some(unsigned) = zone.strip_prefix(['+', '-', '\u{2212}']) else {
+        return is_utc(zone).then_some(0);
+    };
+    let sign = if zone.starts_with('+') { 1 } else { -1 };
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != ':');
+    let (offset, name) = unsigned.split_at(end.unwrap_or(unsigned.len()));
+    if !is_zone_name(name) {
+        return None;
+    }
+    let (hour, minute) = match offset.split_at_checked(2)? {
+        (hour, "") => (hour, "00"),
+        (hour, minute) => (hour, minute.strip_prefix(':').unwrap_or(minute)),
+    };
+    Some(sign * clock_minutes(hour, minute)?)
+}
+
+/// `Z`, `UTC`, `[UTC]`, `Z[UTC]`, `Z[Europe/London]`.
+fn is_utc(zone: &str) -> bool {
+    const NAMES: [&str; 4] = ["UTC", "GMT", "Etc/UTC", "Etc/GMT"];
+    match zone.strip_prefix(['Z', 'z']) {
+        Some(name) => is_zone_name(name),
+        None => {
+            let name = in_brackets(zone).unwrap_or(zone);
+            NAMES.iter().any(|utc| utc.eq_ignore_ascii_case(name))
+        }
+    }
+}
+
+/// Nothing, or what may stand behind an offset: ` UTC`, ` +06`, `[Asia/Dhaka]`, `[Asia/Dhaka][u-ca=iso8601]`.
+fn is_zone_name(text: &str) -> bool {
+    let is_name = |name: &str, marks: &str| {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
+        !name.is_empty() && name.chars().all(is_part)
+    };
+    match in_brackets(text) {
+        Some(names) => names.split("][").all(|name| is_name(name, "/_+-:=!")),
+        None => {
+            text.is_empty()
+                || text
+                    .strip_prefix(' ')
+                    .is_some_and(|name| is_name(name, "+-"))
+        }
+    }
+}
+
+fn in_brackets(text: &str) -> Option<&str> {
+    text.strip_prefix('[')?.strip_suffix(']')
 }
 
 fn clock_minutes(hour: &str, minute: &str) -> Option<i64> {

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
@@ -29,22 +29,38 @@ pub(super) enum Coding {
 
 /// Refuses a content type that is there and is not JSON.
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let all_json = headers.get_all(header::CONTENT_TYPE).iter().all(is_json);
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let all_json = values.all(|value| is_json(&String::from_utf8_lossy(value.as_bytes())));
     all_json
         .then_some(())
         .ok_or(Refusal::ContentTypeUnsupported)
 }
 
-fn is_json(content_type: &HeaderValue) -> bool {
-    let Ok(text) = content_type.to_str() else {
-        return false;
-    };
-    let essence = text.split(';').next().unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
-    essence == "application/json"
-        || essence
-            .strip_suffix("+json")
-            .is_some_and(|kind| kind.contains('/') && !kind.ends_with('/'))
+/// Whether each media type in a header is JSON's. What else is in it does not count: the body says what it is.
+///
+/// Senders write a type twice, leave it empty, and separate parameters by a comma or a space.
+fn is_json(content_type: &str) -> bool {
+    let mut in_quotes = false;
+    let pieces = content_type.split(|char| {
+        in_quotes ^= char == '"';
+        !in_quotes && matches!(char, ';' | ',')
+    });
+    pieces.enumerate().all(|(place, piece)| {
+        let word = piece.split_whitespace().next().unwrap_or_default();
+        let is_media_type = place == 0 || word.split('=').next().unwrap_or_default().contains('/');
+        word.is_empty() || !is_media_type || is_json_type(word)
+    })
+}
+
+fn is_json_type(media_type: &str) -> bool {
+    let media_type = media_type.to_ascii_lowercase();
+    media_type.split_once('/').is_some_and(|(kind, subtype)| {
+        !kind.is_empty()
+            && (matches!(subtype, "json" | "x-json")
+                || subtype
+                    .strip_suffix("+json")
+                    .is_some_and(|name| !name.is_empty()))
+    })
 }
 
 /// The codings of a body in the order in which they were applied.
@@ -55,6 +71,8 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
         for name in value.split(',') {
             match name.trim().to_ascii_lowercase().as_str() {
                 "" | "identity" => {}
+                // No codings: some senders name the charset, or how a mail would carry the body.
+                "utf-8" | "utf8" | "none" | "7bit" | "8bit" | "binary" => {}
                 "gzip" | "x-gzip" => codings.push(Coding::Gzip),
                 "deflate" => codings.push(Coding::Deflate),
                 _ => return Err(Refusal::EncodingUnsupported),

@@ -38,9 +38,13 @@ pub(super) enum Refusal {
     AddressDenied,
     #[error("too many requests; try again in {} s", seconds(*retry_after))]
     RateLimited { retry_after: Duration },
-    #[error("the content type is not JSON; send application/json, or leave it out")]
+    #[error(
+        "the content type is not JSON; send the JSON itself, not a form or text, as application/json"
+    )]
     ContentTypeUnsupported,
-    #[error("the content encoding is not one of gzip, deflate and identity")]
+    #[error(
+        "the content encoding is not one of gzip, deflate and identity; pack the body with one of them, or not at all"
+    )]
     EncodingUnsupported,
     /// The gateway is leaving. Needs no body, so it is found before one is read.
     #[error(
@@ -165,9 +169,10 @@ impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooDeep => Self::BodyTooDeep,
-            BodyError::NotUtf8 { .. } | BodyError::NotJson(_) | BodyError::NotAnObject => {
-                Self::body_invalid(error.to_string())
-            }
+            BodyError::Wide
+            | BodyError::NotUtf8 { .. }
+            | BodyError::NotJson(_)
+            | BodyError::NotAnObject => Self::body_invalid(error.to_string()),
         }
     }
 }

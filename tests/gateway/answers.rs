@@ -287,6 +287,10 @@ async fn what_is_not_json_by_its_type_is_refused() {
         "Application/JSON; charset=utf-8",
         "application/cloudevents+json",
         "application/vnd.verbex.v1+json;q=1",
+        "text/json",
+        "application/json, application/json",
+        "application/json;charset=utf8;",
+        "",
     ] {
         for http in BOTH {
             let answer = ask(typed(content_type)(&gateway.http(http)), http).await;
@@ -307,6 +311,8 @@ async fn packed_bodies_are_the_event_that_is_in_them() {
         ("deflate", packed(zlib, bytes, ZlibEncoder::finish)),
         ("deflate", packed(deflate, bytes, DeflateEncoder::finish)),
         ("identity", bytes.to_vec()),
+        ("utf-8", bytes.to_vec()),
+        ("", bytes.to_vec()),
     ] {
         for http in BOTH {
             let request = gateway.http(http).post(&gateway.webhook_url);

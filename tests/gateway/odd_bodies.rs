@@ -7,7 +7,11 @@ use verbex_gateway::proto::{
     subscribe_response::Response,
 };
 
-use crate::support::{bodies, process::Gateway};
+use crate::support::{
+    bodies,
+    process::{Gateway, run},
+    webhook::Http,
+};
 
 /// The largest message that gRPC clients take by default.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -72,6 +76,71 @@ async fn missing_null_and_wrong_typed_fields_leave_their_place_empty() {
     );
     let text = Kind::StringValue("text".into());
     assert_eq!(unmodeled(&events[3], "payload"), Some(text));
+}
+
+#[tokio::test]
+async fn what_stands_around_the_json_is_kept_and_makes_no_other_event() {
+    let gateway = Gateway::start().await;
+    let plain = gateway.post(bodies::CALL_STARTED).await;
+    for body in [
+        format!("\u{feff}{}", bodies::CALL_STARTED),
+        format!("{}\0", bodies::CALL_STARTED),
+        format!("\u{feff}\r\n{}\n\0", bodies::CALL_STARTED),
+    ] {
+        let again = gateway.post(body).await;
+        assert_eq!((again.id, again.duplicate), (plain.id.clone(), true));
+    }
+    let mut others = [
+        "\u{feff}{\"a\":1}",
+        "{\"a\":2}\n\0\0",
+        "\u{feff}{\"a\":3}\0",
+    ]
+    .map(|body| body.as_bytes().to_vec());
+    delivered(others.to_vec()).await;
+
+    // Lines for people and programs hold the JSON alone.
+    for body in &mut others {
+        gateway.post(std::mem::take(body)).await;
+    }
+    let address = format!("http://{}", gateway.grpc);
+    let args = ["events", "--format", "raw", "--address", &address];
+    let printed = run(gateway.setup.folder(), &args, "").await;
+    let last = printed.stdout.lines().skip(1).collect::<Vec<_>>();
+    assert_eq!(last, ["{\"a\":1}", "{\"a\":2}", "{\"a\":3}"], "{printed}");
+}
+
+#[tokio::test]
+async fn utf_16_is_refused_by_name() {
+    let gateway = Gateway::start().await;
+    let client = gateway.http(Http::One);
+    for body in ["{\"a\":1}", "\u{feff}{\"a\":1}"] {
+        let units: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let answer = gateway.send(&client, units).await;
+        assert_eq!((answer.status, &*answer.code()), (400, "BODY_INVALID"));
+        assert!(answer.text.contains("UTF-16"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn times_are_read_as_other_senders_write_them() {
+    let times = [
+        "2026-04-27T12:53:00Z",
+        "2026-04-27T12:53Z",
+        "2026-04-27T12:53:00+0000",
+        "2026-04-27T18:53:00+06",
+        "2026-04-27t12:53:00,000z",
+        "2026-04-27 12:53:00 UTC",
+        "2026-04-27T12:53:00Z[UTC]",
+        "2026-04-27T14:53:00+02:00[Europe/Berlin]",
+        "1777294380",
+        "1777294380000",
+    ];
+    let bodies = times.iter().enumerate();
+    let bodies = bodies.map(|(n, time)| json!({"n": n, "timestamp": time}).to_string().into());
+    for (event, time) in delivered(bodies.collect()).await.iter().zip(times) {
+        let seconds = event.event_time.map(|time| (time.seconds, time.nanos));
+        assert_eq!(seconds, Some((1_777_294_380, 0)), "{time}");
+    }
 }
 
 #[tokio::test]

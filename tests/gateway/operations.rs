@@ -1,6 +1,6 @@
 //! The operators' door: alive, ready, and counted.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use verbex_gateway::proto::SubscribeRequest;
 
@@ -9,7 +9,7 @@ use crate::support::{
     bodies::{CALL_STARTED, mixed},
     eventually_asking,
     process::Gateway,
-    webhook::Http,
+    webhook::{Answer, Http, client},
 };
 
 const DOCUMENTED: &str = include_str!("../../docs/operations.md");
@@ -44,7 +44,7 @@ fn value(metrics: &str, sample: &str) -> Option<f64> {
 }
 
 #[tokio::test]
-async fn it_is_alive_and_ready_and_has_nothing_else_to_say() {
+async fn it_is_alive_and_ready_and_has_no_webhook_door() {
     let gateway = Gateway::start().await;
     let ready = eventually_asking(PATIENCE, "it is ready", async || {
         let ready = gateway.operations("/readyz").await;
@@ -52,8 +52,58 @@ async fn it_is_alive_and_ready_and_has_nothing_else_to_say() {
     });
     ready.await;
     assert_eq!(gateway.operations("/livez").await.status, 200);
-    assert_eq!(gateway.operations("/").await.status, 404);
     assert_eq!(gateway.operations("/webhooks/verbex").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_first_page_and_each_wrong_path_say_what_there_is_and_head_is_answered_like_get() {
+    const PLACES: [&str; 4] = ["/metrics", "/livez", "/readyz", "/descriptor.binpb"];
+    let gateway = Gateway::start().await;
+    let client = client(Path::new(""), Http::One);
+    let ask = async |method: &str, path: &str, accept: &str| {
+        let url = format!("{}{path}", gateway.admin_url);
+        let request = client.request(method.parse().unwrap(), url);
+        let answer = request.header("accept", accept).send().await;
+        Answer::of(answer.unwrap()).await
+    };
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    for (path, status) in [("/", 200), ("/nowhere", 404), ("/metrics/", 404)] {
+        let text = ask("GET", path, "*/*").await;
+        assert_eq!(text.status, status);
+        assert_eq!(
+            text.header("content-type"),
+            Some("text/plain; charset=utf-8")
+        );
+        let page = ask("GET", path, browser).await;
+        assert_eq!(page.status, status);
+        assert_eq!(
+            page.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        for place in PLACES {
+            assert!(text.text.contains(place), "{text:?}");
+            let link = format!("<a href=\"{place}\">");
+            assert!(page.text.contains(&link), "{page:?}");
+        }
+    }
+    for path in PLACES.into_iter().chain(["/", "/nowhere"]) {
+        let (get, head) = (
+            ask("GET", path, "*/*").await,
+            ask("HEAD", path, "*/*").await,
+        );
+        assert_eq!(
+            (head.status, head.text.as_str()),
+            (get.status, ""),
+            "{path}"
+        );
+        assert_eq!(head.header("content-type"), get.header("content-type"));
+    }
+    let posted = ask("POST", "/metrics", "*/*").await;
+    assert_eq!(
+        (posted.status, posted.header("allow")),
+        (405, Some("GET,HEAD"))
+    );
+    assert!(posted.text.contains("GET or HEAD"), "{posted:?}");
 }
 
 #[tokio::test]

@@ -75,8 +75,11 @@ fn what_is_no_json_object_in_utf_8_is_invalid_however_deep() {
         r#"{"a":"\x"}"#,
         r#"{"a":"\u12g4"}"#,
         "{\"a\":\"\n\"}",
-        "\u{feff}{}",
-        "{\"a\":1}\0",
+        "{\u{feff}}",
+        "{}\u{feff}",
+        "\0{}",
+        "{\"a\":\0 1}",
+        "{\"a\":\"\0\"}",
         r#"{"a":tru}"#,
         &deep,
         &deep_array,
@@ -89,6 +92,57 @@ fn what_is_no_json_object_in_utf_8_is_invalid_however_deep() {
     assert!(matches!(error, BodyError::NotUtf8 { valid_up_to: 6 }));
     let error = parse(b"{\"a\":\"\xed\xa0\x80\"}").unwrap_err();
     assert!(matches!(error, BodyError::NotUtf8 { .. }));
+}
+
+#[test]
+fn a_byte_order_mark_before_and_nuls_behind_say_nothing() {
+    let plain = parse(b"{\"a\":1}").unwrap();
+    for body in [
+        "\u{feff}{\"a\":1}",
+        "\u{feff}\u{feff} {\"a\":1}\n",
+        "{\"a\":1}\0",
+        "\u{feff}{\"a\":1}\r\n\0\0",
+        "{\"a\":1}\0\n",
+    ] {
+        assert_eq!(parse(body.as_bytes()).unwrap(), plain, "{body:?}");
+    }
+    for empty in ["\u{feff}", "\0", "\u{feff}\0"] {
+        assert!(parse(empty.as_bytes()).is_err(), "{empty:?}");
+    }
+}
+
+#[test]
+fn utf_16_and_utf_32_are_refused_by_name() {
+    let utf_16: Vec<u16> = "{\"a\":1}".encode_utf16().collect();
+    let utf_16_mark: Vec<u16> = "\u{feff}{}".encode_utf16().collect();
+    let utf_32: Vec<u32> = "{}".chars().map(u32::from).collect();
+    let utf_32_mark: Vec<u32> = "\u{feff}{}".chars().map(u32::from).collect();
+    for body in [
+        utf_16.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
+        utf_16.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
+        utf_16_mark
+            .iter()
+            .flat_map(|unit| unit.to_le_bytes())
+            .collect(),
+        utf_16_mark
+            .iter()
+            .flat_map(|unit| unit.to_be_bytes())
+            .collect(),
+        utf_32.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
+        utf_32.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
+        utf_32_mark
+            .iter()
+            .flat_map(|unit| unit.to_le_bytes())
+            .collect(),
+        utf_32_mark
+            .iter()
+            .flat_map(|unit| unit.to_be_bytes())
+            .collect::<Vec<u8>>(),
+    ] {
+        let error = parse(&body).unwrap_err();
+        assert!(matches!(error, BodyError::Wide), "{body:x?}: {error}");
+        assert!(error.to_string().contains("UTF-16"), "{error}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use flate2::{
     Compression,
     write::{DeflateEncoder, GzEncoder, ZlibEncoder},
 };
+use http::HeaderValue;
 use http_body_util::{Full, StreamBody};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
@@ -53,15 +54,61 @@ fn a_content_type_is_json_or_absent() {
     check(&["application/json ;x=y"], true);
     check(&["application/cloudevents+json"], true);
     check(&["model/gltf+json; v=1"], true);
+    check(&["text/json"], true);
+    check(&["application/x-json"], true);
+    check(&["", "application/json"], true);
+    check(&["application/json", "application/json"], true);
     check(&["application/json", "text/plain"], false);
-    check(&[""], false);
     check(&["text/plain"], false);
     check(&["application/x-www-form-urlencoded"], false);
+    check(&["multipart/form-data; boundary=json"], false);
     check(&["application/jsonp"], false);
     check(&["application/json5"], false);
+    check(&["application/x-ndjson"], false);
+    check(&["json"], false);
     check(&["+json"], false);
+    check(&["application/+json"], false);
+    check(&["/json"], false);
     check(&["text/plain; a=b+json"], false);
     check(&["application/json\u{e9}"], false);
+}
+
+#[test]
+fn what_stands_around_a_json_type_does_not_count() {
+    fn check(value: &str, expected: bool) {
+        let checked = check_content_type(&headers(header::CONTENT_TYPE, &[value]));
+        assert_eq!(checked.is_ok(), expected, "{value}");
+    }
+    for value in [
+        "",
+        " ",
+        ";",
+        ";charset=utf-8",
+        "application/json;charset=utf8",
+        "application/json; charset=\"utf-8\"",
+        "application/json; charset=\"utf-8",
+        "application/json;",
+        "application/json;;",
+        "application/json; charset",
+        "application/json; =",
+        "application/json; charset=utf-16",
+        "application/json; charset=\u{e9}",
+        "application/json; profile=https://example.com/call",
+        "application/json; a=\"x, text/plain; y\"",
+        "application/json charset=utf-8",
+        "application/json, application/json",
+        "application/json,text/json;charset=utf-8 , application/vnd.verbex+json",
+        "application/json, charset=utf-8",
+        "application/json,",
+        ", application/json",
+    ] {
+        check(value, true);
+    }
+    check("application/json, text/plain", false);
+    check("text/plain, application/json", false);
+    check("application/json; charset=utf-8, text/html; a=b", false);
+    check(", text/plain", false);
+    check("charset=utf-8", false);
 }
 
 #[test]
@@ -73,6 +120,13 @@ fn codings_are_read_in_any_case_list_and_number() {
     check(&[], Some(&[]));
     check(&["identity"], Some(&[]));
     check(&[""], Some(&[]));
+    check(&["utf-8"], Some(&[]));
+    check(&["UTF8"], Some(&[]));
+    check(&["none"], Some(&[]));
+    check(&["utf-8, gzip"], Some(&[Coding::Gzip]));
+    check(&["", "deflate"], Some(&[Coding::Deflate]));
+    check(&["utf-7"], None);
+    check(&["application/json"], None);
     check(&["GZip"], Some(&[Coding::Gzip]));
     check(&["x-gzip"], Some(&[Coding::Gzip]));
     check(
