@@ -1,7 +1,8 @@
-//! The signals that ask a process to stop.
+//! The signals that ask a process to stop, and the one that must not.
 
 use std::{fs, future::Future, io, process};
 
+use rustix::process as system;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -13,6 +14,8 @@ pub(super) struct Signals {
     terminate: Signal,
     /// Not where `nohup` or a shell has said that the process is to outlive its terminal.
     hangup: Option<Signal>,
+    /// Sent for a write beyond `ulimit -f`. Once it is caught, such a write is an error like that of a full disk.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -26,6 +29,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: hangup.transpose()?,
+            _file_size: signal(SignalKind::from_raw(system::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -1,8 +1,7 @@
 //! A disk that takes no more: refused, told, and over when there is space again, without a restart.
 //!
-//! The limit on the size of files (RLIMIT_FSIZE) stands for the full disk: it needs no rights and no file system of its own, and
-//! `prlimit` moves it while the gateway runs. A write beyond it is a signal; the shell that becomes the gateway ignores it first, so that
-//! what is left is a write that fails.
+//! The limit on the size of files (`ulimit -f`) stands for the full disk: it needs no rights and no file system of its own, and
+//! `prlimit` moves it while the gateway runs. By default a write beyond it would end the process with SIGXFSZ.
 
 use std::process::Command;
 
@@ -30,7 +29,7 @@ fn limit_files(gateway: &Gateway, bytes: &str) {
 
 #[tokio::test]
 async fn without_space_nothing_is_answered_with_200_and_all_goes_on_when_there_is_some() {
-    let gateway = Setup::new().shell("trap '' XFSZ").start().await;
+    let gateway = Gateway::start().await;
     let (mut stream, _) = gateway
         .subscribe(impatient(SubscribeRequest::default()))
         .await;
@@ -112,7 +111,7 @@ async fn a_gateway_that_starts_without_space_serves_what_it_has() {
     gateway
         .post_all((0..20).map(|number| large(number, 20_000)))
         .await;
-    let setup = gateway.stop().await.shell("trap '' XFSZ; ulimit -S -f 64");
+    let setup = gateway.stop().await.shell("ulimit -S -f 64");
     let gateway = setup.start().await;
     let events = gateway.all(from_earliest(Default::default()), 20).await;
     assert_eq!(events.len(), 20);
@@ -122,4 +121,12 @@ async fn a_gateway_that_starts_without_space_serves_what_it_has() {
         (answer.status != 200).then_some(answer)
     });
     assert_eq!(refused.await.code(), "LOG_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn a_gateway_that_cannot_even_make_its_files_says_so_and_ends() {
+    let finished = Setup::new().shell("ulimit -S -f 8").refused().await;
+    assert_eq!(finished.code, Some(1), "{finished}");
+    let message = finished.stderr.lines().last().unwrap_or_default();
+    assert!(message.contains("events.db"), "{finished}");
 }
