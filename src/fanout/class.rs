@@ -19,7 +19,7 @@ pub(super) struct Wishes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClassId(u64);
 
-/// A class lives for as long as one of its subscribers.
+/// A class lives for as long as one of its subscribers, and is known until then.
 #[derive(Debug)]
 pub(super) struct Class {
     pub id: ClassId,
@@ -27,52 +27,70 @@ pub(super) struct Class {
     pub shape: Shape,
     /// What its subscribers have read from the log of late.
     pub catchup: Arc<Catchup>,
+    known: Arc<Mutex<Known>>,
 }
 
 /// All classes by their wishes.
 #[derive(Debug, Default)]
 pub(super) struct Classes {
-    // A std mutex: held to look up or to sweep, never over an await.
-    inner: Mutex<Inner>,
+    // A std mutex: held to look up, add or remove one, never over an await.
+    known: Arc<Mutex<Known>>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Known {
     next: u64,
-    known: HashMap<Arc<Wishes>, Weak<Class>>,
-    /// Swept when there are this many, so that the dead are never more than the living at the last sweep.
-    sweep_at: usize,
+    classes: HashMap<Wishes, (ClassId, Weak<Class>)>,
 }
-
-const SWEEP_AT_MIN: usize = 64;
 
 impl Classes {
     /// The class of these wishes.
     pub(super) fn of(&self, wishes: Wishes) -> Arc<Class> {
-        let mut inner = self.lock();
-        if let Some(class) = inner.known.get(&wishes).and_then(Weak::upgrade) {
+        let mut known = lock(&self.known);
+        if let Some((_, class)) = known.classes.get(&wishes)
+            && let Some(class) = class.upgrade()
+        {
             return class;
         }
-        if inner.known.len() >= inner.sweep_at.max(SWEEP_AT_MIN) {
-            inner.known.retain(|_, class| class.strong_count() > 0);
-            inner.sweep_at = 2 * inner.known.len();
-        }
-        inner.next += 1;
+        known.next += 1;
+        let id = ClassId(known.next);
         let filter = wishes.filter.clone();
         let class = Arc::new(Class {
-            id: ClassId(inner.next),
+            id,
             filter: filter.clone(),
             shape: wishes.shape,
             catchup: Catchup::new(filter, wishes.shape),
+            known: self.known.clone(),
         });
-        inner.known.insert(Arc::new(wishes), Arc::downgrade(&class));
+        known.classes.insert(wishes, (id, Arc::downgrade(&class)));
         class
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No code panics while it holds the lock.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        lock(&self.known).classes.len()
     }
+}
+
+impl Drop for Class {
+    fn drop(&mut self) {
+        let wishes = Wishes {
+            filter: self.filter.clone(),
+            shape: self.shape,
+        };
+        let mut known = lock(&self.known);
+        // Another class may have taken the place since nobody has this one.
+        if let Some((id, _)) = known.classes.get(&wishes)
+            && *id == self.id
+        {
+            known.classes.remove(&wishes);
+        }
+    }
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    // No code panics while it holds the lock.
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -107,11 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_nobody_has_are_swept() {
+    fn classes_that_nobody_has_are_forgotten() {
         let classes = Classes::default();
-        for agent in 0..10_000 {
+        let kept = classes.of(wishes("kept", View::Basic));
+        for agent in 0..1_000 {
             classes.of(wishes(&agent.to_string(), View::Basic));
         }
-        assert!(classes.lock().known.len() <= SWEEP_AT_MIN);
+        assert_eq!(classes.count(), 1);
+        assert!(Arc::ptr_eq(&kept, &classes.of(wishes("kept", View::Basic))));
     }
 }

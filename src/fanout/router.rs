@@ -7,13 +7,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Weak, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time,
+    task, time,
 };
 
 use super::{
@@ -59,6 +60,9 @@ pub(super) struct Router {
 
 /// Commands that are obeyed together: following the tail once serves them all.
 const COMMANDS_AT_ONCE: usize = 256;
+/// How long commands are obeyed before the router looks for new events again: one with a large filter costs a hundred times as much
+/// as one without.
+const COMMANDS_TIME_MAX: Duration = Duration::from_millis(1);
 /// Bytes of events after which no further group is routed with those before it: well under a subscriber's queue.
 pub(super) const ROUTE_BYTES: usize = 64 * 1024;
 
@@ -98,11 +102,17 @@ impl Router {
             };
             // Before the commands, too: whoever subscribes after a webhook's answer begins behind that event.
             behind = self.follow(&shared).await.is_err();
+            let mut began = Instant::now();
             for command in commands {
+                if began.elapsed() > COMMANDS_TIME_MAX {
+                    task::yield_now().await;
+                    behind = self.follow(&shared).await.is_err();
+                    began = Instant::now();
+                }
                 self.live.obey(&shared, command);
             }
             // Routing gives no other occasion.
-            tokio::task::yield_now().await;
+            task::yield_now().await;
         }
     }
 

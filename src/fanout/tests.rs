@@ -1,5 +1,7 @@
 //! The fan-out over a real log: whatever happens, each subscriber gets what it wants once, in order, and progress is true.
 
+mod crowd;
+
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -63,18 +65,7 @@ impl Rig {
     async fn append(&mut self, agents: &[&'static str]) {
         let appends = agents.iter().map(|&agent| {
             self.next_id += 1;
-            let new = NewEvent {
-                id: EventId([self.next_id; 16]),
-                event: proto::Event {
-                    agent_id: agent.into(),
-                    ..proto::Event::default()
-                },
-                event_time_given: false,
-                raw: Raw {
-                    json: Bytes::from_static(b"{}"),
-                    headers: Vec::new(),
-                },
-            };
+            let new = new_event(self.next_id, agent);
             let appender = self.appender.clone();
             async move { (appender.append(new).await.unwrap().sequence.0, agent) }
         });
@@ -125,6 +116,21 @@ impl Rig {
 
     fn last(&self) -> u64 {
         self.appended.last().map_or(0, |&(sequence, _)| sequence)
+    }
+}
+
+fn new_event(id: u8, agent: &str) -> NewEvent {
+    NewEvent {
+        id: EventId([id; 16]),
+        event: proto::Event {
+            agent_id: agent.into(),
+            ..proto::Event::default()
+        },
+        event_time_given: false,
+        raw: Raw {
+            json: Bytes::from_static(b"{}"),
+            headers: Vec::new(),
+        },
     }
 }
 
