@@ -10,8 +10,12 @@ use std::{
 };
 
 use prometheus_client::{metrics::info::Info, registry::Registry};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
 
 use crate::{
     admin::{self, Readiness},
@@ -29,8 +33,17 @@ use crate::{
 const READERS: usize = 4;
 /// What waits for all subscribers together, each shared buffer counted once.
 const QUEUES_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// How long connections may take to close once every stream has ended.
+/// How long the webhook door stays open at the least after it has begun to leave: proxies hear on one answer after the other that
+/// the connections that they keep will close, and so they hold none that closes just when they take it.
+const MOVING: Duration = Duration::from_millis(250);
+/// How long webhooks may take to come in and be answered once their door is closed.
+const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
+/// How long the log may take to close once nothing comes in any more.
+const LOG_CLOSING: Duration = Duration::from_secs(5);
+/// How long connections may take to close once all is done.
 const CLOSING: Duration = Duration::from_secs(1);
+/// The part that takes webhooks, by name.
+const WEBHOOK_DOOR: &str = "the webhook door";
 /// Room above the subscriber limit on one connection: clients queue silently at `MAX_CONCURRENT_STREAMS`, and one that has
 /// as many subscriptions as allowed must still hear `SUBSCRIBER_LIMIT` and be able to ask.
 const STREAMS_SPARE: usize = 1_000;
@@ -59,9 +72,9 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Default)]
 struct Stop {
-    grpc: CancellationToken,
-    webhook: CancellationToken,
-    admin: CancellationToken,
+    grpc: server::Stop,
+    webhook: server::Stop,
+    admin: server::Stop,
 }
 
 /// Where everything is.
@@ -205,7 +218,7 @@ impl Gateway {
         let tasks: Vec<(&'static str, Task)> = vec![
             ("the fan-out", Box::pin(router)),
             (
-                "the webhook door",
+                WEBHOOK_DOOR,
                 Box::pin(server::serve(
                     webhook_door.listener,
                     certificate.tls,
@@ -258,7 +271,7 @@ impl Gateway {
         &self.addresses
     }
 
-    /// Serves until `shutdown`, then leaves in order, within the drain deadline.
+    /// Serves until `shutdown`, then leaves in order: subscribers within the drain deadline, all else within some seconds more.
     ///
     /// # Errors
     /// If a part ends that must not.
@@ -281,36 +294,49 @@ impl Gateway {
             Some(ended) = tasks.join_next() => return Err(Broken(ended.unwrap_or("a part of the gateway"))),
             () = appender_gone => return Err(Broken("the log")),
         }
-        let seconds = self.drain.as_secs();
-        match timeout(self.drain, self.leave(tasks)).await {
-            Ok(()) => tracing::info!("drained"),
-            Err(_) => tracing::warn!(
-                seconds,
-                "the drain deadline has passed; streams that are left are cut, and resume by cursor"
-            ),
-        }
+        self.leave(tasks).await;
+        tracing::info!("drained");
         Ok(())
     }
 
     /// The order of leaving, read from top to bottom.
     async fn leave(self, mut tasks: JoinSet<&'static str>) {
-        // Load balancers look elsewhere from now on, and nobody new comes in.
+        // Load balancers look elsewhere from now on, nobody new subscribes, and who posts is asked to connect anew.
         self.readiness.set(false);
         self.health.set(false).await;
         self.fanout.close();
-        // Those inside get their answer; who comes now hears DRAINING, until the very end. A body that trickles in must not cost
-        // the streams their end.
-        if timeout(self.drain / 2, self.webhook.drain()).await.is_err() {
+        self.stop.webhook.leave();
+        let moved = sleep_until(tokio::time::Instant::now() + MOVING);
+        // Subscribers first: each stream ends behind what is in its queue, and resumes by cursor. Webhooks are taken all the while.
+        if timeout(self.drain, self.fanout.drain()).await.is_err() {
+            tracing::warn!(
+                seconds = self.drain.as_secs(),
+                "the drain deadline has passed; streams that are left are cut, and resume by cursor"
+            );
+        }
+        self.health.end().await;
+        self.stop.grpc.close();
+        // Then the webhook door, which nobody else can answer for. What comes in now is there for those who resume.
+        moved.await;
+        self.stop.webhook.close();
+        let last_webhooks = async {
+            while tasks
+                .join_next()
+                .await
+                .is_some_and(|ended| ended.ok() != Some(WEBHOOK_DOOR))
+            {}
+            self.webhook.emptied().await;
+        };
+        if timeout(LAST_WEBHOOKS, last_webhooks).await.is_err() {
             tracing::warn!("a webhook that is still coming in is left behind");
         }
-        // All that was taken is durable, then in the queues; each stream ends behind what is in its queue.
-        self.appender.finish().await;
-        self.fanout.drain().await;
-        self.health.end().await;
-        self.stop.grpc.cancel();
-        self.stop.webhook.cancel();
+        if timeout(LOG_CLOSING, self.appender.finish()).await.is_err() {
+            tracing::warn!(
+                "the log takes long to close and is left as it is; the next start makes up for it"
+            );
+        }
         // Last, so that the rest can be watched.
-        self.stop.admin.cancel();
+        self.stop.admin.close();
         // The router ends with the last handle.
         drop(self.fanout);
         // What is written has time to go out. What else is open, such as a reflection stream, has nothing more to come.

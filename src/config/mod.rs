@@ -46,7 +46,7 @@ pub struct Config {
     pub organization: Option<String>,
     /// Whether made-up calls come in through the webhook's door.
     pub demo: bool,
-    /// How long leaving may take.
+    /// How long subscribers may take to leave.
     pub drain: Duration,
     /// How long a TLS handshake may take, on every door.
     pub tls_handshake: Duration,

@@ -22,16 +22,13 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    pin::{Pin, pin},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -43,14 +40,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, Service, ServiceExt, util::Oneshot};
+use tower::{BoxError, Service, ServiceExt};
 
 use coalesce::coalesced;
-use stream::Stream;
+use stream::{Phase, Seen, Stream};
 
 /// What a door grants its clients.
 #[derive(Clone, Debug)]
@@ -105,7 +102,33 @@ pub type Tls = watch::Receiver<Arc<rustls::ServerConfig>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// Serves until `stop`, then closes every connection gracefully and returns when all are gone.
+/// Tells a door when to leave, in two steps. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    leaving: CancellationToken,
+    closed: CancellationToken,
+}
+
+impl Stop {
+    /// From now on each answer is the last one on its connection and says so. The door stays open to new connections.
+    pub fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// Closes the door behind the connections that wait in its backlog. A connection ends when no request is on it any more.
+    pub fn close(&self) {
+        self.leaving.cancel();
+        self.closed.cancel();
+    }
+
+    /// Resolves when the door is closed and a client has had its time to begin on a connection that it opened at `since`.
+    async fn over(&self, since: Instant) {
+        self.closed.cancelled().await;
+        sleep_until(since + BEGINNING).await;
+    }
+}
+
+/// Serves until `stop`, and returns when all connections are gone.
 ///
 /// The caller bounds that wait: dropping the future ends the connections that are left.
 pub async fn serve<S, B>(
@@ -113,7 +136,7 @@ pub async fn serve<S, B>(
     tls: Option<Tls>,
     config: Config,
     service: S,
-    stop: CancellationToken,
+    stop: Stop,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -133,7 +156,7 @@ pub async fn serve<S, B>(
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = stop.closed.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
             accepted = accept(&listener, &places) => match accepted {
                 Ok((stream, peer, place)) => {
@@ -147,20 +170,57 @@ pub async fn serve<S, B>(
             },
         }
     }
-    drop(listener);
+    for (stream, peer) in close(listener) {
+        let (door, service) = (Arc::clone(&door), service.clone());
+        let place = Arc::clone(&places).acquire_owned();
+        connections.spawn(async move {
+            if let Ok(place) = place.await {
+                door.connection(stream, peer, service, place).await;
+            }
+        });
+    }
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a backlog may hold at the most: as many as the library asks the system for.
+const BACKLOG_MAX: usize = 1024;
+/// How long a client that connected before the door closed may take to begin with its first request.
+const BEGINNING: Duration = Duration::from_secs(1);
+/// Between the closing of a door and that of its idle connections: what has arrived until then is read first.
+const ARRIVING: Duration = Duration::from_millis(1);
+
+/// Closes the listener behind the connections that wait in its backlog.
+///
+/// Without the runtime, which may be late to notice a connection: one that nobody accepts is reset.
+fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(listener) = listener.into_std() else {
+        return Vec::new();
+    };
+    let mut waiting = Vec::new();
+    while waiting.len() < BACKLOG_MAX {
+        match listener.accept() {
+            Ok(accepted) => waiting.push(accepted),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => break,
+        }
+    }
+    drop(listener);
+    let usable = waiting.into_iter().filter_map(|(stream, peer)| {
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    });
+    usable.collect()
+}
 
 /// What all connections of a door share.
 struct Door {
     http: auto::Builder<TokioExecutor>,
     tls: Option<Tls>,
     config: Config,
-    stop: CancellationToken,
+    stop: Stop,
 }
 
 impl Door {
@@ -179,18 +239,22 @@ impl Door {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
+        let since = Instant::now();
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
         let ended = match self.acceptor() {
-            None => self.http(stream, self.http.clone(), peer, service).await,
-            Some(acceptor) => match self.handshake(acceptor, stream).await {
+            None => {
+                let http = self.http.clone();
+                self.http(stream, http, peer, since, service).await
+            }
+            Some(acceptor) => match self.handshake(acceptor, stream, since).await {
                 Ok(stream) => {
                     let http = match stream.get_ref().1.alpn_protocol() {
                         Some(b"h2") => self.http.clone().http2_only(),
                         _ => self.http.clone().http1_only(),
                     };
-                    self.http(stream, http, peer, service).await
+                    self.http(stream, http, peer, since, service).await
                 }
                 Err(error) => Err(error.into()),
             },
@@ -209,9 +273,10 @@ impl Door {
         &self,
         acceptor: TlsAcceptor,
         stream: TcpStream,
+        since: Instant,
     ) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
         tokio::select! {
-            () = self.stop.cancelled() => Err(io::Error::other("stopping")),
+            () = self.stop.over(since) => Err(io::Error::other("stopping")),
             shaken = timeout(self.config.opening_timeout, acceptor.accept(stream)) => {
                 shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
@@ -223,6 +288,7 @@ impl Door {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         http: auto::Builder<TokioExecutor>,
         peer: SocketAddr,
+        since: Instant,
         service: S,
     ) -> Result<(), BoxError>
     where
@@ -233,38 +299,46 @@ impl Door {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let opened = Arc::new(AtomicBool::new(false));
+        let seen = Arc::new(Seen::default());
         let (stream, outlet) = coalesced(stream);
-        let stream = Stream::new(stream, Arc::clone(&opened), self.config.error_body);
+        let stream = Stream::new(stream, Arc::clone(&seen), self.config.error_body);
         let service = Introduced {
             service,
             peer: Peer(peer),
-            opened: Arc::clone(&opened),
+            seen: Arc::clone(&seen),
+            leaving: self.stop.leaving.clone(),
         };
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut opening = pin!(sleep(self.config.opening_timeout));
         let mut opening_over = false;
-        let mut stopping = false;
+        let mut closed = pin!(async {
+            self.stop.closed.cancelled().await;
+            sleep(ARRIVING).await;
+        });
+        let mut over = pin!(self.stop.over(since));
+        let mut phase = Phase::Open;
+        let mut told = false;
         loop {
             tokio::select! {
                 ended = poll_fn(|cx| {
-                    let ended = connection.as_mut().poll(cx);
+                    let mut ended = connection.as_mut().poll(cx);
+                    if ended.is_pending() && !told && seen.may_end(phase) {
+                        told = true;
+                        connection.as_mut().graceful_shutdown();
+                        ended = connection.as_mut().poll(cx);
+                    }
                     outlet.poll_out(cx);
                     ended
                 }) => return ended,
                 () = opening.as_mut(), if !opening_over => {
                     opening_over = true;
-                    if !opened.load(Ordering::Relaxed) {
+                    if !seen.opened() {
                         return Err("no request in time".into());
                     }
                 }
-                () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    if !opened.load(Ordering::Relaxed) {
-                        return Ok(());
-                    }
-                    connection.as_mut().graceful_shutdown();
-                }
+                () = self.stop.leaving.cancelled(), if phase == Phase::Open => phase = Phase::Leaving,
+                () = closed.as_mut(), if phase < Phase::Closed => phase = Phase::Closed,
+                () = over.as_mut(), if phase < Phase::Over => phase = Phase::Over,
             }
         }
     }
@@ -275,21 +349,34 @@ impl Door {
 struct Introduced<S> {
     service: S,
     peer: Peer,
-    opened: Arc<AtomicBool>,
+    seen: Arc<Seen>,
+    leaving: CancellationToken,
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for Introduced<S>
+impl<S, B> hyper::service::Service<Request<Incoming>> for Introduced<S>
 where
-    S: Service<Request<Incoming>> + Clone,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Oneshot<S, Request<Incoming>>;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.opened.store(true, Ordering::Relaxed);
+        self.seen.request();
         request.extensions_mut().insert(self.peer);
-        self.service.clone().oneshot(request)
+        // HTTP/2 has GOAWAY for it.
+        let says_close = request.version() < Version::HTTP_2;
+        let answered = self.service.clone().oneshot(request);
+        let leaving = self.leaving.clone();
+        Box::pin(async move {
+            let mut response = answered.await?;
+            if says_close && leaving.is_cancelled() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok(response)
+        })
     }
 }
 

@@ -28,13 +28,58 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The fixed beginning of an HTTP/2 connection; see RFC 9113, section 3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How far a door is on its way out, as a connection knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Open,
+    Leaving,
+    Closed,
+    /// Closed, and a connection that has sent nothing has had its time.
+    Over,
+}
+
+/// What has been seen on a connection.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The HTTP/2 preface was complete.
+    http2: AtomicBool,
+    /// There was a request.
+    request: AtomicBool,
+    /// Bytes have come since the last ones went: in HTTP/1.1 a request, or a part of one, that has no answer yet.
+    unanswered: AtomicBool,
+}
+
+impl Seen {
+    pub(super) fn request(&self) {
+        self.request.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client has begun to speak HTTP in earnest.
+    pub(super) fn opened(&self) -> bool {
+        self.http2.load(Ordering::Relaxed) || self.request.load(Ordering::Relaxed)
+    }
+
+    /// Whether the library may now be told to end the connection. Over HTTP/1.1 it would drop a request whose head has come in part;
+    /// over HTTP/2 it says which requests it takes.
+    pub(super) fn may_end(&self, phase: Phase) -> bool {
+        let http2 = self.http2.load(Ordering::Relaxed);
+        let request = self.request.load(Ordering::Relaxed);
+        let unanswered = !http2 && self.unanswered.load(Ordering::Relaxed);
+        match phase {
+            Phase::Open => false,
+            Phase::Leaving => http2 && request,
+            Phase::Closed => request && !unanswered,
+            Phase::Over => !unanswered,
+        }
+    }
+}
+
 /// A byte stream that notices how HTTP begins on it and takes care of how it ends.
 pub(super) struct Stream<S> {
     inner: S,
     /// How much of the HTTP/2 preface has come; none once it is known whether it comes.
     preface: Option<usize>,
-    /// Set when the preface is complete.
-    opened: Arc<AtomicBool>,
+    seen: Arc<Seen>,
     error_body: Option<fn(StatusCode) -> Bytes>,
     /// A completed answer that is still to be written.
     unwritten: Bytes,
@@ -47,13 +92,13 @@ pub(super) struct Stream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     pub(super) fn new(
         inner: S,
-        opened: Arc<AtomicBool>,
+        seen: Arc<Seen>,
         error_body: Option<fn(StatusCode) -> Bytes>,
     ) -> Self {
         Self {
             inner,
             preface: Some(0),
-            opened,
+            seen,
             error_body,
             unwritten: Bytes::new(),
             linger: None,
@@ -67,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         let common = rest.len().min(read.len());
         self.preface = (rest[..common] == read[..common]).then_some(seen + common);
         if self.preface == Some(HTTP2_PREFACE.len()) {
-            self.opened.store(true, Ordering::Relaxed);
+            self.seen.http2.store(true, Ordering::Relaxed);
             self.preface = None;
         }
     }
@@ -109,7 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         let before = buffer.filled().len();
         let had_room = buffer.remaining() > 0;
         ready!(pin!(&mut this.inner).poll_read(cx, buffer))?;
-        this.read_closed |= had_room && buffer.filled().len() == before;
+        let came = buffer.filled().len() > before;
+        this.read_closed |= had_room && !came;
+        if came {
+            this.seen.unanswered.store(true, Ordering::Relaxed);
+        }
         this.watch_preface(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -123,6 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_write_completed(cx))?;
+        this.seen.unanswered.store(false, Ordering::Relaxed);
         let completed = this
             .error_body
             .and_then(|error_body| complete(bytes, error_body));
@@ -144,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.is_write_vectored() {
+            self.seen.unanswered.store(false, Ordering::Relaxed);
             return Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, slices);
         }
         let first = slices.iter().find(|slice| !slice.is_empty());

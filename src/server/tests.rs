@@ -16,12 +16,14 @@ use tower::service_fn;
 use super::*;
 use crate::tls;
 
+mod leaving;
+
 /// Far more than anything here takes; a promise that is not kept fails by it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Running {
     address: SocketAddr,
-    stop: CancellationToken,
+    stop: Stop,
     served: tokio::task::JoinHandle<()>,
     /// One for each request that came in; it is answered once that is told to go on.
     requests: mpsc::Receiver<tokio::sync::oneshot::Sender<()>>,
@@ -31,7 +33,7 @@ struct Running {
 async fn run(config: Config) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
+    let stop = Stop::default();
     let (inside, requests) = mpsc::channel(16);
     let service = service_fn(move |request: Request<Incoming>| {
         let inside = inside.clone();
@@ -61,7 +63,7 @@ impl Running {
     }
 
     async fn stopped(self) {
-        self.stop.cancel();
+        self.stop.close();
         timeout(PATIENCE, self.served).await.unwrap().unwrap();
     }
 }
@@ -200,15 +202,13 @@ async fn a_later_certificate_serves_later_connections() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (certificate, served) = watch::channel(Arc::clone(&made[0].config));
-    let stop = CancellationToken::new();
-    let _stop = stop.clone().drop_guard();
     let service = axum::Router::new();
     tokio::spawn(serve(
         listener,
         Some(served),
         Config::default(),
         service,
-        stop,
+        Stop::default(),
     ));
 
     assert!(trusts(&made[0].ca_path, address).await);
@@ -266,7 +266,7 @@ async fn a_stop_waits_for_the_answers_that_are_due_and_for_nothing_else() {
         .await
         .unwrap();
     let go_on = running.requests.recv().await.unwrap();
-    running.stop.cancel();
+    running.stop.close();
     go_on.send(()).unwrap();
     assert!(read_all(&mut busy).await.starts_with("HTTP/1.1 200"));
     drop(busy);

@@ -3,7 +3,6 @@ use std::process::Command;
 use rustls::pki_types::pem::SectionKind;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::server;
@@ -188,14 +187,12 @@ for name in 'localhost', '127.0.0.1', '::1', '127.0.0.2':
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let (_sender, tls) = tokio::sync::watch::channel(made.config);
-    let stop = CancellationToken::new();
-    let _stop = stop.clone().drop_guard();
     tokio::spawn(server::serve(
         listener,
         Some(tls),
         server::Config::default(),
         axum::Router::new(),
-        stop,
+        server::Stop::default(),
     ));
     let client = tokio::task::spawn_blocking(move || {
         Command::new("python3")

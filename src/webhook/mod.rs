@@ -23,10 +23,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -126,7 +123,6 @@ struct Door {
     rules: Rules,
     appender: Appender,
     metrics: Metrics,
-    draining: AtomicBool,
     /// Requests that were admitted and have no answer yet.
     inside: TaskTracker,
 }
@@ -142,15 +138,13 @@ impl Webhook {
             rules,
             appender,
             metrics,
-            draining: AtomicBool::new(false),
             inside: TaskTracker::new(),
         }))
     }
 
-    /// Refuses what comes from now on with `DRAINING`, and resolves when it is decided what each request inside is answered.
-    /// The answers are written by the server: stop it after this, and wait for it.
-    pub async fn drain(&self) {
-        self.0.draining.store(true, Ordering::SeqCst);
+    /// Resolves when no request is inside any more. Call it once the server has ended: what clients have left behind that hung up
+    /// is then still on its way to the log.
+    pub async fn emptied(&self) {
         self.0.inside.close();
         self.0.inside.wait().await;
     }
@@ -206,16 +200,10 @@ impl Door {
         let place = self.limits.enter(peer)?;
         body::check_content_type(&head.headers)?;
         let codings = body::codings(&head.headers)?;
-
-        // In this order: who is not counted when `drain` begins to wait sees that it has begun.
-        let inside = self.inside.token();
-        if self.draining.load(Ordering::SeqCst) {
-            return Err(Refusal::Draining);
-        }
         Ok(Admitted {
             place,
             codings,
-            inside,
+            inside: self.inside.token(),
         })
     }
 
@@ -302,7 +290,7 @@ struct Admitted {
     #[expect(dead_code, reason = "held for its drop: it frees the place")]
     place: OwnedSemaphorePermit,
     codings: Vec<Coding>,
-    #[expect(dead_code, reason = "held for its drop: `drain` waits for it")]
+    #[expect(dead_code, reason = "held for its drop: `emptied` waits for it")]
     inside: TaskTrackerToken,
 }
 

@@ -46,7 +46,7 @@ pub(super) enum Refusal {
         "the content encoding is not one of gzip, deflate and identity; pack the body with one of them, or not at all"
     )]
     EncodingUnsupported,
-    /// The gateway is leaving. Needs no body, so it is found before one is read.
+    /// The gateway has left: its log is closed.
     #[error(
         "the gateway is shutting down; try again in {} s",
         seconds(DRAINING_RETRY)

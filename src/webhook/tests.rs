@@ -21,7 +21,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
@@ -132,14 +131,14 @@ async fn of_several_faults_the_first_in_the_table_is_told() {
         "RATE_LIMITED",
         "CONTENT_TYPE_UNSUPPORTED",
         "ENCODING_UNSUPPORTED",
-        "DRAINING",
         "BODY_TOO_LARGE",
         "BODY_INVALID",
+        "DRAINING",
         "stored",
     ] {
         let site = site(config.clone());
         if draining {
-            site.webhook.drain().await;
+            site.log.appender.finish().await;
         }
         let request = faulty.clone().map(|()| Full::new(body.clone()));
         let (_, answer) = ask(&site.webhook, request).await;
@@ -254,7 +253,7 @@ async fn a_body_is_taken_before_its_request_is_refused() {
 }
 
 #[tokio::test]
-async fn a_drain_lets_those_inside_finish_and_refuses_the_rest() {
+async fn it_is_empty_when_the_last_request_inside_has_its_answer() {
     let site = site(Config::default());
     let (feed, fed) = mpsc::channel::<Bytes>(1);
     let frames =
@@ -268,22 +267,15 @@ async fn a_drain_lets_those_inside_finish_and_refuses_the_rest() {
     feed.send(Bytes::from_static(b" ")).await.unwrap();
     feed.send(Bytes::from_static(b" ")).await.unwrap();
 
-    let draining = site.webhook.clone();
-    let mut drained = tokio::spawn(async move { draining.drain().await });
-    while !site.webhook.0.draining.load(Ordering::SeqCst) {
-        tokio::task::yield_now().await;
-    }
-    let (status, answer) = send(&site.webhook, EVENT).await;
-    assert_eq!(
-        (status, answer["error"]["code"].as_str()),
-        (503, Some("DRAINING"))
-    );
-    assert!(!drained.is_finished());
+    let webhook = site.webhook.clone();
+    let mut emptied = tokio::spawn(async move { webhook.emptied().await });
+    assert_eq!(send(&site.webhook, "{}").await.0, 200);
+    assert!(!emptied.is_finished());
 
     feed.send(EVENT.into()).await.unwrap();
     drop(feed);
     assert_eq!(inside.await.unwrap().0, 200);
-    timeout(PATIENCE, &mut drained).await.unwrap().unwrap();
+    timeout(PATIENCE, &mut emptied).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -321,7 +313,6 @@ struct Running {
     site: Site,
     address: SocketAddr,
     ca: RootCertStore,
-    _stop: tokio_util::sync::DropGuard,
 }
 
 async fn running(config: Config) -> Running {
@@ -337,20 +328,14 @@ async fn running(config: Config) -> Running {
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
     tokio::spawn(server::serve(
         listener,
         Some(watch::channel(made.config).1),
         server_config(),
         site.webhook.clone(),
-        stop.clone(),
+        server::Stop::default(),
     ));
-    Running {
-        site,
-        address,
-        ca,
-        _stop: stop.drop_guard(),
-    }
+    Running { site, address, ca }
 }
 
 impl Running {

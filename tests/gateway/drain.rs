@@ -48,7 +48,7 @@ async fn streams_get_what_was_stored_and_then_a_reason_to_come_back() {
 }
 
 #[tokio::test]
-async fn while_it_drains_it_says_so_at_every_door() {
+async fn while_it_drains_subscribers_are_sent_away_and_webhooks_are_taken() {
     let gateway = Setup::new().set("DRAIN_SECONDS", "20").start().await;
     let mut stream = holding(&gateway).await;
     let channel = gateway.channel().await;
@@ -71,17 +71,21 @@ async fn while_it_drains_it_says_so_at_every_door() {
     assert_eq!(told.status(), ServingStatus::NotServing);
     assert_eq!(gateway.operations("/readyz").await.status, 503);
     assert_eq!(gateway.operations("/livez").await.status, 200);
-    let client = gateway.http(crate::support::webhook::Http::Two);
-    let draining = eventually_asking(PATIENCE, "the door says that it drains", async || {
-        let answer = gateway.send(&client, call_started(2)).await;
-        (answer.status != 200).then_some(answer)
-    });
-    let draining = draining.await;
-    assert_eq!(
-        (draining.status, draining.code().as_str()),
-        (503, "DRAINING")
-    );
-    assert!(draining.header("retry-after").is_some());
+    // Who posts is served to the very end, and told to connect anew.
+    let mut again = gateway.socket().await;
+    again
+        .write("POST /webhooks/verbex HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
+        .await;
+    let stored = again.answer().await;
+    assert_eq!(stored.status, 200, "{stored:?}");
+    assert_eq!(stored.header("connection"), Some("close"));
+    for http in crate::support::webhook::BOTH {
+        let client = gateway.http(http);
+        for number in 2..5 {
+            let answer = gateway.send(&client, call_started(number)).await;
+            assert_eq!(answer.status, 200, "{http:?}: {answer:?}");
+        }
+    }
 
     let mut events = EventServiceClient::new(channel);
     let refused = events

@@ -9,7 +9,6 @@ use std::{
 use axum::{Router, body::Bytes, http::header, routing::post};
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch};
-use tokio_util::sync::CancellationToken;
 use verbex_gateway::{server, tls, webhook};
 
 use crate::process::Control;
@@ -49,7 +48,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         Some(watch::channel(made.config).1),
         webhook::server_config(),
         router,
-        CancellationToken::new(),
+        server::Stop::default(),
     ));
     control.answer(&Ready {
         addr,

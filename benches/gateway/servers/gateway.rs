@@ -15,7 +15,6 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
 };
-use tokio_util::sync::CancellationToken;
 use verbex_gateway::{
     auth::Tokens,
     event::{Group, Position, StoredEvent},
@@ -233,7 +232,7 @@ async fn serve(
         certificate,
         config,
         service,
-        CancellationToken::new(),
+        server::Stop::default(),
     ));
     Ok(addr)
 }

@@ -1,0 +1,131 @@
+//! What a door does between the first word of leaving and its last connection.
+
+use super::*;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// One answer on a connection that stays open: its head, in small letters.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).to_lowercase();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.split_once("content-length: ").unwrap().1;
+            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            if body.len() >= length {
+                return head.into();
+            }
+        }
+        let read = timeout(PATIENCE, stream.read_buf(&mut bytes)).await;
+        assert!(read.unwrap().unwrap() > 0, "no answer: {text}");
+    }
+}
+
+#[tokio::test]
+async fn while_it_leaves_it_serves_and_says_that_each_connection_closes() {
+    let running = run(Config::default()).await;
+    let mut kept = running.connect().await;
+    kept.write_all(REQUEST).await.unwrap();
+    assert!(!answer(&mut kept).await.contains("connection: close"));
+
+    running.stop.leave();
+    kept.write_all(REQUEST).await.unwrap();
+    let told = read_all(&mut kept).await;
+    assert!(told.contains("connection: close"), "{told}");
+    let told = answer_to(&running, REQUEST).await;
+    assert!(told.contains("connection: close"), "{told}");
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn while_it_leaves_http2_connections_end_behind_their_answers() {
+    let running = run(Config::default()).await;
+    running.stop.leave();
+    let stream = running.connect().await;
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let url = format!("http://{}/", running.address);
+    let request = Request::get(&url).body(Full::<Bytes>::default()).unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    drop(answer);
+    // The client still holds its end, so it is the server that ends it, and in order.
+    timeout(PATIENCE, connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    drop(client);
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn a_request_of_which_a_part_has_come_is_answered_after_the_door_is_closed() {
+    let running = run(Config::default()).await;
+    // On a connection of its own, and behind another request.
+    let mut streams = [running.connect().await, running.connect().await];
+    streams[1].write_all(REQUEST).await.unwrap();
+    answer(&mut streams[1]).await;
+    let (part, rest) = REQUEST.split_at(10);
+    for stream in &mut streams {
+        stream.write_all(part).await.unwrap();
+    }
+    running.stop.close();
+    // The door is closed once nobody gets in.
+    while TcpStream::connect(running.address).await.is_ok() {}
+    sleep(BEGINNING + ARRIVING * 100).await;
+    for stream in &mut streams {
+        stream.write_all(rest).await.unwrap();
+        let told = read_all(stream).await;
+        assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    }
+    timeout(PATIENCE, running.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_with_the_door_and_a_new_one_may_still_begin() {
+    let running = run(Config::default()).await;
+    let mut idle = running.connect().await;
+    idle.write_all(REQUEST).await.unwrap();
+    answer(&mut idle).await;
+    let mut new = running.connect().await;
+    running.stop.close();
+    assert_eq!(read_all(&mut idle).await, "");
+    new.write_all(REQUEST).await.unwrap();
+    let told = read_all(&mut new).await;
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    timeout(PATIENCE, running.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_in_the_backlog_is_served() {
+    let config = Config {
+        connections_max: 1,
+        ..Config::default()
+    };
+    let mut running = run(config).await;
+    let mut first = running.connect().await;
+    first
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let go_on = running.requests.recv().await.unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let mut stream = running.connect().await;
+        stream.write_all(REQUEST).await.unwrap();
+        waiting.push(stream);
+    }
+    running.stop.close();
+    go_on.send(()).unwrap();
+    assert!(read_all(&mut first).await.starts_with("HTTP/1.1 200"));
+    drop(first);
+    for mut stream in waiting {
+        let told = read_all(&mut stream).await;
+        assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    }
+    timeout(PATIENCE, running.served).await.unwrap().unwrap();
+}
