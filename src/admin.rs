@@ -1,5 +1,6 @@
 //! The operators' door: whether the gateway lives, whether it is ready, its metrics, and what it speaks.
 
+mod accept;
 mod pages;
 
 use std::sync::{
@@ -9,8 +10,11 @@ use std::sync::{
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use bytes::Bytes;
-use http::header;
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use http::{HeaderMap, header};
+use prometheus_client::{
+    encoding::{prometheus_text, text as openmetrics},
+    registry::Registry,
+};
 use tokio::sync::watch;
 
 use crate::log::Tail;
@@ -80,10 +84,16 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
     }
 }
 
-async fn export(State(metrics): State<Arc<Registry>>) -> impl IntoResponse {
+async fn export(State(metrics): State<Arc<Registry>>, headers: HeaderMap) -> impl IntoResponse {
     let mut text = String::new();
-    match encode(&mut text, &metrics) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+    let (media_type, written) = if accept::prefers_openmetrics(&headers) {
+        (OPENMETRICS, openmetrics::encode(&mut text, &metrics))
+    } else {
+        let written = prometheus_text::encode(&mut text, &metrics);
+        (prometheus_text::CONTENT_TYPE, written)
+    };
+    match written {
+        Ok(()) => ([(header::CONTENT_TYPE, media_type)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "cannot write the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -66,6 +66,7 @@ pub struct Gateway {
     webhook: Webhook,
     appender: Appender,
     fanout: Fanout,
+    certificates: tls::Watch,
 }
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -144,10 +145,20 @@ impl Gateway {
             log::Metrics::register(&mut metrics),
         )?;
         let certificate = certificate(&config.webhook, &config.data_dir)?;
-        let grpc_tls = match &config.grpc.tls {
-            Some(files) => Some(watch::channel(tls::load(&files.cert, &files.key)?).1),
+        let grpc_served = match &config.grpc.tls {
+            Some(files) => Some(tls::load(&files.cert, &files.key)?),
             None => None,
         };
+        let watched = [("webhook", &certificate.served), ("grpc", &grpc_served)];
+        let watched = watched.into_iter().filter_map(|(door, served)| {
+            let validity = served.as_ref()?.validity.clone();
+            Some((door, validity))
+        });
+        let certificates = tls::Watch::register(watched.collect(), &mut metrics);
+        let (webhook_tls, grpc_tls) = (
+            certificate.served.map(new_connections),
+            grpc_served.map(new_connections),
+        );
         let webhook_door = bind("--webhook-addr", config.webhook.addr).await?;
         let grpc_door = bind("--grpc-addr", config.grpc.addr).await?;
         let admin_door = bind("--admin-addr", config.admin.addr).await?;
@@ -183,7 +194,7 @@ impl Gateway {
             organization: config.organization,
             id_key: log.identity.id_key,
         };
-        let scheme = if certificate.tls.is_some() {
+        let scheme = if webhook_tls.is_some() {
             "https"
         } else {
             "http"
@@ -221,7 +232,7 @@ impl Gateway {
                 WEBHOOK_DOOR,
                 Box::pin(server::serve(
                     webhook_door.listener,
-                    certificate.tls,
+                    webhook_tls,
                     webhook_served,
                     webhook.clone(),
                     stop.webhook.clone(),
@@ -262,6 +273,7 @@ impl Gateway {
             webhook,
             appender: log.appender,
             fanout,
+            certificates,
         })
     }
 
@@ -293,6 +305,7 @@ impl Gateway {
             () = shutdown => {}
             Some(ended) = tasks.join_next() => return Err(Broken(ended.unwrap_or("a part of the gateway"))),
             () = appender_gone => return Err(Broken("the log")),
+            never = self.certificates.clone().run() => match never {},
         }
         self.leave(tasks).await;
         tracing::info!("drained");
@@ -359,28 +372,30 @@ async fn bind(flag: &'static str, addr: SocketAddr) -> Result<Door, StartError> 
     Ok(Door { listener, addr })
 }
 
+fn new_connections(served: tls::Served) -> Tls {
+    watch::channel(served.config).1
+}
+
 struct Certificate {
-    tls: Option<Tls>,
+    /// None where the door speaks plain HTTP.
+    served: Option<tls::Served>,
     ca_pem: Option<PathBuf>,
 }
 
 fn certificate(door: &config::Webhook, data_dir: &Path) -> Result<Certificate, tls::Error> {
     Ok(match &door.tls {
         WebhookTls::PlainHttp => Certificate {
-            tls: None,
+            served: None,
             ca_pem: None,
         },
-        WebhookTls::Files(files) => {
-            let served = tls::load(&files.cert, &files.key)?;
-            Certificate {
-                tls: Some(watch::channel(served).1),
-                ca_pem: None,
-            }
-        }
+        WebhookTls::Files(files) => Certificate {
+            served: Some(tls::load(&files.cert, &files.key)?),
+            ca_pem: None,
+        },
         WebhookTls::SelfMade => {
             let made = tls::self_made(&data_dir.join("tls"), door.addr.ip(), SystemTime::now())?;
             Certificate {
-                tls: Some(watch::channel(made.config).1),
+                served: Some(made.served),
                 ca_pem: Some(made.ca_path),
             }
         }

@@ -9,6 +9,9 @@
 //! It is good for [`VALIDITY_DAYS`], the longest that all clients accept. At start it is made anew when less than [`RENEW_DAYS`] are
 //! left, when the door is bound to another address, or when its files are missing, damaged or do not belong together. The CA is then another one, and is to be trusted again.
 
+mod validity;
+mod watch;
+
 use std::{
     fs, io,
     io::Write,
@@ -31,6 +34,9 @@ use rustls::{
         pem::{self, PemObject},
     },
 };
+
+pub use validity::{Fault, Finding, SOON_DAYS, Validity};
+pub use watch::Watch;
 
 /// Days from the making of the gateway's own certificate to its end. Some clients accept no more than 398.
 pub const VALIDITY_DAYS: u32 = 397;
@@ -97,18 +103,30 @@ pub enum Error {
     },
 }
 
+/// A certificate chain with its key.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Serves it.
+    pub config: Arc<ServerConfig>,
+    /// How long it is good.
+    pub validity: Validity,
+}
+
 /// The gateway's own certificate.
 #[derive(Clone, Debug)]
 pub struct SelfMade {
-    /// Serves it.
-    pub config: Arc<ServerConfig>,
+    /// What a door serves.
+    pub served: Served,
     /// The CA certificate that a client is to trust.
     pub ca_path: PathBuf,
 }
 
 /// Reads a certificate chain (leaf first) and its private key (PKCS #8, PKCS #1 or SEC 1) from PEM files.
-pub fn load(cert_path: &Path, key_path: &Path) -> Result<Arc<ServerConfig>, Error> {
+///
+/// Whether the chain is good at the moment is for the caller to ask: see [`Validity`].
+pub fn load(cert_path: &Path, key_path: &Path) -> Result<Served, Error> {
     let chain = chain(cert_path)?;
+    let validity = Validity::of(cert_path.into(), &chain);
     let key = PrivateKeyDer::from_pem_slice(&read("private key", key_path)?).map_err(|error| {
         Error::Content {
             what: "private key",
@@ -117,11 +135,12 @@ pub fn load(cert_path: &Path, key_path: &Path) -> Result<Arc<ServerConfig>, Erro
             expected: "one unencrypted private key",
         }
     })?;
-    server_config(chain, key).map_err(|reason| Error::Pair {
+    let config = server_config(chain, key).map_err(|reason| Error::Pair {
         cert: cert_path.into(),
         key: key_path.into(),
         reason,
-    })
+    })?;
+    Ok(Served { config, validity })
 }
 
 /// The certificate that is kept in the folder `dir` for a door that is bound to `ip`; made first if there is none that will do at `now`.
@@ -129,14 +148,14 @@ pub fn self_made(dir: &Path, ip: IpAddr, now: SystemTime) -> Result<SelfMade, Er
     let ips = ips(ip);
     let ca_path = dir.join(CA_FILE);
     let (cert_path, key_path) = (dir.join(CERT_FILE), dir.join(KEY_FILE));
-    if let Ok(config) = load(&cert_path, &key_path)
+    if let Ok(served) = load(&cert_path, &key_path)
         && is_trusted(&ca_path, &cert_path, &ips, now + RENEW_DAYS * DAY)
     {
-        return Ok(SelfMade { config, ca_path });
+        return Ok(SelfMade { served, ca_path });
     }
     make(dir, &ips, now)?;
-    let config = load(&cert_path, &key_path)?;
-    Ok(SelfMade { config, ca_path })
+    let served = load(&cert_path, &key_path)?;
+    Ok(SelfMade { served, ca_path })
 }
 
 fn server_config(

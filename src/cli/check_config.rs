@@ -2,13 +2,16 @@
 
 use std::io::{self, Write};
 
-use super::settings::{PRECEDENCE, Settings};
-use crate::config;
+use jiff::Timestamp;
+
+use super::settings::{PRECEDENCE, Settings, certificates};
+use crate::config::{self, Invalid, Problem};
 
 /// Read and check the configuration without serving, and print what counts
 ///
 /// Takes the flags of `serve` and prints all settings as TOML: secrets masked, and behind each value that is no default
-/// where it came from.
+/// where it came from. Certificates and keys are read as `serve` reads them; one that has expired is an error, one that
+/// expires within 14 days a warning.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("\
 Examples:
@@ -29,6 +32,26 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         write!(stdout, "\n{}", config::token_entry(token))?;
     }
     stdout.flush()?;
+    let now = Timestamp::now();
+    let mut expired = Vec::new();
+    for (key, served) in certificates(&loaded.config) {
+        // One that cannot be read has ended the loading above.
+        let findings = served.map(|served| served.validity.findings(now))?;
+        for finding in findings {
+            let problem = Problem {
+                place: key.into(),
+                message: finding.to_string(),
+            };
+            if finding.fault.is_refused() {
+                expired.push(problem);
+            } else {
+                writeln!(io::stderr(), "warning: {problem}")?;
+            }
+        }
+    }
+    if !expired.is_empty() {
+        return Err(Invalid(expired).into());
+    }
     writeln!(io::stderr(), "configuration ok")?;
     Ok(())
 }

@@ -95,8 +95,11 @@ pub(super) struct Settings {
     log_level: Option<String>,
 }
 
-/// What is wrong with the certificates: the configuration names files, and only their content says whether they serve.
-fn certificates(config: &Config) -> impl Iterator<Item = Problem> {
+/// The certificates that are configured, each by the setting that names it and as `serve` reads it: only the content of the
+/// files says whether they serve.
+pub(super) fn certificates(
+    config: &Config,
+) -> impl Iterator<Item = (&'static str, Result<tls::Served, tls::Error>)> {
     let webhook = match &config.webhook.tls {
         WebhookTls::Files(files) => Some(("tls.cert", files)),
         WebhookTls::SelfMade | WebhookTls::PlainHttp => None,
@@ -109,13 +112,7 @@ fn certificates(config: &Config) -> impl Iterator<Item = Problem> {
     [webhook, grpc]
         .into_iter()
         .flatten()
-        .filter_map(|(key, files)| {
-            let error = tls::load(&files.cert, &files.key).err()?;
-            Some(Problem {
-                place: key.into(),
-                message: error.to_string(),
-            })
-        })
+        .map(|(key, files)| (key, tls::load(&files.cert, &files.key)))
 }
 
 /// The variables of all settings, and the one that names the file.
@@ -150,7 +147,13 @@ impl Settings {
             let place = name.clone();
             Problem { place, message }
         });
-        let problems: Vec<Problem> = unknown.chain(certificates(&loaded.config)).collect();
+        let unusable = certificates(&loaded.config).filter_map(|(key, served)| {
+            Some(Problem {
+                place: key.into(),
+                message: served.err()?.to_string(),
+            })
+        });
+        let problems: Vec<Problem> = unknown.chain(unusable).collect();
         if problems.is_empty() {
             Ok(loaded)
         } else {

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::event::StoredEvent;
+use crate::{event::StoredEvent, proto::EventType};
 
 /// The log's metrics. Clones share them.
 #[derive(Clone, Debug)]
@@ -23,6 +23,14 @@ pub struct Metrics {
 struct TypeLabel {
     r#type: &'static str,
 }
+
+const TYPES: [EventType; 5] = [
+    EventType::CallStarted,
+    EventType::CallEnded,
+    EventType::CallTransferred,
+    EventType::PcaCompleted,
+    EventType::Other,
+];
 
 impl Metrics {
     /// Makes the metrics and puts them into `registry`.
@@ -39,6 +47,11 @@ impl Metrics {
             events: Family::default(),
             available: Gauge::default(),
         };
+        // From the start, so that Prometheus sees the first event as an increase.
+        for event_type in TYPES {
+            let r#type = event_type.as_str_name();
+            drop(metrics.events.get_or_create(&TypeLabel { r#type }));
+        }
         registry.register_with_unit(
             "verbex_gateway_log_append",
             "Time from an event's arrival at the log until it was durable, or known to be a duplicate",

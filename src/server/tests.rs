@@ -201,7 +201,7 @@ async fn a_later_certificate_serves_later_connections() {
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (certificate, served) = watch::channel(Arc::clone(&made[0].config));
+    let (certificate, served) = watch::channel(Arc::clone(&made[0].served.config));
     let service = axum::Router::new();
     tokio::spawn(serve(
         listener,
@@ -213,7 +213,9 @@ async fn a_later_certificate_serves_later_connections() {
 
     assert!(trusts(&made[0].ca_path, address).await);
     assert!(!trusts(&made[1].ca_path, address).await);
-    certificate.send(Arc::clone(&made[1].config)).unwrap();
+    certificate
+        .send(Arc::clone(&made[1].served.config))
+        .unwrap();
     assert!(!trusts(&made[0].ca_path, address).await);
     assert!(trusts(&made[1].ca_path, address).await);
 }

@@ -186,7 +186,7 @@ for name in 'localhost', '127.0.0.1', '::1', '127.0.0.2':
     let (made, _) = made(&dir, SystemTime::now());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let (_sender, tls) = tokio::sync::watch::channel(made.config);
+    let (_sender, tls) = tokio::sync::watch::channel(made.served.config);
     tokio::spawn(server::serve(
         listener,
         Some(tls),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::{
     json::{Object, Text, Value},
-    number,
+    key, number,
     surprise::{Path, Reason, Surprise},
     time,
 };
@@ -36,9 +36,8 @@ impl Rest<'_> {
     }
 }
 
-/// Unknown fields of one webhook that are told by name, and how much of a name.
+/// Unknown fields of one webhook that are told by name.
 const UNKNOWN_MAX: usize = 20;
-const UNKNOWN_KEY_CHARS: usize = 64;
 
 /// An object that is being read.
 #[derive(Debug)]
@@ -142,14 +141,14 @@ impl<'b> Fields<'b> {
             })
     }
 
-    /// The paths of fields that the schema has no place for, in this object and the known objects in it, up to a bound.
-    pub(super) fn unknown(&self, path: Path, paths: &mut Vec<String>) {
+    /// The paths of fields that the schema has no place for, in this object and the known objects in it, up to a bound. A key
+    /// that does not look like a field's name is `*`.
+    pub(super) fn unknown(&self, path: Path, paths: &mut BTreeSet<String>) {
         for (index, (key, _)) in self.object.entries().iter().enumerate() {
             if paths.len() < UNKNOWN_MAX && !self.known.iter().any(|(known, ..)| *known == index) {
-                let key: String = key.text().chars().take(UNKNOWN_KEY_CHARS).collect();
-                let path = path.to_string();
-                let dot = if path.is_empty() { "" } else { "." };
-                paths.push(format!("{path}{dot}{key}"));
+                let text = key.text();
+                let dot = if path == Path::BODY { "" } else { "." };
+                paths.insert(format!("{path}{dot}{}", key::shown(&text)));
             }
         }
         for (_, name, rest) in &self.known {

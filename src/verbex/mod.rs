@@ -25,6 +25,7 @@ mod fields;
 mod headers;
 mod identity;
 mod json;
+mod key;
 mod normalize;
 mod number;
 mod payload;
@@ -60,8 +61,8 @@ pub struct Normalized {
     pub event: NewEvent,
     /// Where the webhook differs from Verbex's guide: each place and reason once, sorted.
     pub surprises: Vec<Surprise>,
-    /// The paths of fields that the schema has no place for, the first of them. For people, not for metrics: the names are the
-    /// sender's.
+    /// The paths of fields that the schema has no place for, the first of them, each once. For people, not for metrics: the
+    /// names are the sender's, with `*` for each that does not look like the name of a field.
     pub unknown: Vec<String>,
 }
 

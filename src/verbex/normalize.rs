@@ -64,7 +64,7 @@ pub fn normalize(
             },
         },
         surprises: surprises.into_iter().collect(),
-        unknown,
+        unknown: unknown.into_iter().collect(),
     })
 }
 
@@ -73,7 +73,7 @@ fn read(
     rules: &Rules,
     headers: &Headers,
     document: &Object<'_>,
-) -> (Event, BTreeSet<Surprise>, Vec<String>) {
+) -> (Event, BTreeSet<Surprise>, BTreeSet<String>) {
     let mut body = Fields::of(document);
     let name_in_body = body.known("eventName", usable_text);
     let short_name = body.known("event", |value| (usable_text(value).0, Rest::Nothing));
@@ -129,7 +129,7 @@ fn read(
         surprise("unmodeled_fields", reason);
     }
     body.surprises(Path::BODY, &mut surprises);
-    let mut unknown = Vec::new();
+    let mut unknown = BTreeSet::new();
     body.unknown(Path::BODY, &mut unknown);
 
     let event = Event {

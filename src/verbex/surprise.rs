@@ -12,6 +12,83 @@ pub struct Surprise {
     pub reason: Reason,
 }
 
+impl Surprise {
+    /// Every surprise that there can be, each once.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of = |prefix: &'static [&'static str], fields: &'static [Documented]| {
+            fields.iter().flat_map(move |(names, reasons)| {
+                let names = prefix.iter().chain(*names);
+                let field = names.fold(Path::BODY, |path, name| path.child(name));
+                reasons.iter().map(move |&reason| Self { field, reason })
+            })
+        };
+        let envelope = of(&[], &ENVELOPE);
+        // A transfer has no envelope: its fields stand in the body itself.
+        let flat = of(&[], &PAYLOAD).filter(|surprise| {
+            let shared = ENVELOPE.iter().filter(|(names, _)| names.len() == 1);
+            !shared.into_iter().any(|(names, reasons)| {
+                surprise.field == Path::BODY.child(names[0]) && reasons.contains(&surprise.reason)
+            })
+        });
+        envelope.chain(flat).chain(of(&["payload"], &PAYLOAD))
+    }
+}
+
+/// A field's path, and all that can be odd about it.
+type Documented = (&'static [&'static str], &'static [Reason]);
+
+const TEXT: &[Reason] = &[Reason::Missing, Reason::WrongType];
+const TIME: &[Reason] = &[Reason::Missing, Reason::NotATime];
+const LIST: &[Reason] = &[Reason::Missing, Reason::WrongType, Reason::OddElement];
+const NUMBER: &[Reason] = &[Reason::Missing, Reason::WrongType, Reason::Inexact];
+const OTHER_SPELLING: &[Reason] = &[Reason::WrongType, Reason::Unused];
+const UNKNOWN: &[Reason] = &[Reason::Unknown];
+
+/// Fields around the payload.
+const ENVELOPE: [Documented; 8] = [
+    (
+        &["eventName"],
+        &[Reason::Missing, Reason::WrongType, Reason::UnknownName],
+    ),
+    (&["traceId"], TEXT),
+    (&["organizationId"], TEXT),
+    (&["timestamp"], TIME),
+    (&["payload"], &[Reason::WrongType]),
+    (&["*"], UNKNOWN),
+    (&["headers"], &[Reason::TooLarge]),
+    (&["unmodeled_fields"], &[Reason::TooDeep, Reason::TooLarge]),
+];
+
+/// Fields of the payload, whatever its type.
+const PAYLOAD: [Documented; 26] = [
+    (&["*"], UNKNOWN),
+    (&["agent_id"], TEXT),
+    (&["agentId"], OTHER_SPELLING),
+    (&["call_id"], TEXT),
+    (&["callId"], OTHER_SPELLING),
+    (&["status"], TEXT),
+    (&["reason"], TEXT),
+    (&["timestamp"], TIME),
+    (&["transfer_to"], TEXT),
+    (&["caller"], TEXT),
+    (&["caller", "phone_number"], TEXT),
+    (&["caller", "*"], UNKNOWN),
+    (&["call_summary"], TEXT),
+    (&["call_summary", "duration_seconds"], NUMBER),
+    (&["call_summary", "topics_discussed"], LIST),
+    (&["call_summary", "actions_taken"], LIST),
+    (&["call_summary", "unresolved_issues"], LIST),
+    (&["call_summary", "transfer_reason"], TEXT),
+    (&["call_summary", "customer_sentiment"], TEXT),
+    (&["call_summary", "*"], UNKNOWN),
+    (&["transcript"], LIST),
+    (&["metadata"], TEXT),
+    (&["metadata", "call_start_time"], TIME),
+    (&["metadata", "call_end_time"], TIME),
+    (&["metadata", "language"], TEXT),
+    (&["metadata", "*"], UNKNOWN),
+];
+
 /// The path of a known field in the body, such as `payload.caller.phone_number`; `*` at its end stands for any unknown field there.
 ///
 /// `headers` and `unmodeled_fields` are paths too: what the gateway left out of those.

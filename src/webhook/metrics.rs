@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::refusal::Refusal;
+use super::refusal::{self, Refusal};
 use crate::{log::Appended, verbex::Surprise};
 
 /// Counters of requests and of what was odd about events.
@@ -31,7 +31,7 @@ pub struct Metrics {
 }
 
 /// Unknown fields that are told of, each once: a sender that makes up names does not fill memory or log.
-const TOLD_MAX: usize = 1_000;
+const TOLD_MAX: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
@@ -42,6 +42,15 @@ struct Answered {
 struct Kind {
     field: String,
     reason: &'static str,
+}
+
+impl From<&Surprise> for Kind {
+    fn from(surprise: &Surprise) -> Self {
+        Self {
+            field: surprise.field.to_string(),
+            reason: surprise.reason.as_str(),
+        }
+    }
 }
 
 impl Metrics {
@@ -75,7 +84,19 @@ impl Metrics {
             "Time from a request's head to its answer",
             metrics.seconds.clone(),
         );
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// Makes a series for all labels that can be known beforehand: the first count of one that was not there is no increase to
+    /// Prometheus.
+    fn begin_at_zero(&self) {
+        for code in refusal::CODES {
+            drop(self.answers.get_or_create(&Answered { code }));
+        }
+        for surprise in Surprise::all() {
+            drop(self.surprises.get_or_create(&Kind::from(&surprise)));
+        }
     }
 
     pub(super) fn answered(&self, answer: Result<&Appended, &Refusal>, time: Duration) {
@@ -94,12 +115,18 @@ impl Metrics {
     pub(super) fn unknown(&self, paths: Vec<String>) {
         for path in paths {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.len() < TOLD_MAX && !told.contains(&path) {
+            if told.len() == TOLD_MAX || told.contains(&path) {
+                continue;
+            }
+            tracing::warn!(
+                path,
+                "Verbex sent a field that is not documented; it is kept in unmodeled_fields"
+            );
+            told.insert(path);
+            if told.len() == TOLD_MAX {
                 tracing::warn!(
-                    path,
-                    "Verbex sent a field that is not documented; it is kept in unmodeled_fields"
+                    "{TOLD_MAX} fields that are not documented have been named; further ones are only counted, as `unknown`"
                 );
-                told.insert(path);
             }
         }
     }
@@ -107,10 +134,7 @@ impl Metrics {
     /// Counts what was odd, and logs the first of each kind: where it was, never what. The kinds are those of
     /// [`Surprise`], about a hundred.
     pub(super) fn surprised(&self, surprise: &Surprise) {
-        let kind = Kind {
-            field: surprise.field.to_string(),
-            reason: surprise.reason.as_str(),
-        };
+        let kind = Kind::from(surprise);
         let before = self.surprises.get_or_create(&kind).inc();
         if before == 0 {
             let Kind { field, reason } = kind;

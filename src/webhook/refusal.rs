@@ -70,6 +70,34 @@ pub(super) enum Refusal {
     Internal,
 }
 
+/// By what a request is counted: `OK`, each code of the table, and `CLIENT_GONE`.
+pub(super) const CODES: [&str; 19] = [
+    OK,
+    "REQUEST_INVALID",
+    "PATH_TOO_LONG",
+    "HEADERS_TOO_LARGE",
+    "NOT_FOUND",
+    "METHOD_NOT_ALLOWED",
+    "CREDENTIALS_INVALID",
+    "ADDRESS_DENIED",
+    "RATE_LIMITED",
+    "CONTENT_TYPE_UNSUPPORTED",
+    "ENCODING_UNSUPPORTED",
+    "DRAINING",
+    "BODY_TOO_LARGE",
+    "BODY_TIMEOUT",
+    "BODY_INVALID",
+    "BODY_TOO_DEEP",
+    "LOG_UNAVAILABLE",
+    "INTERNAL",
+    CLIENT_GONE,
+];
+
+/// The event is durable.
+pub(super) const OK: &str = "OK";
+/// Nobody was left to answer.
+pub(super) const CLIENT_GONE: &str = "CLIENT_GONE";
+
 /// What `Retry-After` says while the log is away: it tries to come back each second.
 const LOG_RETRY: Duration = Duration::from_secs(5);
 /// What `Retry-After` says on the way out: another gateway, or the next start, should be there by then.

@@ -330,7 +330,7 @@ async fn running(config: Config) -> Running {
     let address = listener.local_addr().unwrap();
     tokio::spawn(server::serve(
         listener,
-        Some(watch::channel(made.config).1),
+        Some(watch::channel(made.served.config).1),
         server_config(),
         site.webhook.clone(),
         server::Stop::default(),

@@ -70,6 +70,7 @@ const CALLS: [(&str, &[&str], &str); 9] = [
             "src/fanout/",
             "src/grpc/",
             "src/log/",
+            "src/tls/watch.rs",
             "src/webhook/",
         ],
         "time comes in as an argument",

@@ -45,7 +45,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     let addr = listener.local_addr()?;
     tokio::spawn(server::serve(
         listener,
-        Some(watch::channel(made.config).1),
+        Some(watch::channel(made.served.config).1),
         webhook::server_config(),
         router,
         server::Stop::default(),

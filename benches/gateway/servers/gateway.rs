@@ -216,7 +216,7 @@ async fn serve(
                 Ipv4Addr::LOCALHOST.into(),
                 SystemTime::now(),
             )?;
-            Some(watch::channel(made.config).1)
+            Some(watch::channel(made.served.config).1)
         }
         false => None,
     };

@@ -10,8 +10,18 @@ use super::{
 };
 use crate::{
     proto::{Event, event::Payload},
-    verbex::time,
+    verbex::{Surprise, time},
 };
+
+#[test]
+fn each_surprise_is_known_once_and_there_are_few_of_them() {
+    let mut all: Vec<_> = Surprise::all().collect();
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count);
+    assert!((50..150).contains(&count), "{count}");
+}
 
 proptest! {
     #[test]
@@ -30,6 +40,14 @@ proptest! {
         for (path, leaf) in leaves(&unmodeled) {
             let written = body.pointer(&path).map(doubles);
             prop_assert!(unmodeled.is_null() || written == Some(leaf), "{path} in {body}");
+        }
+    }
+
+    #[test]
+    fn every_surprise_is_one_that_is_known_beforehand(body in webhook(), header in 0_usize..100_000) {
+        let long = "x".repeat(header);
+        for surprise in read(&[("x-webhook-long", &*long)], body.to_string()).surprises {
+            prop_assert!(Surprise::all().any(|known| known == surprise), "{surprise:?} in {body}");
         }
     }
 
