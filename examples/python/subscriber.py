@@ -29,6 +29,10 @@ def work(event):
     print(event.sequence, event.call_id, event.event_name, event.status, flush=True)
 
 
+class Later(Exception):
+    """Raise it in take() when the work cannot be done now: after a pause the same message comes again."""
+
+
 def take(message):
     if message.HasField("event"):
         work(message.event)  # first the work …
@@ -46,7 +50,7 @@ def connect(address):
 
 
 def follow(channel, request, cursor, take):
-    """Calls take(message) for each message behind the cursor, for ever. An error of take() itself ends it, with nothing skipped."""
+    """Calls take(message) for each message behind the cursor, for ever. An error of take() but Later ends it, with nothing skipped."""
     stopping = taking = False
 
     def stop(*_):  # at once, but not between the work and the cursor
@@ -71,6 +75,9 @@ def follow(channel, request, cursor, take):
                     return
                 if count > 0:  # the first one comes at once, and proves little
                     failures = 0
+        except Later as error:
+            taking = False
+            print(f"{error}; trying again", file=sys.stderr)
         except grpc.RpcError as error:
             taking = False
             if error.code().name not in PASSES:

@@ -5,12 +5,14 @@ use super::{Path, Reason, Surprise};
 /// Bound of the names and values that are kept with one event. Verbex's own take some 200 bytes.
 pub(super) const BYTES_MAX: usize = 32 * 1024;
 
+const SIGNATURE: &str = "x-webhook-signature";
+
 /// The headers that say something of the event: lower-case names, sorted, each once.
 pub(super) struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// Picks `x-webhook-*`, `user-agent` and `content-type`. Of a repeated header the first that is not empty counts; what
-    /// does not fit into [`BYTES_MAX`] is left out. Picking again from what was picked changes nothing.
+    /// Picks `x-webhook-*`, `user-agent` and `content-type`. Of a repeated header the first that is not empty counts, of
+    /// signatures all; what does not fit into [`BYTES_MAX`] is left out. Picking again from what was picked changes nothing.
     pub(super) fn pick(given: &[(String, String)]) -> (Self, Option<Surprise>) {
         let mut picked: Vec<(String, String)> = given
             .iter()
@@ -22,7 +24,13 @@ impl Headers {
             one.cmp(other)
                 .then(one_value.is_empty().cmp(&other_value.is_empty()))
         });
-        picked.dedup_by(|(later, _), (first, _)| later == first);
+        picked.dedup_by(|(later, later_value), (first, first_value)| {
+            // After a change of its secret Verbex signs with the old one, too.
+            if later == first && later == SIGNATURE && !later_value.is_empty() {
+                *first_value = format!("{first_value}, {later_value}");
+            }
+            later == first
+        });
 
         let count = picked.len();
         let mut bytes_left = BYTES_MAX;
@@ -105,6 +113,20 @@ mod tests {
         let (kept, _) = Headers::pick(&given);
         assert_eq!(kept.usable("x-webhook-event"), Some("b"));
         assert_eq!(kept.into_vec().len(), 1);
+    }
+
+    #[test]
+    fn of_signatures_all_are_kept() {
+        let given = headers(&[
+            ("X-Webhook-Signature", "v1=aa"),
+            ("X-Webhook-Event", "e"),
+            ("x-webhook-signature", ""),
+            ("x-webhook-signature", "v1=bb"),
+        ]);
+        let (kept, _) = Headers::pick(&given);
+        assert_eq!(kept.usable("x-webhook-signature"), Some("v1=aa, v1=bb"));
+        let (again, _) = Headers::pick(&kept.0);
+        assert_eq!(again.0, kept.0);
     }
 
     #[test]

@@ -83,6 +83,13 @@ impl Credential {
     }
 }
 
+/// Whether a header holds a credential, whatever its value. No such header is kept with an event: subscribers would read it.
+pub(super) fn is_secret(credentials: &[Credential], header_name: &str) -> bool {
+    credentials.iter().any(|credential| {
+        matches!(credential, Credential::Header { name, .. } if name.as_str() == header_name)
+    })
+}
+
 /// Whether the headers show one of the credentials; true if there are none to show.
 pub(super) fn suffice(credentials: &[Credential], headers: &HeaderMap) -> bool {
     // Each is looked at, so that the time does not tell which one was shown.

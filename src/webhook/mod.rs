@@ -63,8 +63,9 @@ pub const BODY_BYTES_LIMIT: usize = 1792 * 1024;
 /// Largest head of a request: path, names and values of headers, in bytes.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// For the body of a request that is refused by its head: long enough for one that is on its way.
-const REFUSED_BODY_TIME: Duration = Duration::from_secs(1);
+/// For the body of a request that is refused by its head: long enough for one that is on its way, and for Verbex to see the
+/// answer, since it waits 1 s in all.
+const REFUSED_BODY_TIME: Duration = Duration::from_millis(500);
 
 /// What the door asks for and grants.
 #[derive(Clone, Debug)]
@@ -106,7 +107,7 @@ pub fn server_config() -> server::Config {
         connections_max: 4096,
         // Above HEAD_BYTES_MAX, so that the door itself answers where it can: HTTP/2's library refuses without a body.
         head_bytes_max: 8 * HEAD_BYTES_MAX as u32,
-        // Nobody sends a webhook twice: one that is here is taken, whatever its sender does next.
+        // Its sender may not come again: a webhook that is here is taken, whatever its sender does next.
         half_close: true,
         error_body: Some(refusal::library_body),
         ..server::Config::default()
@@ -253,7 +254,8 @@ impl Door {
         let packed = body::receive(body, &head.headers, body_bytes_max, body_timeout).await?;
         let receive_time = Timestamp::now();
         let body = body::unpack(packed, &admitted.codings, body_bytes_max)?;
-        let headers = texts(&head.headers);
+        let mut headers = texts(&head.headers);
+        headers.retain(|(name, _)| !credentials::is_secret(&self.config.credentials, name));
 
         // In a task of its own: a client that goes away now takes nothing back.
         let storing = Arc::clone(&self).store(headers, body, receive_time, admitted);

@@ -226,6 +226,25 @@ async fn an_event_can_be_got_by_its_id_with_the_headers_that_verbex_sends() {
 }
 
 #[tokio::test]
+async fn signatures_are_kept_and_a_header_that_lets_callers_in_is_not() {
+    let file = "[webhook.header]\nname = \"x-webhook-key\"\nvalue = \"s3cret\"\n";
+    let gateway = Setup::new().file(file).start().await;
+    let client = gateway.http(Http::One);
+    let request = client
+        .post(&gateway.webhook_url)
+        .header("X-Webhook-Key", "s3cret")
+        .header("X-Webhook-Signature", "v1=aa")
+        .header("X-Webhook-Signature", "v1=bb")
+        .body(CALL_ENDED);
+    let id = Answer::of(request.send().await.unwrap()).await.stored().id;
+    let mut client = gateway.events().await;
+    let got = client.get_event(GetEventRequest { id }).await.unwrap();
+    let headers = got.into_inner().event.unwrap().raw_headers;
+    let kept = ("x-webhook-signature".to_owned(), "v1=aa, v1=bb".to_owned());
+    assert_eq!(headers, [kept].into());
+}
+
+#[tokio::test]
 async fn a_transfer_without_an_organisation_gets_the_configured_one() {
     let setup = Setup::new();
     let gateway = setup.arg("--organization").arg(ORGANIZATION).start().await;

@@ -1,5 +1,6 @@
 """The examples that do real work, run as a user would: killed, cut off and ended in the midst of many events."""
 
+import http.server
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import grpc
@@ -87,25 +89,55 @@ def check_warehouse(database: str, service):
           [("CallHandler.CallEnded", "the last", "the last")])
 
 
+class Verbex(http.server.BaseHTTPRequestHandler):
+    """Verbex's API, in so far as it gives analyses: busy at the first request, and without one for the call "later"."""
+
+    asked: list[tuple] = []
+
+    def do_GET(self):
+        self.asked.append((self.path, self.headers["Authorization"]))
+        agent, call = self.path.removeprefix("/v2/ai-agents/").split("/postcall-analysis/results/")
+        item = {"name": "callback wanted", "type": "boolean", "description": "", "analysis_prompt": "…", "result": "true"}
+        answer = {"status": 200, "data": {"call_id": call, "ai_agent_id": agent, "items": [item]}}
+        status = 503 if len(self.asked) == 1 else 404 if call == "later" else 200
+        body = json.dumps(answer if status == 200 else {}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 def check_follow_up(database: str):
-    """Each analysed call has its row, with what happened before."""
+    """Each analysed call has its row, with what happened before and what Verbex found out, even if it was busy."""
+    verbex = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Verbex)
+    threading.Thread(target=verbex.serve_forever, daemon=True).start()
+    os.environ |= {"VERBEX_API_URL": f"http://127.0.0.1:{verbex.server_port}", "VERBEX_API_KEY": "a key"}
     transfer = json.loads(shared.BODIES["call_transferred"]) | {"call_id": "followed"}
     analysed = {"eventName": "callAnalysis.pcaCompleted", "agent_id": "an agent", "status": "success"}
     program = start("follow_up.py", database)
     shared.post(json.dumps(transfer).encode())
     shared.post(json.dumps(analysed).encode())  # of no call: it is passed over
     shared.post(json.dumps(analysed | {"call_id": "followed"}).encode())
-    followed = "SELECT call_id, agent_id, happened, to_do FROM follow_ups WHERE call_id IN ('followed', 'later') ORDER BY call_id"
+    followed = "SELECT call_id, agent_id, happened, analysis, to_do FROM follow_ups WHERE call_id IN ('followed', 'later') ORDER BY call_id"
     happened = "CallTransferred failed, pcaCompleted success"
-    first = ("followed", "an agent", happened, "call +8801762668080 back: nobody could take the call")
+    first = ("followed", "an agent", happened, '{"callback wanted": "true"}', "call +8801762668080 back: nobody could take the call")
     wait_for(database, followed, lambda found: found == [first])
     program.kill()
     program.wait()
     shared.cut()
     shared.post(json.dumps(analysed | {"call_id": "later"}).encode())
     program = start("follow_up.py", database)
-    wait_for(database, followed, lambda found: found == [first, ("later", "an agent", "pcaCompleted success", "")])
+    wait_for(database, followed, lambda found: found == [first, ("later", "an agent", "pcaCompleted success", "null", "")])
     end(program)
+    url = "/v2/ai-agents/an%20agent/postcall-analysis/results/"
+    asked = [request for request in Verbex.asked if request[0].startswith(url)]
+    # Once more after the 503; what was killed after its work and before its cursor asks again.
+    assert Verbex.asked[0] in Verbex.asked[1:], Verbex.asked
+    equal(set(asked), {(url + "followed", "Bearer a key"), (url + "later", "Bearer a key")})
+    verbex.shutdown()
 
 
 def main():
