@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use prometheus_client::{metrics::info::Info, registry::Registry};
+use prometheus_client::{
+    metrics::{counter::Counter, info::Info},
+    registry::Registry,
+};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -125,17 +128,23 @@ pub enum StartError {
 pub struct Broken(&'static str);
 
 impl Gateway {
-    /// Opens the log and binds every door. Nothing is served before [`Gateway::run`].
+    /// Opens the log and binds every door. Nothing is served before [`Gateway::run`]. `log_lines_dropped` counts the lines of
+    /// the gateway's own log that were not written.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn build(config: Config) -> Result<Self, StartError> {
+    pub async fn build(config: Config, log_lines_dropped: Counter) -> Result<Self, StartError> {
         let started = Instant::now();
         let mut metrics = Registry::default();
         metrics.register(
             "verbex_gateway_build",
             "The gateway that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        metrics.register(
+            "verbex_gateway_log_lines_dropped",
+            "Lines of the gateway's own log that were not written, since nobody read standard error",
+            log_lines_dropped,
         );
         let log = log::open(
             &log::Config {

@@ -10,6 +10,7 @@ mod demo;
 mod descriptor;
 mod events;
 mod interrupt;
+mod lines;
 mod logging;
 mod moment;
 mod output;

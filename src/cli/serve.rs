@@ -1,9 +1,6 @@
 //! `verbex-gateway serve`: runs the gateway until a signal, then lets it drain.
 
-use std::{
-    env,
-    io::{self, Write},
-};
+use std::{env, io, time::Duration};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +9,7 @@ use super::{
     banner::banner,
     demo,
     interrupt::{Signals, end_at_once},
+    lines::Lines,
     logging,
     settings::{PRECEDENCE, Settings},
 };
@@ -19,6 +17,10 @@ use crate::{
     config::{self, Config},
     gateway::Gateway,
 };
+
+/// How long the last lines may take to be written, and in a hurry.
+const LAST_LINES: Duration = Duration::from_secs(1);
+const LAST_LINES_IN_A_HURRY: Duration = Duration::from_millis(200);
 
 /// Run the gateway
 ///
@@ -45,12 +47,19 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let loaded = args.settings.load()?;
     let config = loaded.config;
-    logging::start(&config.log)?;
+    let log_lines = logging::start(&config.log)?;
+    let outcome = serve(config, &log_lines).await;
+    log_lines.flush(LAST_LINES);
+    outcome
+}
 
+async fn serve(config: Config, log_lines: &Lines) -> anyhow::Result<()> {
     // Before the doors open, so that no signal finds the gateway half started.
     let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let gateway = Gateway::build(config.clone()).await?;
-    greet(&banner(&config, gateway.addresses(), &program()));
+    let gateway = Gateway::build(config.clone(), log_lines.dropped()).await?;
+    // A gateway whose output nobody reads is still a gateway.
+    let screen = Lines::start("banner", io::stdout(), |_| {})?;
+    screen.push(banner(&config, gateway.addresses(), &program()).as_bytes());
     warn_of_open_doors(&config);
 
     let asked_to_leave = CancellationToken::new();
@@ -70,9 +79,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         std::future::pending().await
     };
     tokio::select! {
-        outcome = gateway.run(asked_to_leave.cancelled()) => Ok(outcome?),
+        outcome = gateway.run(asked_to_leave.cancelled()) => {
+            screen.flush(LAST_LINES);
+            Ok(outcome?)
+        }
         signal = impatience => {
             tracing::warn!("ended at once by a second signal");
+            log_lines.flush(LAST_LINES_IN_A_HURRY);
             end_at_once(signal)
         }
         never = demo => never,
@@ -97,15 +110,4 @@ fn program() -> String {
         || "verbex-gateway".to_owned(),
         |typed| typed.to_string_lossy().into_owned(),
     )
-}
-
-/// A gateway whose output nobody reads any more is still a gateway: that is no error here.
-fn greet(banner: &str) {
-    let mut stdout = io::stdout().lock();
-    if let Err(error) = stdout
-        .write_all(banner.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        tracing::debug!("the banner was not read: {error}");
-    }
 }

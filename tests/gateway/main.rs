@@ -31,3 +31,4 @@ mod samples;
 mod slow;
 mod terminal;
 mod tidy;
+mod unread;

@@ -133,7 +133,14 @@ impl Setup {
         process.finished().await
     }
 
-    fn command(&self) -> Command {
+    /// What a setting was set to.
+    pub(super) fn variable(&self, setting: &str) -> Option<&str> {
+        let name = format!("VERBEX_GATEWAY_{setting}");
+        let mut known = self.variables.iter();
+        known.find_map(|(known, value)| (*known == name).then_some(value.as_str()))
+    }
+
+    pub(super) fn command(&self) -> Command {
         let mut command = match self.shell {
             None => Command::new(PROGRAM),
             Some(words) => {
@@ -157,7 +164,7 @@ pub(crate) struct Gateway {
     pub(crate) grpc: SocketAddr,
     pub(crate) admin_url: String,
     pub(crate) setup: Setup,
-    process: Process,
+    pub(super) process: Process,
 }
 
 impl Gateway {

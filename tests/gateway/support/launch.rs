@@ -1,0 +1,82 @@
+//! Starts that are not by the book: output that goes elsewhere.
+
+use std::{
+    io,
+    io::{PipeReader, PipeWriter, Write},
+    process::{Command, Stdio},
+};
+
+use rustix::pipe::fcntl_setpipe_size;
+
+use super::{
+    PATIENCE, eventually_asking,
+    process::{Gateway, Process, Setup},
+    webhook::{Http, client},
+};
+
+/// The smallest that a pipe may be.
+const PAGE: usize = 4096;
+
+/// A pipe that takes no byte more until somebody reads.
+pub(crate) fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = io::pipe().expect("a pipe");
+    let size = fcntl_setpipe_size(&writer, PAGE).expect("a size for a pipe");
+    writer.write_all(&vec![b'\n'; size]).expect("room");
+    (reader, writer)
+}
+
+impl Setup {
+    /// A gateway with its output elsewhere, at the addresses of one that was stopped or killed: nobody reads its banner.
+    pub(crate) async fn start_with(
+        self,
+        stdout: impl Into<Stdio>,
+        stderr: impl Into<Stdio>,
+    ) -> Gateway {
+        let address = |setting: &str| {
+            let address = self.variable(setting).expect("an address");
+            address.to_owned()
+        };
+        let webhook_url = format!("https://{}/webhooks/verbex", address("WEBHOOK_ADDR"));
+        let grpc = address("GRPC_ADDR").parse().expect("an address");
+        let admin_url = format!("http://{}", address("ADMIN_ADDR"));
+        let process = launched(self.command(), &self, stdout, stderr);
+        let ready = format!("{admin_url}/readyz");
+        let http = client("".as_ref(), Http::One);
+        let ready = eventually_asking(PATIENCE, "the gateway is ready", async || {
+            let answer = http.get(&ready).send().await.ok()?;
+            (answer.status() == 200).then_some(())
+        });
+        ready.await;
+        Gateway {
+            webhook_url,
+            grpc,
+            admin_url,
+            setup: self,
+            process,
+        }
+    }
+
+    /// A start with its output elsewhere that is expected to end by itself.
+    pub(crate) fn refused_with(
+        self,
+        stdout: impl Into<Stdio>,
+        stderr: impl Into<Stdio>,
+    ) -> Process {
+        launched(self.command(), &self, stdout, stderr)
+    }
+}
+
+fn launched(
+    mut command: Command,
+    setup: &Setup,
+    stdout: impl Into<Stdio>,
+    stderr: impl Into<Stdio>,
+) -> Process {
+    command
+        .current_dir(setup.folder())
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr);
+    let child = command.spawn().expect("the program starts");
+    Process::started(&command, setup.folder(), child, io::empty(), io::empty())
+}
