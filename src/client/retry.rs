@@ -36,6 +36,9 @@ pub(super) const BY_REASON: &[(&str, Advice)] = &[
     ("SCOPE_DENIED", Stop),
     ("ORIGIN_DENIED", Stop),
     ("METHOD_UNKNOWN", Stop),
+    ("ENCODING_UNSUPPORTED", Stop),
+    ("ENCODING_MISSING", Stop),
+    ("CONTENT_TYPE_UNSUPPORTED", Stop),
     ("LOG_DAMAGED", Stop),
 ];
 

@@ -15,12 +15,12 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, Uri, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Uri, header, uri::Authority};
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::status::{Failure, Violation};
+use super::status::Failure;
 use crate::{auth::Tokens, proto};
 
 /// The rules of this door.
@@ -92,6 +92,7 @@ impl Guard {
             .next()
             .unwrap_or_default();
         if OPEN.contains(&service) {
+            check_content(request.headers())?;
             return Ok(None);
         }
         let admin = service == proto::admin_service_server::SERVICE_NAME;
@@ -100,6 +101,7 @@ impl Guard {
         if !admin && !self.serving.load(Ordering::Relaxed) {
             return Err(Failure::Draining);
         }
+        check_content(request.headers())?;
         Ok(expiry)
     }
 
@@ -162,6 +164,33 @@ impl Guard {
     }
 }
 
+/// How messages may be written: gRPC-Web has become gRPC before. What is no gRPC at all is not for the guard to explain.
+const CONTENT_TYPES: [&str; 2] = ["application/grpc", "application/grpc+proto"];
+const ENCODINGS: [&str; 3] = ["identity", "gzip", "zstd"];
+
+/// Whether the messages are protobuf, and compressed in no other way than the services accept.
+fn check_content(headers: &HeaderMap) -> Result<(), Failure> {
+    let text = |name| {
+        let value: Option<&HeaderValue> = headers.get(name);
+        value.map(|value| String::from_utf8_lossy(value.as_bytes()))
+    };
+    let shown = |text: &str| text.chars().take(64).collect();
+    if let Some(content_type) = text("content-type") {
+        let known = content_type.split(';').next().unwrap_or_default().trim();
+        if content_type.starts_with(CONTENT_TYPES[0]) && !CONTENT_TYPES.contains(&known) {
+            return Err(Failure::ContentTypeUnsupported {
+                content_type: shown(&content_type),
+            });
+        }
+    }
+    match text("grpc-encoding") {
+        Some(encoding) if !ENCODINGS.contains(&&*encoding) => Err(Failure::EncodingUnsupported {
+            encoding: shown(&encoding),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a proxy says that it hands this on for somebody else, who may be anywhere.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for")
@@ -216,11 +245,7 @@ fn complete(response: Response) -> Response {
             Code::NotFound => answer(Failure::ServiceUnknown),
             // Our own failures have details: this is the library, which could not read the request.
             Code::Internal | Code::OutOfRange | Code::ResourceExhausted => {
-                tracing::debug!(%status, "a request that cannot be read");
-                answer(Failure::InvalidRequest(vec![Violation {
-                    field: "request".into(),
-                    description: "is not a message of this method, or larger than 4 MiB".into(),
-                }]))
+                answer(Failure::unreadable(&status))
             }
             _ => answer(Failure::internal(&status)),
         },

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{Stream, StreamExt, stream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, async_trait};
+use tonic::{Code, Request, Response, Status, async_trait, codec::CompressionEncoding};
 use tonic_health::{
     pb::{
         HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -19,6 +19,7 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
+use super::OPEN_MESSAGE_BYTES_MAX;
 use crate::proto::{admin_service_server, event_service_server};
 
 /// Names in `grpc.health.v1`: the gateway as a whole, and each service.
@@ -51,6 +52,9 @@ impl Health {
             known: HealthService::from_health_reporter(self.reporter.clone()),
             end: self.end.clone(),
         })
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .max_decoding_message_size(OPEN_MESSAGE_BYTES_MAX)
     }
 
     /// Whether events are served, as it changes.

@@ -9,19 +9,23 @@ mod event_service;
 mod guard;
 mod health;
 mod page_token;
+mod reflection;
 mod request;
 mod status;
 mod stream;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, middleware};
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request};
 use tokio::sync::Semaphore;
-use tonic::{body::Body, service::Routes};
+use tonic::{body::Body, codec::CompressionEncoding, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceBuilder, util::MapResponseLayer};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::{
     auth::Tokens,
@@ -66,6 +70,20 @@ pub struct Parts {
 /// Bytes of one page; a larger event is a page of its own. Under the 4 MiB that every gRPC client takes by default.
 const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024 - 64 * 1024;
 
+/// Bytes of one request message of the services that are open to all, after decompression too.
+const OPEN_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Headers of an answer that a page may read.
+const EXPOSED: [&str; 5] = [
+    "grpc-status",
+    "grpc-message",
+    "grpc-status-details-bin",
+    "grpc-encoding",
+    "grpc-accept-encoding",
+];
+/// How long a browser may remember what it was told; more than two hours none does.
+const CORS_MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// Makes the service of this door, and the handle to its health, which begins as not serving.
 ///
 /// # Errors
@@ -78,16 +96,6 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
         started,
     } = parts;
     let health = Health::new();
-    let described = descriptor_set()?;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(&described)
-            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(
-                tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-            )
-            .include_reflection_service(false)
-    };
     let events = Events {
         epoch,
         reader: reader.clone(),
@@ -101,11 +109,17 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
         fanout,
         started,
     };
-    let routes = Routes::new(EventServiceServer::new(events))
-        .add_service(AdminServiceServer::new(admin))
+    let events = EventServiceServer::new(events)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    let admin = AdminServiceServer::new(admin)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    let routes = Routes::new(events)
+        .add_service(admin)
         .add_service(health.service())
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+        .into_axum_router();
+    let routes = reflection::add(routes)?;
 
     let origins = config
         .cors_origins
@@ -121,7 +135,6 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
     };
     let cors = (!config.cors_origins.is_empty()).then(|| cors(config.cors_origins));
     let router = routes
-        .into_axum_router()
         .layer(MapResponseLayer::new(stream::swap))
         .layer(middleware::from_fn_with_state(
             Arc::new(guard),
@@ -136,27 +149,13 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
     Ok((router, health))
 }
 
-/// What browsers must be told for gRPC-Web from these origins.
+/// What browsers must be told for gRPC-Web and from these origins. A page that may call may send what headers it likes: tracing and
+/// libraries add their own.
 fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
-    let names = |names: &[&'static str]| {
-        names
-            .iter()
-            .map(|&name| http::HeaderName::from_static(name))
-            .collect::<Vec<_>>()
-    };
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::POST])
-        .allow_headers(
-            [
-                vec![header::AUTHORIZATION, header::CONTENT_TYPE],
-                names(&["grpc-timeout", "x-grpc-web", "x-user-agent"]),
-            ]
-            .concat(),
-        )
-        .expose_headers(names(&[
-            "grpc-status",
-            "grpc-message",
-            "grpc-status-details-bin",
-        ]))
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(EXPOSED.map(HeaderName::from_static))
+        .max_age(CORS_MAX_AGE)
 }

@@ -9,6 +9,7 @@ mod api_document;
 mod certificates;
 mod client;
 mod commands;
+mod compressed_requests;
 mod crash;
 mod cursors;
 mod deadline;

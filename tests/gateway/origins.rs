@@ -118,7 +118,7 @@ async fn a_configured_origin_may_read_answers_and_nobody_else() {
             .header("access-control-request-method", "POST")
             .header(
                 "access-control-request-headers",
-                "content-type,x-grpc-web,grpc-timeout",
+                "content-type,x-grpc-web,grpc-timeout,authorization,traceparent,connect-protocol-version",
             );
         Answer::of(request.send().await.unwrap()).await
     };
@@ -134,9 +134,17 @@ async fn a_configured_origin_may_read_answers_and_nobody_else() {
         "x-grpc-web",
         "grpc-timeout",
         "authorization",
+        "traceparent",
+        "connect-protocol-version",
     ] {
         assert!(headers.contains(name), "{headers}");
     }
+    let vary = allowed.header("vary").unwrap();
+    for name in ["origin", "access-control-request-headers"] {
+        assert!(vary.contains(name), "{vary}");
+    }
+    let max_age = allowed.header("access-control-max-age").unwrap();
+    assert_eq!(max_age, "7200");
     let other = preflight("https://other.example.com").await;
     assert_eq!(other.header("access-control-allow-origin"), None);
 
@@ -144,7 +152,12 @@ async fn a_configured_origin_may_read_answers_and_nobody_else() {
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_lowercase();
     assert_eq!(header("access-control-allow-origin"), PAGE);
     let exposed = header("access-control-expose-headers");
-    for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
+    for name in [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "grpc-accept-encoding",
+    ] {
         assert!(exposed.contains(name), "{exposed}");
     }
     assert_eq!(status(response).await.0, "0");

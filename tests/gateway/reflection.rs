@@ -97,6 +97,115 @@ async fn both_versions_list_every_service_of_the_port() {
 }
 
 #[tokio::test]
+async fn a_question_without_an_answer_is_told_so_and_the_stream_goes_on() {
+    use v1::server_reflection_request::MessageRequest::{
+        AllExtensionNumbersOfType, FileByFilename, FileContainingExtension, FileContainingSymbol,
+    };
+    use v1::server_reflection_response::MessageResponse::{
+        AllExtensionNumbersResponse, ErrorResponse, FileDescriptorResponse,
+    };
+    let extension = |containing_type: &str| {
+        FileContainingExtension(v1::ExtensionRequest {
+            containing_type: containing_type.into(),
+            extension_number: 1,
+        })
+    };
+    let known = || FileContainingSymbol("verbex.gateway.v1.Event".into());
+    let not_found = Some(tonic::Code::NotFound);
+    let questions = [
+        (Some(known()), None),
+        (Some(FileContainingSymbol("no.Such".into())), not_found),
+        (Some(FileByFilename("none.proto".into())), not_found),
+        (Some(extension("verbex.gateway.v1.Event")), not_found),
+        (Some(extension("no.Such")), not_found),
+        (Some(AllExtensionNumbersOfType("no.Such".into())), not_found),
+        (
+            Some(AllExtensionNumbersOfType("verbex.gateway.v1.Event".into())),
+            None,
+        ),
+        (None, Some(tonic::Code::Unimplemented)),
+        (Some(known()), None),
+    ];
+    let requests = questions
+        .clone()
+        .map(|(message_request, _)| v1::ServerReflectionRequest {
+            host: "here".into(),
+            message_request,
+        });
+    let gateway = Gateway::start().await;
+    let mut client =
+        v1::server_reflection_client::ServerReflectionClient::new(gateway.channel().await);
+    let asked = client.server_reflection_info(iter(requests));
+    let mut answers = soon("a stream", asked).await.unwrap().into_inner();
+    for (question, expected) in questions {
+        let answer = soon("an answer", answers.message()).await.unwrap().unwrap();
+        assert_eq!(answer.valid_host, "here");
+        assert_eq!(answer.original_request.unwrap().message_request, question);
+        match (answer.message_response.unwrap(), expected) {
+            (ErrorResponse(error), Some(code)) => {
+                assert_eq!(error.error_code, code as i32, "{question:?}");
+                assert!(!error.error_message.is_empty());
+            }
+            (FileDescriptorResponse(_) | AllExtensionNumbersResponse(_), None) => {}
+            other => panic!("{question:?}: {other:?}"),
+        }
+    }
+    assert_eq!(soon("the end", answers.message()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_older_version_goes_on_behind_an_unknown_name_too() {
+    use v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol;
+    use v1alpha::server_reflection_response::MessageResponse::{
+        ErrorResponse, FileDescriptorResponse,
+    };
+    let gateway = Gateway::start().await;
+    let mut client =
+        v1alpha::server_reflection_client::ServerReflectionClient::new(gateway.channel().await);
+    let names = [
+        "verbex.gateway.v1.Event",
+        "no.Such",
+        "grpc.health.v1.Health",
+    ];
+    let requests = names.map(|name| v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(FileContainingSymbol(name.into())),
+    });
+    let asked = client.server_reflection_info(iter(requests));
+    let mut answers = soon("a stream", asked).await.unwrap().into_inner();
+    for found in [true, false, true] {
+        let answer = soon("an answer", answers.message()).await.unwrap().unwrap();
+        match answer.message_response.unwrap() {
+            FileDescriptorResponse(_) => assert!(found),
+            ErrorResponse(error) => {
+                assert_eq!(
+                    (found, error.error_code),
+                    (false, tonic::Code::NotFound as i32)
+                )
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(soon("the end", answers.message()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn members_are_found_by_their_full_names() {
+    let gateway = Gateway::start().await;
+    for symbol in [
+        "verbex.gateway.v1.EventService.Subscribe",
+        "verbex.gateway.v1.SubscribeRequest.after_cursor",
+        "verbex.gateway.v1.SubscribeRequest.start",
+        "verbex.gateway.v1.EVENT_TYPE_CALL_STARTED",
+    ] {
+        assert_eq!(
+            file_of(&gateway, symbol).await.package(),
+            "verbex.gateway.v1"
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_message_and_field_comes_with_its_comment() {
     let gateway = Gateway::start().await;
     for symbol in [

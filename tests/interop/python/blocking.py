@@ -75,6 +75,16 @@ def main():
         listed = service.ListEvents(pb.ListEventsRequest(filter=shared.request().filter, view=pb.EVENT_VIEW_RAW), timeout=20)
         shared.check_raw(listed.events)
 
+        # The same by requests that are compressed, and by some that cannot be.
+        listed = service.ListEvents(pb.ListEventsRequest(filter=shared.request().filter, view=pb.EVENT_VIEW_RAW), timeout=20,
+                                    compression=grpc.Compression.Gzip)
+        shared.check_raw(listed.events)
+        try:
+            service.ListEvents(pb.ListEventsRequest(), timeout=20, compression=grpc.Compression.Deflate)
+            raise AssertionError("deflate is taken")
+        except grpc.RpcError as error:
+            equal(error.code(), grpc.StatusCode.UNIMPLEMENTED)
+
         # Cut off, and on from the last cursor.
         shared.cut()
         more, error = error_of(stream)
