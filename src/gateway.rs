@@ -51,6 +51,9 @@ const WEBHOOK_DOOR: &str = "the webhook door";
 /// as many subscriptions as allowed must still hear `SUBSCRIBER_LIMIT` and be able to ask.
 const STREAMS_SPARE: usize = 1_000;
 
+/// How long a gRPC connection may be without a call. Channels of gRPC's own libraries give theirs up after the same time.
+const CHANNEL_IDLE: Duration = Duration::from_secs(30 * 60);
+
 // Said twice, since neither room knows the other: what the configuration takes is what the rooms were made for.
 const _: () = assert!(config::BODY_BYTES_LIMIT as usize == webhook::BODY_BYTES_LIMIT);
 const _: () = assert!(config::QUEUE_BYTES_LEAST as usize == fanout::QUEUE_BYTES_MIN);
@@ -135,6 +138,8 @@ impl Gateway {
     /// See [`StartError`].
     pub async fn build(config: Config, log_lines_dropped: Counter) -> Result<Self, StartError> {
         let started = Instant::now();
+        // Before anything opens a file.
+        let shares = server::Shares::of_this_process();
         let mut metrics = Registry::default();
         metrics.register(
             "verbex_gateway_build",
@@ -168,9 +173,9 @@ impl Gateway {
             certificate.served.map(new_connections),
             grpc_served.map(new_connections),
         );
-        let webhook_door = bind("--webhook-addr", config.webhook.addr).await?;
-        let grpc_door = bind("--grpc-addr", config.grpc.addr).await?;
-        let admin_door = bind("--admin-addr", config.admin.addr).await?;
+        let webhook_door = bind("--webhook-addr", config.webhook.addr)?;
+        let grpc_door = bind("--grpc-addr", config.grpc.addr)?;
+        let admin_door = bind("--admin-addr", config.admin.addr)?;
 
         let (fanout, router) = Fanout::new(
             fanout::Config {
@@ -224,12 +229,19 @@ impl Gateway {
         };
         let stop = Stop::default();
         let opening_timeout = config.tls_handshake;
+        let door_metrics = server::Metrics::register(&mut metrics);
         let webhook_served = server::Config {
+            connections_max: shares.webhook,
+            client_connections_max: of_one_client(shares.webhook),
             opening_timeout,
             ..webhook::server_config()
         };
         let grpc_served = server::Config {
+            connections_max: shares.grpc,
+            client_connections_max: of_one_client(shares.grpc),
             opening_timeout,
+            idle_timeout: CHANNEL_IDLE,
+            answer_timeout: None,
             streams_max: u32::try_from(config.grpc.subscribers_max + STREAMS_SPARE)
                 .unwrap_or(u32::MAX),
             ..server::Config::default()
@@ -244,6 +256,7 @@ impl Gateway {
                     webhook_tls,
                     webhook_served,
                     webhook.clone(),
+                    door_metrics.door("webhook"),
                     stop.webhook.clone(),
                 )),
             ),
@@ -254,6 +267,7 @@ impl Gateway {
                     grpc_tls,
                     grpc_served,
                     grpc,
+                    door_metrics.door("grpc"),
                     stop.grpc.clone(),
                 )),
             ),
@@ -263,10 +277,13 @@ impl Gateway {
                     admin_door.listener,
                     None,
                     server::Config {
+                        connections_max: shares.admin,
+                        client_connections_max: of_one_client(shares.admin),
                         opening_timeout,
                         ..server::Config::default()
                     },
                     operators,
+                    door_metrics.door("admin"),
                     stop.admin.clone(),
                 )),
             ),
@@ -369,14 +386,19 @@ impl Gateway {
     }
 }
 
+/// How many of a door's connections one address may have: most, since it may be a proxy's, but never all.
+fn of_one_client(connections: usize) -> usize {
+    (connections * 3 / 4).max(1)
+}
+
 struct Door {
     listener: TcpListener,
     addr: SocketAddr,
 }
 
-async fn bind(flag: &'static str, addr: SocketAddr) -> Result<Door, StartError> {
+fn bind(flag: &'static str, addr: SocketAddr) -> Result<Door, StartError> {
     let failed = |source| StartError::Bind { flag, addr, source };
-    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let listener = server::listen(addr).map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
     Ok(Door { listener, addr })
 }

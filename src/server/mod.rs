@@ -7,57 +7,62 @@
 //!
 //! | what | bound | when it is reached |
 //! |---|---|---|
-//! | connections | [`Config::connections_max`] | new ones wait in the system's backlog until one ends |
+//! | connections | [`Config::connections_max`] | the idlest is closed for the new one; the new one, if none is idle |
+//! | connections of one client | [`Config::client_connections_max`] | its own idlest is closed; the new one, if none is idle |
 //! | TLS handshake | [`Config::opening_timeout`] | the connection is dropped |
 //! | then, the first request's head (HTTP/2: the preface) | [`Config::opening_timeout`] | the connection is dropped |
-//! | idle time and later heads, HTTP/1.1 | [`Config::idle_timeout`] | the connection is closed |
+//! | idle time, later heads included | [`Config::idle_timeout`] | the connection is closed; HTTP/2: after GOAWAY |
+//! | a request until its answer is taken | [`Config::answer_timeout`], up to twice | the connection is dropped |
 //! | a client's closing after its last answer | 1 s | the connection is dropped |
 //! | an answer to a ping, HTTP/2 | [`Config::ping_timeout`] | the connection is closed |
 //! | a request's head | [`Config::head_bytes_max`] | 431 |
 
 mod coalesce;
+mod connection;
+mod descriptors;
+mod metrics;
+mod opening;
+mod places;
+mod said;
+mod service;
 mod stream;
 
-use std::{
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
-use coalesce::coalesced;
-use stream::{Phase, Seen, Stream};
+pub use descriptors::Shares;
+pub use metrics::{DoorMetrics, Metrics};
+pub use places::client;
+
+use connection::Door;
+use places::{Bounds, Places};
+use said::Said;
 
 /// What a door grants its clients.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Connections at the same time. More wait in the system's backlog.
+    /// Connections at the same time. When there are so many, the idlest gives way to a new one.
     pub connections_max: usize,
+    /// Of these, connections from one client address ([`client`]). When it has so many, its own idlest gives way.
+    pub client_connections_max: usize,
     /// For the TLS handshake, and again for the first request's head.
     pub opening_timeout: Duration,
-    /// From one HTTP/1.1 answer to the end of the next request's head. Long, so that a client finds its connection open.
+    /// How long a connection may be without a request, over HTTP/1.1 and HTTP/2. Long, so that a client finds its connection open.
     pub idle_timeout: Duration,
+    /// How long a request may take from its head until its answer is taken; up to twice as long. None where answers are streams.
+    pub answer_timeout: Option<Duration>,
     /// Largest head of a request, in bytes; at least 8 KiB over HTTP/1.1.
     pub head_bytes_max: u32,
     /// How often an HTTP/2 client is asked whether it is still there.
@@ -81,8 +86,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             connections_max: 65_536,
+            client_connections_max: 65_536,
             opening_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            answer_timeout: Some(Duration::from_secs(30)),
             head_bytes_max: 16 * 1024,
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
@@ -101,6 +108,22 @@ pub type Tls = watch::Receiver<Arc<rustls::ServerConfig>>;
 /// The client's address, in the extensions of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// A listener for a door.
+///
+/// # Errors
+/// As the system says, if the address cannot be used.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A restart finds the address free, though connections of before are not quite forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG.into())
+}
 
 /// Tells a door when to leave, in two steps. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +159,7 @@ pub async fn serve<S, B>(
     tls: Option<Tls>,
     config: Config,
     service: S,
+    metrics: DoorMetrics,
     stop: Stop,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -145,48 +169,63 @@ pub async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let places = Arc::new(Semaphore::new(config.connections_max));
-    let door = Arc::new(Door {
-        http: http(&config),
-        tls,
-        config,
-        stop: stop.clone(),
-    });
+    let bounds = Bounds {
+        connections: config.connections_max,
+        of_client: config.client_connections_max,
+    };
+    let places = Arc::new(Places::new(bounds, metrics));
+    let door = Arc::new(Door::new(config, tls, stop.clone()));
     let mut connections = JoinSet::new();
+    let said = Said::default();
     loop {
         tokio::select! {
             biased;
             () = stop.closed.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
-            accepted = accept(&listener, &places) => match accepted {
-                Ok((stream, peer, place)) => {
-                    connections.spawn(Arc::clone(&door).connection(stream, peer, service.clone(), place));
+            // The next connection that ends makes room for it, at once or after a short goodbye.
+            accepted = accept(&listener, &places, &said), if places.has_descriptors() => {
+                let (stream, peer) = accepted;
+                // Without a place it is closed here.
+                if let Some(place) = places.admit(peer.ip()) {
+                    let service = service.clone();
+                    connections.spawn(Arc::clone(&door).connection(stream, peer, service, place));
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    // Out of file descriptors, most likely: the same error would come back at once.
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            }
         }
     }
     for (stream, peer) in close(listener) {
-        let (door, service) = (Arc::clone(&door), service.clone());
-        let place = Arc::clone(&places).acquire_owned();
-        connections.spawn(async move {
-            if let Ok(place) = place.await {
-                door.connection(stream, peer, service, place).await;
-            }
-        });
+        if let Some(place) = places.admit(peer.ip()) {
+            let service = service.clone();
+            connections.spawn(Arc::clone(&door).connection(stream, peer, service, place));
+        }
     }
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
 }
 
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What a backlog may hold at the most: as many as the library asks the system for.
-const BACKLOG_MAX: usize = 1024;
+/// The next connection. While descriptors are short, the idlest ones give theirs back.
+async fn accept(listener: &TcpListener, places: &Places, said: &Said) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            // The client's own doing, and over with it.
+            Err(error) if is_of_client(&error) => {}
+            Err(error) => {
+                if let Some(left_out) = said.again() {
+                    let door = places.metrics().door;
+                    tracing::warn!(door, %error, left_out, "cannot accept a connection");
+                }
+                places.free_one();
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Connections that the system may keep until they are accepted. Many webhooks may come at once: one that finds no room here tries
+/// again after 1 s, and Verbex waits no longer. The system may allow less (`net.core.somaxconn`).
+const BACKLOG: u16 = 4096;
 /// How long a client that connected before the door closed may take to begin with its first request.
 const BEGINNING: Duration = Duration::from_secs(1);
 /// Between the closing of a door and that of its idle connections: what has arrived until then is read first.
@@ -200,7 +239,7 @@ fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
         return Vec::new();
     };
     let mut waiting = Vec::new();
-    while waiting.len() < BACKLOG_MAX {
+    while waiting.len() < usize::from(BACKLOG) {
         match listener.accept() {
             Ok(accepted) => waiting.push(accepted),
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -215,202 +254,15 @@ fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     usable.collect()
 }
 
-/// What all connections of a door share.
-struct Door {
-    http: auto::Builder<TokioExecutor>,
-    tls: Option<Tls>,
-    config: Config,
-    stop: Stop,
-}
+/// How long the door pauses when it cannot accept: the same error would come back at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-impl Door {
-    /// One connection from its first byte to its last.
-    async fn connection<S, B>(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        service: S,
-        _place: OwnedSemaphorePermit,
-    ) where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-        S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        let since = Instant::now();
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-        }
-        let ended = match self.acceptor() {
-            None => {
-                let http = self.http.clone();
-                self.http(stream, http, peer, since, service).await
-            }
-            Some(acceptor) => match self.handshake(acceptor, stream, since).await {
-                Ok(stream) => {
-                    let http = match stream.get_ref().1.alpn_protocol() {
-                        Some(b"h2") => self.http.clone().http2_only(),
-                        _ => self.http.clone().http1_only(),
-                    };
-                    self.http(stream, http, peer, since, service).await
-                }
-                Err(error) => Err(error.into()),
-            },
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%peer, error, "connection ended");
-        }
-    }
-
-    fn acceptor(&self) -> Option<TlsAcceptor> {
-        let tls = self.tls.as_ref()?;
-        Some(TlsAcceptor::from(Arc::clone(&tls.borrow())))
-    }
-
-    async fn handshake(
-        &self,
-        acceptor: TlsAcceptor,
-        stream: TcpStream,
-        since: Instant,
-    ) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
-        tokio::select! {
-            () = self.stop.over(since) => Err(io::Error::other("stopping")),
-            shaken = timeout(self.config.opening_timeout, acceptor.accept(stream)) => {
-                shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            }
-        }
-    }
-
-    async fn http<S, B>(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        http: auto::Builder<TokioExecutor>,
-        peer: SocketAddr,
-        since: Instant,
-        service: S,
-    ) -> Result<(), BoxError>
-    where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-        S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        let seen = Arc::new(Seen::default());
-        let (stream, outlet) = coalesced(stream);
-        let stream = Stream::new(stream, Arc::clone(&seen), self.config.error_body);
-        let service = Introduced {
-            service,
-            peer: Peer(peer),
-            seen: Arc::clone(&seen),
-            leaving: self.stop.leaving.clone(),
-        };
-        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-        let mut opening = pin!(sleep(self.config.opening_timeout));
-        let mut opening_over = false;
-        let mut closed = pin!(async {
-            self.stop.closed.cancelled().await;
-            sleep(ARRIVING).await;
-        });
-        let mut over = pin!(self.stop.over(since));
-        let mut phase = Phase::Open;
-        let mut told = false;
-        loop {
-            tokio::select! {
-                ended = poll_fn(|cx| {
-                    let mut ended = connection.as_mut().poll(cx);
-                    if ended.is_pending() && !told && seen.may_end(phase) {
-                        told = true;
-                        connection.as_mut().graceful_shutdown();
-                        ended = connection.as_mut().poll(cx);
-                    }
-                    outlet.poll_out(cx);
-                    ended
-                }) => return ended,
-                () = opening.as_mut(), if !opening_over => {
-                    opening_over = true;
-                    if !seen.opened() {
-                        return Err("no request in time".into());
-                    }
-                }
-                () = self.stop.leaving.cancelled(), if phase == Phase::Open => phase = Phase::Leaving,
-                () = closed.as_mut(), if phase < Phase::Closed => phase = Phase::Closed,
-                () = over.as_mut(), if phase < Phase::Over => phase = Phase::Over,
-            }
-        }
-    }
-}
-
-/// Tells the service who is asking, and the connection that somebody has.
-#[derive(Clone)]
-struct Introduced<S> {
-    service: S,
-    peer: Peer,
-    seen: Arc<Seen>,
-    leaving: CancellationToken,
-}
-
-impl<S, B> hyper::service::Service<Request<Incoming>> for Introduced<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.seen.request();
-        request.extensions_mut().insert(self.peer);
-        // HTTP/2 has GOAWAY for it.
-        let says_close = request.version() < Version::HTTP_2;
-        let answered = self.service.clone().oneshot(request);
-        let leaving = self.leaving.clone();
-        Box::pin(async move {
-            let mut response = answered.await?;
-            if says_close && leaving.is_cancelled() {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
-            }
-            Ok(response)
-        })
-    }
-}
-
-/// Both protocols with the bounds of `config`.
-fn http(config: &Config) -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.idle_timeout)
-        .half_close(config.half_close)
-        // hyper panics on a buffer below 8 KiB.
-        .max_buf_size((config.head_bytes_max as usize).max(8 * 1024));
-    http.http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(config.ping_interval)
-        .keep_alive_timeout(config.ping_timeout)
-        .max_concurrent_streams(config.streams_max)
-        .initial_stream_window_size(config.stream_window_bytes)
-        .initial_connection_window_size(config.connection_window_bytes)
-        .max_header_list_size(config.head_bytes_max);
-    http
-}
-
-/// A connection, once there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
+fn is_of_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -1,6 +1,7 @@
 use std::{convert::Infallible, net::Ipv4Addr, path::Path, time::SystemTime};
 
 use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -9,6 +10,7 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
 use tower::service_fn;
@@ -48,13 +50,24 @@ async fn run(config: Config) -> Running {
             Ok::<_, Infallible>(Response::new(body))
         }
     });
-    let served = tokio::spawn(serve(listener, None, config, service, stop.clone()));
+    let served = tokio::spawn(serve(
+        listener,
+        None,
+        config,
+        service,
+        metrics(),
+        stop.clone(),
+    ));
     Running {
         address,
         stop,
         served,
         requests,
     }
+}
+
+fn metrics() -> DoorMetrics {
+    Metrics::default().door("test")
 }
 
 impl Running {
@@ -208,6 +221,7 @@ async fn a_later_certificate_serves_later_connections() {
         Some(served),
         Config::default(),
         service,
+        metrics(),
         Stop::default(),
     ));
 
@@ -237,25 +251,102 @@ async fn trusts(ca_path: &Path, address: SocketAddr) -> bool {
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_bound_is_served_when_another_ends() {
+async fn a_full_door_takes_a_new_connection_in_the_place_of_the_idlest() {
     let config = Config {
-        connections_max: 1,
+        connections_max: 2,
         ..Config::default()
     };
     let mut running = run(config).await;
-    let request = b"GET /wait HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let mut first = running.connect().await;
-    first.write_all(request).await.unwrap();
+    let mut busy = running.connect().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     let go_on = running.requests.recv().await.unwrap();
-    let mut second = running.connect().await;
-    second.write_all(request).await.unwrap();
-    assert!(running.requests.try_recv().is_err());
+    let mut silent = running.connect().await;
+    let closing = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    assert!(
+        answer_to(&running, closing)
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    assert_eq!(read_all(&mut silent).await, "");
     go_on.send(()).unwrap();
-    assert!(read_all(&mut first).await.starts_with("HTTP/1.1 200"));
-    drop(first);
-    let go_on = timeout(PATIENCE, running.requests.recv()).await.unwrap();
-    go_on.unwrap().send(()).unwrap();
-    assert!(read_all(&mut second).await.starts_with("HTTP/1.1 200"));
+    busy.shutdown().await.unwrap();
+    assert!(read_all(&mut busy).await.starts_with("HTTP/1.1 200"));
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn a_door_whose_connections_are_all_busy_closes_a_new_one_at_once() {
+    let config = Config {
+        connections_max: 1,
+        half_close: true,
+        ..Config::default()
+    };
+    let mut running = run(config).await;
+    let mut busy = running.connect().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let go_on = running.requests.recv().await.unwrap();
+    let mut refused = running.connect().await;
+    assert_eq!(read_all(&mut refused).await, "");
+    go_on.send(()).unwrap();
+    busy.shutdown().await.unwrap();
+    assert!(read_all(&mut busy).await.starts_with("HTTP/1.1 200"));
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_over_http2_as_over_http1() {
+    let config = Config {
+        opening_timeout: Duration::from_millis(500),
+        idle_timeout: Duration::from_millis(100),
+        ..Config::default()
+    };
+    let running = run(config).await;
+    let stream = running.connect().await;
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let client_task = tokio::spawn(connection);
+    let request = Request::get(format!("http://{}/", running.address));
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    drop(answer);
+    // GOAWAY without an error: the client's side ends well, though it would have gone on.
+    timeout(PATIENCE, client_task)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+
+    let mut stream = running.connect().await;
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(read_all(&mut stream).await.starts_with("HTTP/1.1 200"));
+    running.stopped().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_ends_the_connection() {
+    let config = Config {
+        answer_timeout: Some(Duration::from_millis(50)),
+        opening_timeout: Duration::from_millis(50),
+        ..Config::default()
+    };
+    let mut running = run(config).await;
+    let mut waiting = running.connect().await;
+    waiting
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let _go_on = running.requests.recv().await.unwrap();
+    assert_eq!(read_all(&mut waiting).await, "");
     running.stopped().await;
 }
 

@@ -192,6 +192,7 @@ for name in 'localhost', '127.0.0.1', '::1', '127.0.0.2':
         Some(tls),
         server::Config::default(),
         axum::Router::new(),
+        server::Metrics::default().door("test"),
         server::Stop::default(),
     ));
     let client = tokio::task::spawn_blocking(move || {

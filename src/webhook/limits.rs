@@ -1,7 +1,7 @@
 //! Where requests may come from, and how many of them.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     num::NonZeroU32,
     sync::{
         Arc,
@@ -18,6 +18,7 @@ use ipnet::{IpNet, Ipv4Net};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Config, refusal::Refusal};
+use crate::server;
 
 /// When the gateway has no place for a request, one is expected to be free after this.
 const PLACE_RETRY: Duration = Duration::from_secs(1);
@@ -60,7 +61,7 @@ impl Limits {
                     retry_after: PLACE_RETRY,
                 })?;
         if let Some(clients) = &self.clients {
-            clients.count(peer.to_canonical())?;
+            clients.count(peer)?;
         }
         Ok(place)
     }
@@ -91,18 +92,10 @@ impl Clients {
             self.limiter.retain_recent();
         }
         self.limiter
-            .check_key(&client(peer))
+            .check_key(&server::client(peer))
             .map_err(|not_until| Refusal::RateLimited {
                 retry_after: not_until.wait_time_from(self.clock.now()),
             })
-    }
-}
-
-/// Who counts as one client: an IPv4 address, or the /64 that an IPv6 host is given and can choose from.
-fn client(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -184,7 +177,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_host_cannot_pass_for_many_clients() {
-        let client = |peer: &str| client(peer.parse().unwrap()).to_string();
+        let client = |peer: &str| server::client(peer.parse().unwrap()).to_string();
         assert_eq!(client("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(client("192.0.2.1"), "192.0.2.1");
     }

@@ -104,7 +104,6 @@ impl Default for Config {
 #[must_use]
 pub fn server_config() -> server::Config {
     server::Config {
-        connections_max: 4096,
         // Above HEAD_BYTES_MAX, so that the door itself answers where it can: HTTP/2's library refuses without a body.
         head_bytes_max: 8 * HEAD_BYTES_MAX as u32,
         // Its sender may not come again: a webhook that is here is taken, whatever its sender does next.

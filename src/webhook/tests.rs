@@ -333,6 +333,7 @@ async fn running(config: Config) -> Running {
         Some(watch::channel(made.served.config).1),
         server_config(),
         site.webhook.clone(),
+        server::Metrics::default().door("test"),
         server::Stop::default(),
     ));
     Running { site, address, ca }

@@ -10,6 +10,7 @@ mod certificates;
 mod client;
 mod commands;
 mod compressed_requests;
+mod connections;
 mod crash;
 mod cursors;
 mod deadline;

@@ -48,6 +48,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         Some(watch::channel(made.served.config).1),
         webhook::server_config(),
         router,
+        server::Metrics::default().door("test"),
         server::Stop::default(),
     ));
     control.answer(&Ready {

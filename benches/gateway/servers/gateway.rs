@@ -232,6 +232,7 @@ async fn serve(
         certificate,
         config,
         service,
+        server::Metrics::default().door("test"),
         server::Stop::default(),
     ));
     Ok(addr)

@@ -1,0 +1,260 @@
+//! One connection, from its first byte to its last.
+
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::oneshot::Receiver,
+    time::{Instant, sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::{BoxError, Service};
+
+use super::{
+    ARRIVING, Config, Peer, Stop, Tls,
+    coalesce::coalesced,
+    metrics::Closed,
+    opening::{self, Spoken},
+    places::{Leave, Place, Standing},
+    service::Introduced,
+    stream::{Phase, Seen, Stream},
+};
+
+/// How long a client may take to close a connection that was idle for too long, or gave its place away.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What all connections of a door share.
+pub(super) struct Door {
+    http: auto::Builder<TokioExecutor>,
+    tls: Option<Tls>,
+    config: Config,
+    stop: Stop,
+}
+
+impl Door {
+    pub(super) fn new(config: Config, tls: Option<Tls>, stop: Stop) -> Self {
+        Self {
+            http: http(&config),
+            tls,
+            config,
+            stop,
+        }
+    }
+
+    /// Serves a connection to its end. It holds `place`, unless `left` tells it to give that away.
+    pub(super) async fn connection<S, B>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        service: S,
+        (place, mut left): (Arc<Place>, Receiver<Leave>),
+    ) where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+        }
+        let since = Instant::now();
+        let opened = tokio::select! {
+            () = self.stop.over(since) => return,
+            // Nothing was said yet that would need an end.
+            _ = &mut left => return,
+            opened = timeout(self.config.opening_timeout, self.open(stream)) => opened,
+        };
+        let ended = match opened {
+            Ok(Ok(Opened::Plain(stream))) => {
+                let http = self.http.clone();
+                self.http(stream, http, peer, since, service, (place, left))
+                    .await
+            }
+            Ok(Ok(Opened::Tls(stream))) => {
+                let http = match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => self.http.clone().http2_only(),
+                    _ => self.http.clone().http1_only(),
+                };
+                self.http(*stream, http, peer, since, service, (place, left))
+                    .await
+            }
+            Ok(Ok(Opened::Other(stream, spoken))) => {
+                place.closed(spoken.reason());
+                opening::answer(stream, spoken).await.map_err(Into::into)
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => {
+                place.closed(Closed::Opening);
+                Ok(())
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, error, "connection ended");
+        }
+    }
+
+    /// Looks at how the client begins, and shakes hands with it where this door speaks TLS.
+    async fn open(&self, stream: TcpStream) -> io::Result<Opened> {
+        let spoken = opening::spoken(&stream).await?;
+        let Some(tls) = &self.tls else {
+            return Ok(match spoken {
+                Spoken::Tls => Opened::Other(stream, spoken),
+                _ => Opened::Plain(stream),
+            });
+        };
+        if spoken == Spoken::PlainHttp {
+            return Ok(Opened::Other(stream, spoken));
+        }
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+        let stream = acceptor.accept(stream).await?;
+        Ok(Opened::Tls(Box::new(stream)))
+    }
+
+    async fn http<S, B>(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        http: auto::Builder<TokioExecutor>,
+        peer: SocketAddr,
+        since: Instant,
+        service: S,
+        (place, mut left): (Arc<Place>, Receiver<Leave>),
+    ) -> Result<(), BoxError>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let seen = Arc::new(Seen::default());
+        let (stream, outlet) = coalesced(stream);
+        let stream = Stream::new(stream, Arc::clone(&seen), self.config.error_body);
+        let service = Introduced {
+            service,
+            peer: Peer(peer),
+            seen: Arc::clone(&seen),
+            place: Arc::clone(&place),
+            leaving: self.stop.leaving.clone(),
+        };
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut timer = pin!(sleep(self.config.opening_timeout));
+        let mut closed = pin!(async {
+            self.stop.closed.cancelled().await;
+            sleep(ARRIVING).await;
+        });
+        let mut over = pin!(self.stop.over(since));
+        let mut phase = Phase::Open;
+        let mut goodbye = false;
+        let mut told = false;
+        loop {
+            tokio::select! {
+                ended = poll_fn(|cx| {
+                    let mut ended = connection.as_mut().poll(cx);
+                    if ended.is_pending() && !told && (goodbye || seen.may_end(phase)) {
+                        told = true;
+                        connection.as_mut().graceful_shutdown();
+                        ended = connection.as_mut().poll(cx);
+                    }
+                    outlet.poll_out(cx);
+                    ended
+                }) => return ended,
+                () = timer.as_mut() => {
+                    if goodbye {
+                        return Ok(());
+                    }
+                    match self.due(&place, seen.opened()) {
+                        Due::Nothing { until } => timer.as_mut().reset(until),
+                        Due::Goodbye => {
+                            place.closed(Closed::Idle);
+                            goodbye = true;
+                            timer.as_mut().reset(Instant::now() + GOODBYE);
+                        }
+                        Due::Cut(reason) => {
+                            place.closed(reason);
+                            return Ok(());
+                        }
+                    }
+                }
+                how = &mut left, if !goodbye => {
+                    if how != Ok(Leave::Gracefully) || !seen.opened() {
+                        return Ok(());
+                    }
+                    goodbye = true;
+                    timer.as_mut().reset(Instant::now() + GOODBYE);
+                }
+                () = self.stop.leaving.cancelled(), if phase == Phase::Open => phase = Phase::Leaving,
+                () = closed.as_mut(), if phase < Phase::Closed => phase = Phase::Closed,
+                () = over.as_mut(), if phase < Phase::Over => phase = Phase::Over,
+            }
+        }
+    }
+
+    /// What is to be done about a connection whose timer has run out.
+    fn due(&self, place: &Place, opened: bool) -> Due {
+        if !opened {
+            return Due::Cut(Closed::Opening);
+        }
+        let now = Instant::now();
+        let idle_timeout = self.config.idle_timeout;
+        match (place.look(), self.config.answer_timeout) {
+            (Standing::Busy { stuck: true }, Some(_)) => Due::Cut(Closed::Stalled),
+            (Standing::Busy { .. }, answer_timeout) => Due::Nothing {
+                until: now + answer_timeout.unwrap_or(idle_timeout),
+            },
+            (Standing::Idle { since }, _) if since + idle_timeout <= now => Due::Goodbye,
+            (Standing::Idle { since }, _) => Due::Nothing {
+                until: since + idle_timeout,
+            },
+            // The word to leave is on its way.
+            (Standing::Leaving, _) => Due::Nothing {
+                until: now + GOODBYE,
+            },
+        }
+    }
+}
+
+/// How a connection begins.
+enum Opened {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// In a way that this door does not speak.
+    Other(TcpStream, Spoken),
+}
+
+enum Due {
+    Nothing { until: Instant },
+    Goodbye,
+    Cut(Closed),
+}
+
+/// Both protocols with the bounds of `config`.
+fn http(config: &Config) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        // The connection's own timer comes first, and closes in good order.
+        .header_read_timeout(config.idle_timeout + config.opening_timeout)
+        .half_close(config.half_close)
+        // hyper panics on a buffer below 8 KiB.
+        .max_buf_size((config.head_bytes_max as usize).max(8 * 1024));
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(config.ping_interval)
+        .keep_alive_timeout(config.ping_timeout)
+        .max_concurrent_streams(config.streams_max)
+        .initial_stream_window_size(config.stream_window_bytes)
+        .initial_connection_window_size(config.connection_window_bytes)
+        .max_header_list_size(config.head_bytes_max);
+    http
+}

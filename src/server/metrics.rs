@@ -1,0 +1,150 @@
+//! What operators watch of the doors' connections.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::said::Said;
+
+/// The counters of all doors. The default ones are nowhere registered.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    connections: Family<DoorLabel, Gauge>,
+    closed: Family<ClosedLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DoorLabel {
+    door: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClosedLabels {
+    door: &'static str,
+    reason: &'static str,
+}
+
+/// Why a door closed a connection that its client might have kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// It was without a request for too long.
+    Idle,
+    /// No request came in time after it was opened.
+    Opening,
+    /// A request on it was not answered, or its answer not read, in time.
+    Stalled,
+    /// The door was full, and it was the idlest: another one has its place.
+    Evicted,
+    /// Its address had as many connections as one address may have: the idlest of them, or the new one if none was idle.
+    ClientLimit,
+    /// The door was full, and no connection was idle: the new one was refused.
+    Full,
+    /// It spoke plain HTTP at a door that speaks HTTPS.
+    PlainHttp,
+    /// It spoke TLS at a door that speaks plain HTTP.
+    UnexpectedTls,
+}
+
+impl Closed {
+    const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Opening,
+        Self::Stalled,
+        Self::Evicted,
+        Self::ClientLimit,
+        Self::Full,
+        Self::PlainHttp,
+        Self::UnexpectedTls,
+    ];
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Opening => "opening",
+            Self::Stalled => "stalled",
+            Self::Evicted => "evicted",
+            Self::ClientLimit => "client_limit",
+            Self::Full => "full",
+            Self::PlainHttp => "plain_http",
+            Self::UnexpectedTls => "unexpected_tls",
+        }
+    }
+
+    /// What the log says of it. Nothing where it is the clients' daily business.
+    fn line(self) -> Option<&'static str> {
+        match self {
+            Self::Idle | Self::Opening => None,
+            Self::Stalled => Some(
+                "a connection was closed: it did not take an answer, or not send a request, in time",
+            ),
+            Self::Evicted => {
+                Some("the door is full: the idlest connection was closed for a new one")
+            }
+            Self::ClientLimit => Some(
+                "a client has as many connections as one address may have: its idlest, or the new one, was closed",
+            ),
+            Self::Full => Some("the door is full and no connection is idle: a new one was closed"),
+            Self::PlainHttp => Some("a client spoke plain HTTP; this door speaks HTTPS"),
+            Self::UnexpectedTls => Some("a client spoke TLS; this door speaks plain HTTP"),
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes the counters known.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "verbex_gateway_connections",
+            "Open connections by door",
+            metrics.connections.clone(),
+        );
+        registry.register(
+            "verbex_gateway_connections_closed",
+            "Connections that a door closed or refused by itself, by door and reason",
+            metrics.closed.clone(),
+        );
+        metrics
+    }
+
+    /// Those of one door, all from zero.
+    #[must_use]
+    pub fn door(&self, door: &'static str) -> DoorMetrics {
+        let closed = Closed::ALL.map(|closed| {
+            let reason = closed.reason();
+            let counter = self
+                .closed
+                .get_or_create_owned(&ClosedLabels { door, reason });
+            (counter, Said::default())
+        });
+        DoorMetrics {
+            door,
+            connections: self.connections.get_or_create_owned(&DoorLabel { door }),
+            closed,
+        }
+    }
+}
+
+/// The counters of one door.
+#[derive(Debug)]
+pub struct DoorMetrics {
+    pub(super) door: &'static str,
+    pub(super) connections: Gauge,
+    closed: [(Counter, Said); Closed::ALL.len()],
+}
+
+impl DoorMetrics {
+    /// Counts a connection that is closed, and says so now and then. `client` is an address.
+    pub(super) fn closed(&self, closed: Closed, client: std::net::IpAddr) {
+        let (counter, said) = &self.closed[closed as usize];
+        counter.inc();
+        if let Some(line) = closed.line()
+            && let Some(left_out) = said.again()
+        {
+            let (door, reason) = (self.door, closed.reason());
+            tracing::warn!(door, reason, %client, left_out, "{line}");
+        }
+    }
+}

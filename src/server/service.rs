@@ -1,0 +1,112 @@
+//! What stands between hyper and a door's service: it tells the service who is asking, and the connection when requests begin and end.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt, util::Oneshot};
+
+use super::{
+    Peer,
+    places::{InFlight, Place},
+    stream::Seen,
+};
+
+/// A door's service on one connection.
+#[derive(Clone)]
+pub(super) struct Introduced<S> {
+    pub(super) service: S,
+    pub(super) peer: Peer,
+    pub(super) seen: Arc<Seen>,
+    pub(super) place: Arc<Place>,
+    pub(super) leaving: CancellationToken,
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for Introduced<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+{
+    type Response = Response<Answer<B>>;
+    type Error = S::Error;
+    type Future = Answering<Oneshot<S, Request<Incoming>>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.seen.request();
+        request.extensions_mut().insert(self.peer);
+        // HTTP/2 has GOAWAY for it.
+        let says_close = request.version() < Version::HTTP_2;
+        Answering {
+            leaving: says_close.then(|| self.leaving.clone()),
+            answering: self.service.clone().oneshot(request),
+            in_flight: Some(self.place.request()),
+        }
+    }
+}
+
+pin_project! {
+    /// A request that has no answer yet.
+    pub(super) struct Answering<F> {
+        #[pin]
+        answering: F,
+        leaving: Option<CancellationToken>,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl<F, B, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<Answer<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.answering.poll(cx))?;
+        if this
+            .leaving
+            .as_ref()
+            .is_some_and(CancellationToken::is_cancelled)
+        {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        let in_flight = this.in_flight.take();
+        Poll::Ready(Ok(response.map(|body| Answer { body, in_flight })))
+    }
+}
+
+pin_project! {
+    /// An answer's body. The request is in flight until hyper has taken all of it.
+    pub(super) struct Answer<B> {
+        #[pin]
+        body: B,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl<B: Body> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

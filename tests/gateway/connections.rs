@@ -1,0 +1,142 @@
+//! Nobody shuts others out by connections alone: a full door takes a new one in the place of the idlest.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::support::{
+    PATIENCE,
+    bodies::call_started,
+    eventually_asking,
+    process::{Gateway, Setup},
+    soon,
+    webhook::{Http, client},
+};
+
+/// The beginning of an HTTP/2 connection with empty settings, as an idle channel of gRPC has it.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// Open connections on which the client has sent `opening`, and nothing since.
+async fn idle(addr: SocketAddr, connections: usize, opening: &[u8]) -> Vec<TcpStream> {
+    let mut idle = Vec::new();
+    for _ in 0..connections {
+        let connecting = TcpStream::connect(addr);
+        let mut stream = soon("a connection", connecting).await.unwrap();
+        // One that is closed already is none that holds anybody up.
+        let _ = stream.write_all(opening).await;
+        idle.push(stream);
+    }
+    idle
+}
+
+/// All that comes until the gateway closes.
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    // A reset ends it as well.
+    let _ = soon("the end", stream.read_to_end(&mut bytes)).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl Gateway {
+    fn admin_addr(&self) -> SocketAddr {
+        let address = self.admin_url.trim_start_matches("http://");
+        address.parse().expect("the banner has an address")
+    }
+
+    async fn is_open(&self) {
+        self.post(call_started(1)).await;
+        assert_eq!(self.operations("/readyz").await.status, 200);
+    }
+
+    async fn metric(&self, sample: &str) -> f64 {
+        let text = self.operations("/metrics").await.text;
+        let line = text.lines().find_map(|line| line.strip_prefix(sample));
+        let value = line.and_then(|value| value.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("{sample} in {text}"))
+    }
+}
+
+#[tokio::test]
+async fn idle_grpc_connections_beyond_the_soft_limit_keep_no_webhook_and_no_probe_out() {
+    let gateway = Setup::new().shell("ulimit -S -n 1024").start().await;
+    let _idle = idle(gateway.grpc, 1_100, HTTP2).await;
+    gateway.is_open().await;
+    let (_, stderr) = gateway.output();
+    assert!(!stderr.contains("descriptors"), "{stderr}");
+}
+
+#[tokio::test]
+async fn with_few_descriptors_each_door_has_its_share_and_says_so() {
+    let gateway = Setup::new().shell("ulimit -n 256").start().await;
+    let (_, stderr) = gateway.output();
+    for said in ["few file descriptors", "webhook=", "grpc=", "LimitNOFILE"] {
+        assert!(stderr.contains(said), "{said}: {stderr}");
+    }
+    for addr in [gateway.grpc, gateway.webhook_addr(), gateway.admin_addr()] {
+        let _idle = idle(addr, 300, HTTP2).await;
+        gateway.is_open().await;
+        let (_stream, _) = gateway.subscribe(Default::default()).await;
+    }
+    let (_, stderr) = gateway.output();
+    assert!(!stderr.contains("cannot accept"), "{stderr}");
+    assert!(
+        gateway
+            .metric(r#"verbex_gateway_connections{door="grpc"}"#)
+            .await
+            < 256.0
+    );
+    let evicted = |door: &str| {
+        format!(r#"verbex_gateway_connections_closed_total{{door="{door}",reason="client_limit"}}"#)
+    };
+    for door in ["webhook", "grpc", "admin"] {
+        assert!(gateway.metric(&evicted(door)).await > 0.0, "{door}");
+    }
+    assert!(
+        stderr.contains("a client has as many connections"),
+        "{stderr}"
+    );
+}
+
+#[tokio::test]
+async fn plain_http_at_an_https_door_is_told_so() {
+    let made = Gateway::start().await;
+    let gateway = Setup::new().grpc_tls_of(&made).start().await;
+    for addr in [gateway.webhook_addr(), gateway.grpc] {
+        let url = format!("http://{addr}/webhooks/verbex");
+        let plain = client(std::path::Path::new(""), Http::One);
+        // More than is read at once.
+        let request = plain.post(url).body("x".repeat(200_000)).send();
+        let answer = crate::support::webhook::Answer::of(request.await.unwrap()).await;
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(answer.code(), "REQUEST_INVALID");
+        assert!(answer.text.contains("https://"), "{}", answer.text);
+    }
+    let (_, stderr) = gateway.output();
+    assert!(stderr.contains("a client spoke plain HTTP"), "{stderr}");
+}
+
+#[tokio::test]
+async fn tls_at_a_plain_door_is_closed_with_a_line_in_the_log() {
+    let gateway = Setup::new().arg("--webhook-plain-http").start().await;
+    for addr in [gateway.webhook_addr(), gateway.grpc, gateway.admin_addr()] {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream
+            .write_all(b"\x16\x03\x01\0\x05\x01\0\0\x01\0")
+            .await
+            .unwrap();
+        let answer = read_all(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    let said = async || {
+        let (_, stderr) = gateway.output();
+        let lines = stderr
+            .lines()
+            .filter(|line| line.contains("a client spoke TLS"));
+        (lines.count() == 3).then_some(())
+    };
+    eventually_asking(PATIENCE, "a line for each door", said).await;
+}
