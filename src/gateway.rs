@@ -67,6 +67,7 @@ pub struct Gateway {
     /// Closes the doors for subscribers, for Verbex and for operators, each on its own.
     stop: Stop,
     tail: watch::Receiver<Tail>,
+    reader: log::Reader,
     readiness: Readiness,
     health: Health,
     webhook: Webhook,
@@ -199,7 +200,7 @@ impl Gateway {
             },
             grpc::Parts {
                 epoch: log.identity.epoch,
-                reader: log.reader,
+                reader: log.reader.clone(),
                 fanout: fanout.clone(),
                 started,
             },
@@ -294,6 +295,7 @@ impl Gateway {
             tasks,
             stop,
             tail: log.tail,
+            reader: log.reader,
             readiness,
             health,
             webhook,
@@ -307,6 +309,12 @@ impl Gateway {
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Reads the log, beside all who read it through a door.
+    #[must_use]
+    pub fn reader(&self) -> log::Reader {
+        self.reader.clone()
     }
 
     /// Serves until `shutdown`, then leaves in order: subscribers within the drain deadline, all else within some seconds more.

@@ -1,18 +1,22 @@
 //! `serve --demo`: made-up calls that come in through the gateway's own door, as Verbex's would.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use anyhow::Context;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::Timestamp;
+use prost::Message;
 use reqwest::Url;
 
 use super::{banner::reachable_url, post, simulate};
 use crate::{
     config::{Config, Credential},
+    event::Sequence,
     gateway::Addresses,
-    verbex::simulate::{Options, Simulation},
+    log::{self, Query},
+    proto::Event,
+    verbex::simulate::{self as simulation, Options, Simulation},
 };
 
 /// A call every other second on average, fast enough to watch whole calls go by.
@@ -20,16 +24,22 @@ const CALLS_PER_SECOND: f64 = 0.5;
 const SPEED: f64 = 20.0;
 const AGENTS: usize = 4;
 
-/// Posts calls until `stop` resolves. Needs the doors to be open.
+/// The newest events of the log that are looked at: many times what the calls of an earlier run can have left open.
+const NEWEST_EVENTS_MAX: usize = 1_000;
+const NEWEST_BYTES_MAX: usize = 16 << 20;
+
+/// Ends the calls that an earlier run of the demo left open, then posts calls until `stop` resolves. Needs the doors to be open.
 ///
 /// # Errors
 /// If the door cannot be posted to at all. What it refuses is only logged.
 pub(super) async fn run(
     config: &Config,
     addresses: &Addresses,
+    log: log::Reader,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let door = door(config, addresses)?;
+    let rest = simulation::rest(&newest_events(log).await?, AGENTS, rand::random());
     let calls = Simulation::new(Options {
         calls: None,
         rate: CALLS_PER_SECOND,
@@ -41,7 +51,7 @@ pub(super) async fn run(
         start: Timestamp::now(),
     });
     let mut trouble = None;
-    simulate::drive(&door, calls, stop, |summary| {
+    simulate::drive(&door, rest.into_iter().chain(calls), stop, |summary| {
         if trouble.is_none() && summary.trouble.is_some() {
             trouble.clone_from(&summary.trouble);
             tracing::warn!(trouble, "a made-up webhook was not taken");
@@ -49,6 +59,23 @@ pub(super) async fn run(
     })
     .await;
     Ok(())
+}
+
+async fn newest_events(log: log::Reader) -> anyhow::Result<Vec<Event>> {
+    let query = Query {
+        filter: Arc::default(),
+        after: Sequence::ZERO,
+        through: log.bounds().await?.latest.sequence,
+        newest_first: true,
+        events_max: NEWEST_EVENTS_MAX,
+        bytes_max: NEWEST_BYTES_MAX,
+        with_raw: false,
+    };
+    let newest = log.read(query).await?;
+    let events = newest.events.into_iter();
+    Ok(events
+        .map(|event| Event::decode(event.encoded))
+        .collect::<Result<_, _>>()?)
 }
 
 fn door(config: &Config, addresses: &Addresses) -> anyhow::Result<post::Door> {

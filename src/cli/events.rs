@@ -44,10 +44,10 @@ pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
     /// Only events received at or after this time: 10m (ago), 2026-04-27, 2026-04-27T12:00, RFC 3339
-    #[arg(long, value_name = "TIME", help_heading = RANGE, value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", help_heading = RANGE, value_parser = moment::parse, allow_hyphen_values = true)]
     since: Option<Timestamp>,
     /// Only events received before this time
-    #[arg(long, value_name = "TIME", help_heading = RANGE, value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", help_heading = RANGE, value_parser = moment::parse, allow_hyphen_values = true)]
     until: Option<Timestamp>,
     /// Newest first instead of oldest first
     #[arg(long, help_heading = PRINT)]

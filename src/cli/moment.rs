@@ -16,16 +16,28 @@ fn parse_at(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    if let Ok(local) = text.parse::<civil::DateTime>() {
-        let time = local.to_zoned_datetime(now.time_zone().clone());
-        return time.map(|time| time.timestamp()).map_err(|e| e.to_string());
-    }
-    let ago: Span = text.parse().map_err(|_| {
-        "a time is how long ago (10m, 2h, 3d), a local date or time (2026-04-27, 2026-04-27T12:00), or RFC 3339 (2026-04-27T12:00:00Z)"
-            .to_owned()
-    })?;
-    let time = now.checked_sub(ago.abs());
-    time.map(|time| time.timestamp()).map_err(|e| e.to_string())
+    let time = match text.parse::<civil::DateTime>() {
+        Ok(local) => local.to_zoned_datetime(now.time_zone().clone()).ok(),
+        Err(_) => {
+            let ago = text.parse::<Span>().ok();
+            ago.and_then(|ago| now.checked_sub(ago.abs()).ok())
+        }
+    };
+    let time = time.ok_or(
+        "a time is how long ago (10m, 2h, 3d), a local date or time (2026-04-27, 2026-04-27T12:00), or RFC 3339 (2026-04-27T12:00:00Z)",
+    )?;
+    Ok(time.timestamp())
+}
+
+/// What [`length`] says of anything else.
+pub(super) const LENGTH: &str = "expected how long from now on, such as 12h, 90d, 6mo or 1y";
+
+/// Reads how long something is to last, for clap.
+///
+/// # Errors
+/// If it is no length; says what would be one.
+pub(super) fn length(text: &str) -> Result<Span, String> {
+    text.trim().parse().map_err(|_| LENGTH.to_owned())
 }
 
 #[cfg(test)]
@@ -59,5 +71,16 @@ mod tests {
         }
         let told = parse_at("soon", &now).unwrap_err();
         assert!(told.contains("10m") && told.contains("RFC 3339"), "{told}");
+    }
+
+    #[test]
+    fn a_length_is_a_number_with_its_unit_and_anything_else_is_told_so() {
+        for text in ["12h", "90d", "6mo", "1y", "1 year", "P1Y", "1y 6mo"] {
+            assert!(length(text).is_ok(), "{text}");
+        }
+        for text in ["", "soon", "90", "never", "2027-01-31", "90 parsecs"] {
+            let told = length(text).unwrap_err();
+            assert!(told.contains("90d") && told.contains("1y"), "{told}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde::Serialize;
+use terminal_size::{Width, terminal_size_of};
 use tokio::{io::Interest, net::unix::pipe};
 
 use super::{
@@ -40,6 +41,9 @@ pub(super) enum View {
     Raw,
 }
 
+/// For a terminal that does not say how wide it is.
+const UNKNOWN_COLUMNS: usize = 80;
+
 /// Writes events. What was pushed is out only after a flush.
 pub(super) struct Output {
     format: Writer,
@@ -53,7 +57,7 @@ enum Writer {
 }
 
 impl Output {
-    /// Standard output as it is now: colours and short lines on a terminal, neither in a pipe.
+    /// Standard output as it is now: colours and lines that fit on a terminal, neither in a pipe.
     ///
     /// # Errors
     /// Never, in a sound build.
@@ -62,7 +66,7 @@ impl Output {
             Format::Pretty => Writer::Pretty(Pretty {
                 zone: TimeZone::system(),
                 color: anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
-                shorten: io::stdout().is_terminal(),
+                columns: columns(),
                 details,
             }),
             Format::Json => Writer::Json(event_descriptor()?),
@@ -79,8 +83,10 @@ impl Output {
     /// # Errors
     /// If it cannot be written as JSON.
     pub(super) fn push(&mut self, event: &Event) -> anyhow::Result<()> {
-        match &self.format {
+        match &mut self.format {
             Writer::Pretty(pretty) => {
+                // People make their terminals wider and narrower.
+                pretty.columns = columns();
                 let mut text = String::new();
                 pretty.render(event, &mut text);
                 self.buffer.extend_from_slice(text.as_bytes());
@@ -160,6 +166,14 @@ pub(super) async fn reader_gone() {
     if gone.await.is_err() {
         std::future::pending().await
     }
+}
+
+/// How wide the terminal is; none if standard output is no terminal.
+fn columns() -> Option<usize> {
+    let stdout = io::stdout();
+    stdout.is_terminal().then(|| {
+        terminal_size_of(&stdout).map_or(UNKNOWN_COLUMNS, |(Width(columns), _)| columns.into())
+    })
 }
 
 fn event_descriptor() -> anyhow::Result<MessageDescriptor> {

@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt::Write};
 
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
+use unicode_width::UnicodeWidthChar;
 
 use super::selection::type_name;
 use crate::proto::{CallTransferred, Event, EventType, event::Payload};
@@ -15,46 +16,102 @@ pub(super) struct Pretty {
     pub zone: TimeZone,
     /// Whether to colour by type.
     pub color: bool,
-    /// Whether to shorten what is long, so that a line fits a screen. A pipe wants it whole.
-    pub shorten: bool,
+    /// How wide the terminal is: no line is wider. None for what is no terminal, which gets everything whole.
+    pub columns: Option<usize>,
     /// Whether to add all else there is beneath the line: personal data too.
     pub details: bool,
 }
 
-const SHORT_ID_CHARS: usize = 12;
-const SHORT_TEXT_CHARS: usize = 34;
+/// The columns of a line, as wide as what is usually in them.
+const TIME_COLUMNS: usize = 19;
+const TYPE_COLUMNS: usize = 16;
+const STATUS_COLUMNS: usize = 9;
+const CALL_COLUMNS: usize = 24;
+const AGENT_COLUMNS: usize = 36;
+const SHORT_AGENT_COLUMNS: usize = 9;
+/// Between two columns.
+const GAP: usize = 2;
+/// A line with all of it. On a narrower terminal the time is without its year.
+const LINE_COLUMNS: usize =
+    TIME_COLUMNS + TYPE_COLUMNS + STATUS_COLUMNS + CALL_COLUMNS + SHORT_AGENT_COLUMNS + 4 * GAP;
+/// A remark that would be shorter is left out.
+const REMARK_COLUMNS_MIN: usize = 12;
+
+/// What of an event is whole in its line.
+struct Whole {
+    agent: bool,
+    remark: bool,
+}
 
 impl Pretty {
     /// Adds the event's line, or lines.
     pub(super) fn render(&self, event: &Event, out: &mut String) {
-        let kind = event.r#type();
-        let style = self.style(type_style(kind));
-        let time = self.time(event.receive_time.as_ref(), "%Y-%m-%d %H:%M:%S");
-        let name = type_name(kind);
-        let status = or_dash(&event.status);
-        let status_style = self.style(status_style(&event.status));
-        let call = or_dash(&event.call_id);
-        let agent = self.id(or_dash(&event.agent_id));
-        let agent_width = if self.shorten { 9 } else { 36 };
-        let remark = self.text(&remark(event));
-        // The padding is inside of the styles, which have no width.
-        let _ = write!(
-            out,
-            "{time:<19}  {style}{name:<16}{style:#}  {status_style}{status:<9}{status_style:#}  \
-             {call:<24}  {agent:<agent_width$}  {remark}"
-        );
-        out.truncate(out.trim_end().len());
-        out.push('\n');
+        let whole = self.render_line(event, out);
         if self.details {
-            self.render_details(event, out);
+            self.render_details(event, &whole, out);
         }
     }
 
-    fn render_details(&self, event: &Event, out: &mut String) {
+    fn render_line(&self, event: &Event, out: &mut String) -> Whole {
+        let plain = Style::new();
+        let remark = remark(event);
+        let remark = escape(&remark);
+        let columns = self.columns.unwrap_or(usize::MAX);
+        let (time_format, time_columns) = if columns < LINE_COLUMNS {
+            ("%m-%d %H:%M:%S", 14)
+        } else {
+            ("%Y-%m-%d %H:%M:%S", TIME_COLUMNS)
+        };
+
+        let start = out.len();
+        let mut line = Line::new(out, columns);
+        let time = self.time(event.receive_time.as_ref(), time_format);
+        line.cell(&time, time_columns, plain);
+        let kind = event.r#type();
+        line.cell(type_name(kind), TYPE_COLUMNS, self.style(type_style(kind)));
+        let status = or_dash(&event.status);
+        let status_columns = self.columns.map_or(usize::MAX, |_| STATUS_COLUMNS);
+        let status = cut(&status, status_columns);
+        line.cell(
+            &status,
+            STATUS_COLUMNS,
+            self.style(status_style(&event.status)),
+        );
+        // A long id of a call leaves room for the short one of an agent.
+        let call = or_dash(&event.call_id);
+        let call_columns = line.room().saturating_sub(GAP + SHORT_AGENT_COLUMNS);
+        let call = cut(&call, call_columns.max(CALL_COLUMNS));
+        line.cell(&call, CALL_COLUMNS, plain);
+
+        // The id of an agent is whole where that leaves room for the whole remark.
+        let agent = or_dash(&event.agent_id);
+        let needed = match width(&remark) {
+            0 => width(&agent),
+            remark => width(&agent).max(AGENT_COLUMNS) + GAP + remark,
+        };
+        let (agent_shown, agent_columns) = if needed <= line.room() {
+            (Cow::Borrowed(&*agent), AGENT_COLUMNS)
+        } else {
+            (cut(&agent, SHORT_AGENT_COLUMNS), SHORT_AGENT_COLUMNS)
+        };
+        line.cell(&agent_shown, agent_columns, plain);
+        let remark_is_whole = width(&remark) <= line.room();
+        if remark_is_whole || line.room() >= REMARK_COLUMNS_MIN {
+            line.cell(&remark, 0, plain);
+        }
+        out.truncate(start + out[start..].trim_end().len());
+        out.push('\n');
+        Whole {
+            agent: agent_shown == agent,
+            remark: remark_is_whole,
+        }
+    }
+
+    fn render_details(&self, event: &Event, whole: &Whole, out: &mut String) {
         self.detail(out, "event", &format!("{} {}", event.sequence, event.id));
         self.detail(out, "name", &event.event_name);
         self.detail(out, "organization", &event.organization_id);
-        if self.shorten {
+        if !whole.agent {
             self.detail(out, "agent", &event.agent_id);
         }
         self.detail(out, "trace", &event.trace_id);
@@ -64,7 +121,12 @@ impl Pretty {
             &self.time(event.event_time.as_ref(), "%Y-%m-%d %H:%M:%S%.f"),
         );
         match &event.payload {
-            Some(Payload::CallTransferred(transfer)) => self.render_transfer(transfer, out),
+            Some(Payload::CallTransferred(transfer)) => {
+                if !whole.remark {
+                    self.detail(out, "to", &transfer.transfer_to);
+                }
+                self.render_transfer(transfer, out);
+            }
             Some(Payload::PcaCompleted(analysis)) if analysis.pca_time.is_some() => {
                 let time = self.time(analysis.pca_time.as_ref(), "%Y-%m-%d %H:%M:%S%.f");
                 self.detail(out, "analysed", &time);
@@ -78,9 +140,6 @@ impl Pretty {
     }
 
     fn render_transfer(&self, transfer: &CallTransferred, out: &mut String) {
-        if self.shorten {
-            self.detail(out, "to", &transfer.transfer_to);
-        }
         if let Some(caller) = &transfer.caller {
             self.detail(out, "caller", &caller.phone_number);
         }
@@ -96,8 +155,9 @@ impl Pretty {
         }
         for entry in &transfer.transcript {
             let speaker = self.style(speaker_style(&entry.role));
-            let (role, content) = (escape(&entry.role), escape(&entry.content));
-            let _ = writeln!(out, "      {speaker}{role:>5}{speaker:#}  {content}");
+            let role = escape(&entry.role);
+            let head = format!("      {speaker}{role:>5}{speaker:#}  ");
+            self.wrapped(out, &head, 8 + width(&role).max(5), &entry.content);
         }
     }
 
@@ -105,7 +165,24 @@ impl Pretty {
     fn detail(&self, out: &mut String, label: &str, text: &str) {
         if !text.is_empty() {
             let dim = self.style(Style::new().dimmed());
-            let _ = writeln!(out, "    {dim}{label:<12}{dim:#}  {}", escape(text));
+            let head = format!("    {dim}{label:<12}{dim:#}  ");
+            self.wrapped(out, &head, 18, text);
+        }
+    }
+
+    /// A head, and a text beside it, in as many lines as the terminal needs for it.
+    fn wrapped(&self, out: &mut String, head: &str, head_columns: usize, text: &str) {
+        let text = escape(text);
+        let Some(columns) = self.columns else {
+            let _ = writeln!(out, "{head}{text}");
+            return;
+        };
+        let text_columns = columns.saturating_sub(head_columns).max(1);
+        for (number, line) in textwrap::wrap(&text, text_columns).iter().enumerate() {
+            let _ = match number {
+                0 => writeln!(out, "{head}{line}"),
+                _ => writeln!(out, "{:head_columns$}{line}", ""),
+            };
         }
     }
 
@@ -121,29 +198,70 @@ impl Pretty {
         )
     }
 
-    /// The part of a UUID that people know it by.
-    fn id<'a>(&self, id: Cow<'a, str>) -> Cow<'a, str> {
-        if !self.shorten || id.chars().count() <= SHORT_ID_CHARS {
-            return id;
-        }
-        let mut short: String = id.chars().take(8).collect();
-        short.push('…');
-        short.into()
-    }
-
-    fn text(&self, text: &str) -> String {
-        let text = escape(text);
-        if !self.shorten || text.chars().count() <= SHORT_TEXT_CHARS {
-            return text.into_owned();
-        }
-        let mut short: String = text.chars().take(SHORT_TEXT_CHARS - 1).collect();
-        short.push('…');
-        short
-    }
-
     fn style(&self, style: Style) -> Style {
         if self.color { style } else { Style::new() }
     }
+}
+
+/// A line that ends where the terminal does.
+struct Line<'o> {
+    out: &'o mut String,
+    columns_left: usize,
+    gap: usize,
+}
+
+impl<'o> Line<'o> {
+    fn new(out: &'o mut String, columns: usize) -> Self {
+        Self {
+            out,
+            columns_left: columns,
+            gap: 0,
+        }
+    }
+
+    /// For the next cell.
+    fn room(&self) -> usize {
+        self.columns_left.saturating_sub(self.gap)
+    }
+
+    /// Adds a text, at least so many columns wide.
+    fn cell(&mut self, text: &str, columns: usize, style: Style) {
+        let (gap, room) = (self.gap, self.room());
+        if room == 0 {
+            return;
+        }
+        let text = cut(text, room);
+        let padding = columns.min(room).saturating_sub(width(&text));
+        // The padding is inside of the style, which has no width.
+        let _ = write!(self.out, "{:gap$}{style}{text}{:padding$}{style:#}", "", "");
+        self.columns_left = room - width(&text) - padding;
+        self.gap = GAP;
+    }
+}
+
+/// How many columns a text takes, as most terminals count them: character by character.
+fn width(text: &str) -> usize {
+    text.chars().map(|char| char.width().unwrap_or(0)).sum()
+}
+
+/// A text of at most so many columns.
+fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return text.into();
+    }
+    let mut short = String::new();
+    let mut columns_left = columns.saturating_sub(1);
+    for char in text.chars() {
+        let Some(left) = columns_left.checked_sub(char.width().unwrap_or(0)) else {
+            break;
+        };
+        columns_left = left;
+        short.push(char);
+    }
+    if columns > 0 {
+        short.push('…');
+    }
+    short.into()
 }
 
 /// Text from callers, made safe for a terminal and for a line: control characters, and those that turn the direction of writing or end

@@ -70,9 +70,11 @@ async fn serve(config: Config, log_lines: &Lines) -> anyhow::Result<()> {
         signals.next().await
     };
     let addresses = gateway.addresses().clone();
+    let reader = gateway.reader();
     let demo = async {
         if config.demo
-            && let Err(error) = demo::run(&config, &addresses, asked_to_leave.cancelled()).await
+            && let Err(error) =
+                demo::run(&config, &addresses, reader, asked_to_leave.cancelled()).await
         {
             tracing::error!("no made-up calls: {}", super::message(&error));
         }

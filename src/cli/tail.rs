@@ -85,7 +85,7 @@ pub(super) struct Args {
 #[group(multiple = false)]
 struct From {
     /// With the first event received at or after this time: 10m (ago), 2026-04-27T12:00, RFC 3339
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse, allow_hyphen_values = true)]
     since: Option<Timestamp>,
     /// With the oldest event that is in the log
     #[arg(long)]
@@ -224,12 +224,12 @@ impl Tail {
         match (&self.store, &self.cursor) {
             (_, None) => {}
             (None, Some(cursor)) => output::tell(format_args!(
-                "\nto go on from here, begin with --after {cursor}"
+                "\nto go on from here, begin with\n  --after {cursor}"
             )),
             (Some(store), Some(_)) => {
                 let path = store.path().display();
                 output::tell(format_args!(
-                    "\nthe same command goes on from here: the cursor is in {path}"
+                    "\nthe same command goes on from here: the cursor is in\n  {path}"
                 ));
             }
         }
@@ -326,7 +326,7 @@ impl Status {
         let what = if self.everything {
             "no event has come yet"
         } else {
-            "nothing has matched yet (values are compared exactly, case and all)"
+            "nothing has matched yet (values are compared exactly)"
         };
         output::tell(format_args!("{what}; still listening"));
     }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use jiff::{Span, Timestamp, tz::TimeZone};
 
-use super::UsageError;
+use super::{UsageError, moment};
 use crate::{
     auth::{Token, TokenHash, token_from},
     config,
@@ -46,7 +46,7 @@ struct NewArgs {
     admin: bool,
 
     /// How long it is good, such as 12h, 90d or 1y; for ever if left out
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment::length, allow_hyphen_values = true)]
     expires: Option<Span>,
 }
 
@@ -75,12 +75,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 /// By the calendar, in UTC and whole seconds.
 fn expiry(now: Timestamp, span: Span) -> anyhow::Result<Timestamp> {
     let end = now.to_zoned_datetime(TimeZone::UTC).checked_add(span);
-    let end = end
-        .map_err(|error| UsageError(format!("--expires: {error}")))?
-        .timestamp();
-    if end <= now {
-        return Err(UsageError("--expires: the time has to lie ahead".into()).into());
-    }
+    let end = end.ok().map(|end| end.timestamp());
+    let Some(end) = end.filter(|end| *end > now) else {
+        return Err(UsageError(format!("--expires: {}", moment::LENGTH)).into());
+    };
     Timestamp::from_second(end.as_second()).context("--expires")
 }
 

@@ -137,3 +137,25 @@ async fn senders_hear_what_to_do() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn every_flag_for_a_time_says_what_it_wants() {
+    let setup = Setup::new();
+    let (moment, length) = (["10m", "2026-04-27T12:00"], ["90d", "1y"]);
+    for (command, flag, wanted) in [
+        (&["tail"][..], "--since", moment),
+        (&["events"], "--since", moment),
+        (&["events"], "--until", moment),
+        (&["token", "new", "--name", "crm"], "--expires", length),
+    ] {
+        for value in ["soon", "", "10", "10 parsecs"] {
+            let args = [command, &[flag, value]].concat();
+            let finished = run(setup.folder(), &args, "").await;
+            assert_eq!(finished.code, Some(2), "{finished}");
+            assert!(finished.stderr.contains(flag), "{finished}");
+            for good in wanted {
+                assert!(finished.stderr.contains(good), "{finished}");
+            }
+        }
+    }
+}

@@ -14,6 +14,7 @@ mod connections;
 mod crash;
 mod cursors;
 mod deadline;
+mod demo;
 mod disk_full;
 mod doors;
 mod drain;

@@ -2,10 +2,10 @@
 
 use crate::support::{
     PATIENCE,
-    bodies::call_started,
+    bodies::{SAMPLES, call_started},
     eventually_within,
     process::{Gateway, Process, Setup, run_in_shell},
-    terminal::spawn_in_terminal,
+    terminal::{spawn_in_columns, spawn_in_terminal},
 };
 
 /// A command against a gateway, in a terminal.
@@ -49,6 +49,50 @@ async fn colours_are_for_terminals_and_for_who_asks_for_them() {
         let words = format!("{variables} \"$0\" events --format {format} --address http://{grpc}");
         let finished = run_in_shell(gateway.setup.folder(), &words).await;
         assert_eq!(coloured(&finished.stdout), expected, "{finished}");
+    }
+}
+
+#[tokio::test]
+async fn lines_fit_the_terminal_and_follow_its_size() {
+    const AGENT: &str = "c51aa1b1-7eac-452d-8ba5-86a922d694e7";
+    let gateway = Gateway::start().await;
+    let address = format!("http://{}", gateway.grpc);
+    let folder = gateway.setup.folder();
+    let started = |call: &str| {
+        let event = "\"eventName\":\"CallHandler.CallStarted\"";
+        format!(
+            "{{{event},\"status\":\"success\",\"call_id\":\"{call}\",\"agent_id\":\"{AGENT}\"}}"
+        )
+    };
+    gateway.post_all(SAMPLES.map(str::to_owned)).await;
+    gateway.post(started("narrow")).await;
+    let args = ["tail", "--from-earliest", "--address", &address];
+    for verbose in [&[][..], &["-v"]] {
+        let args = [&args[..], verbose].concat();
+        let (tail, terminal) = spawn_in_columns(folder, &args, 80);
+        shows(&tail, "  narrow  ").await;
+        let lines = anstream::adapter::strip_str(&tail.stdout()).to_string();
+        for line in lines.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        let line = lines.lines().find(|line| line.contains("  narrow  "));
+        assert!(
+            line.is_some_and(|line| line.ends_with("c51aa1b1…")),
+            "{lines}"
+        );
+
+        terminal.set_columns(120);
+        let call = format!("wide{}", verbose.len());
+        gateway.post(started(&call)).await;
+        shows(&tail, &format!("  {call}  ")).await;
+        let lines = anstream::adapter::strip_str(&tail.stdout()).to_string();
+        let line = lines
+            .lines()
+            .find(|line| line.contains(&format!("  {call}  ")));
+        assert!(line.is_some_and(|line| line.ends_with(AGENT)), "{lines}");
+        tail.signal("INT");
+        let finished = tail.finished().await;
+        assert_eq!(finished.code, Some(0), "{finished}");
     }
 }
 

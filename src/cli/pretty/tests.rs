@@ -1,5 +1,11 @@
+use proptest::prelude::*;
+use serde_json::json;
+
 use super::*;
-use crate::proto::{CallMetadata, CallSummary, Caller, PcaCompleted, TranscriptEntry};
+use crate::{
+    proto::{CallMetadata, CallSummary, Caller, PcaCompleted, TranscriptEntry},
+    verbex::{Rules, normalize},
+};
 
 fn time(text: &str) -> Option<prost_types::Timestamp> {
     Some(crate::event::timestamp(text.parse().unwrap()))
@@ -9,7 +15,7 @@ fn pretty() -> Pretty {
     Pretty {
         zone: TimeZone::get("Asia/Dhaka").unwrap(),
         color: false,
-        shorten: true,
+        columns: Some(120),
         details: false,
     }
 }
@@ -70,11 +76,14 @@ fn an_event_is_one_line_in_local_time_that_fits_a_screen() {
     check(
         &pretty(),
         &started(),
-        "2026-04-27 18:53:25  call-started      success    69ef7c43425e3c729ab8c83f  c51aa1b1…\n",
+        "2026-04-27 18:53:25  call-started      success    69ef7c43425e3c729ab8c83f  c51aa1b1-7eac-452d-8ba5-86a922d694e7\n",
     );
-    let line = "2026-04-27 18:53:25  call-transferred  failed     69ef7c43425e3c729ab8c83f  c51aa1b1…  to sip:01751373839@115.127.146.155\n";
-    check(&pretty(), &transferred(), line);
-    assert!(line.trim_end().chars().count() <= 121);
+    // Where it goes to matters more than the whole of an id.
+    check(
+        &pretty(),
+        &transferred(),
+        "2026-04-27 18:53:25  call-transferred  failed     69ef7c43425e3c729ab8c83f  c51aa1b1…  to sip:01751373839@115.127.146.1…\n",
+    );
     let analysis = PcaCompleted {
         reason: "no_answer".into(),
         pca_time: None,
@@ -89,6 +98,73 @@ fn an_event_is_one_line_in_local_time_that_fits_a_screen() {
         &analysed,
         "2026-04-27 18:53:25  pca-completed     success    69ef7c43425e3c729ab8c83f  c51aa1b1…  no_answer\n",
     );
+}
+
+#[test]
+fn a_wider_terminal_shows_more() {
+    let check = |columns: usize, event: &Event, expected: &str| {
+        let pretty = Pretty {
+            columns: Some(columns),
+            ..pretty()
+        };
+        check(&pretty, event, expected);
+    };
+    check(
+        80,
+        &started(),
+        "04-27 18:53:25  call-started      success    69ef7c43425e3c729ab8c83f  c51aa1b1…\n",
+    );
+    check(
+        80,
+        &transferred(),
+        "04-27 18:53:25  call-transferred  failed     69ef7c43425e3c729ab8c83f  c51aa1b1…\n",
+    );
+    check(
+        100,
+        &transferred(),
+        "2026-04-27 18:53:25  call-transferred  failed     69ef7c43425e3c729ab8c83f  c51aa1b1…  to sip:01751…\n",
+    );
+    check(
+        150,
+        &transferred(),
+        "2026-04-27 18:53:25  call-transferred  failed     69ef7c43425e3c729ab8c83f  c51aa1b1-7eac-452d-8ba5-86a922d694e7  to sip:01751373839@115.127.146.155\n",
+    );
+    let longer = Event {
+        call_id: "c51aa1b1-7eac-452d-8ba5-86a922d694e7".into(),
+        ..started()
+    };
+    check(
+        80,
+        &longer,
+        "04-27 18:53:25  call-started      success    c51aa1b1-7eac-452d-8ba5…  c51aa1b1…\n",
+    );
+    check(
+        100,
+        &longer,
+        "2026-04-27 18:53:25  call-started      success    c51aa1b1-7eac-452d-8ba5-86a922d694e7  c51aa1b1…\n",
+    );
+    check(20, &started(), "04-27 18:53:25  cal…\n");
+}
+
+proptest! {
+    #[test]
+    fn no_line_is_wider_than_the_terminal(columns in 40_usize..200, text in "(\\PC|[a-z -]|\\n){0,90}", details: bool) {
+        let pretty = Pretty { columns: Some(columns), details, ..pretty() };
+        let mut event = transferred();
+        event.call_id.clone_from(&text);
+        event.agent_id.clone_from(&text);
+        event.status.clone_from(&text);
+        event.event_name.clone_from(&text);
+        if let Some(Payload::CallTransferred(transfer)) = &mut event.payload {
+            transfer.transfer_to.clone_from(&text);
+            transfer.transcript[0].content.clone_from(&text);
+        }
+        let mut lines = String::new();
+        pretty.render(&event, &mut lines);
+        for line in lines.lines() {
+            prop_assert!(width(line) <= columns, "{} of {columns}: {line}", width(line));
+        }
+    }
 }
 
 #[test]
@@ -114,7 +190,7 @@ fn what_is_missing_keeps_its_column() {
 #[test]
 fn a_pipe_gets_ids_and_texts_whole() {
     let pretty = Pretty {
-        shorten: false,
+        columns: None,
         ..pretty()
     };
     let mut event = transferred();
@@ -133,15 +209,16 @@ fn a_pipe_gets_ids_and_texts_whole() {
 
 #[test]
 fn what_was_said_is_shown_only_if_asked_for() {
-    let pretty = Pretty {
+    let narrow = Pretty {
         details: true,
+        columns: Some(60),
         ..pretty()
     };
     check(
-        &pretty,
+        &narrow,
         &transferred(),
         "\
-2026-04-27 18:53:25  call-transferred  failed     69ef7c43425e3c729ab8c83f  c51aa1b1…  to sip:01751373839@115.127.146.155
+04-27 18:53:25  call-transferred  failed     69ef7c43425e3c…
     event         1 0123456789abcdef0123456789abcdef
     name          CallHandler.CallStarted
     agent         c51aa1b1-7eac-452d-8ba5-86a922d694e7
@@ -149,13 +226,97 @@ fn what_was_said_is_shown_only_if_asked_for() {
     to            sip:01751373839@115.127.146.155
     caller        +8801762668080
     duration      45.621591 s
-    reason        Customer requested to speak with a human agent.
+    reason        Customer requested to speak with a human
+                  agent.
     sentiment     neutral
     topics        call_transfer_request; billing
        user  Hi, I need assistance.\\nNow!
       agent  How can I help you today?
 ",
     );
+    let pipe = Pretty {
+        columns: None,
+        ..narrow
+    };
+    let mut lines = String::new();
+    pipe.render(&transferred(), &mut lines);
+    assert!(lines.contains("    reason        Customer requested to speak with a human agent.\n"));
+    // What is whole in the first line is not said again.
+    assert!(
+        !lines.contains("    agent    ") && !lines.contains("    to    "),
+        "{lines}"
+    );
+}
+
+/// The README's words of an event, as `tail` writes them for the README's terminal of 80 columns.
+#[test]
+fn the_readme_shows_what_tail_prints() {
+    let readme = include_str!("../../../README.md");
+    let rules = Rules {
+        organization: None,
+        id_key: [0; 32],
+    };
+    let event = |sequence: u64, receive_time: &str, body: serde_json::Value| {
+        let body = body.to_string().into();
+        let normalized = normalize(&rules, &[], body, receive_time.parse().unwrap()).unwrap();
+        Event {
+            sequence,
+            ..normalized.event.event
+        }
+    };
+    let enveloped = |sequence, time: &str, name: &str| {
+        event(
+            sequence,
+            time,
+            json!({
+                "eventName": name, "traceId": "69ef5c43425e3c729ab8c83f", "timestamp": time,
+                "organizationId": "27117463-c11e-4c75-affd-f743216f1bef",
+                "payload": {"call_id": "69ef7c43425e3c729ab8c83f", "status": "success", "reason": "success",
+                    "agent_id": "c51aa1b1-7eac-452d-8ba5-86a922d694e7"},
+            }),
+        )
+    };
+    let transfer = event(
+        2,
+        "2026-04-27T14:53:48.4Z",
+        json!({
+            "call_id": "69ef7c43425e3c729ab8c83f", "status": "pending",
+            "agent_id": "c51aa1b1-7eac-452d-8ba5-86a922d694e7",
+            "timestamp": "2026-04-27T14:53:48.241195Z",
+            "transfer_to": "sip:2078@192.0.2.71",
+            "caller": {"phone_number": "+12025550123"},
+            "call_summary": {"duration_seconds": 22.9, "topics_discussed": ["billing"],
+                "transfer_reason": "The caller was charged twice and wants to speak with a person.",
+                "customer_sentiment": "negative"},
+            "transcript": [
+                {"role": "user", "content": "You charged me twice this month. Can I talk to somebody?"},
+                {"role": "agent", "content": "Of course. I am putting you through to a colleague."},
+            ],
+        }),
+    );
+    let events = [
+        enveloped(1, "2026-04-27T14:53:25.4Z", "CallHandler.CallStarted"),
+        transfer.clone(),
+        enveloped(3, "2026-04-27T14:56:41.4Z", "CallHandler.CallEnded"),
+        enveloped(4, "2026-04-27T14:56:59.4Z", "callAnalysis.pcaCompleted"),
+    ];
+    let mut pretty = Pretty {
+        zone: TimeZone::UTC,
+        columns: Some(80),
+        ..pretty()
+    };
+    let printed = |pretty: &Pretty, events: &[Event]| {
+        let mut lines = String::new();
+        events
+            .iter()
+            .for_each(|event| pretty.render(event, &mut lines));
+        format!("```text\n{lines}```\n")
+    };
+    let plain = printed(&pretty, &events);
+    assert!(readme.contains(&plain), "not in the README:\n{plain}");
+    pretty.details = true;
+    let verbose = printed(&pretty, &[transfer]);
+    assert!(readme.contains(&verbose), "not in the README:\n{verbose}");
 }
 
 #[test]
@@ -169,7 +330,7 @@ fn colours_follow_type_and_status() {
     check(
         &pretty,
         &event,
-        "2026-04-27 18:53:25  \u{1b}[33mcall-transferred\u{1b}[0m  \u{1b}[1m\u{1b}[31mfailed   \u{1b}[0m  69ef7c43425e3c729ab8c83f  c51aa1b1…\n",
+        "2026-04-27 18:53:25  \u{1b}[33mcall-transferred\u{1b}[0m  \u{1b}[1m\u{1b}[31mfailed   \u{1b}[0m  69ef7c43425e3c729ab8c83f  c51aa1b1-7eac-452d-8ba5-86a922d694e7\n",
     );
 }
 

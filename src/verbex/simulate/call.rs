@@ -38,43 +38,22 @@ impl Call {
             clock,
             moments: Vec::new(),
         };
-        let envelope = Envelope {
+        let about = About {
+            call_id: call.id.clone(),
             trace_id: object_id(clock.time(0.0), rng),
+            agent_id: agent.id.clone(),
             organization_id: agent.organization_id.clone(),
-            payload: Payload::Call {
-                call_id: call.id.clone(),
-                status: "success",
-                agent_id: agent.id.clone(),
-            },
-            event_name: "CallHandler.CallStarted",
-            event: "CallStarted",
         };
-        call.tell(0.0, "started", Report::enveloped(envelope.clone(), rng));
+        call.tell(0.0, "started", Report::enveloped(about.started(), rng));
 
         let mut end = rng.random_range(25.0..180.0);
         if rng.random_bool(0.4) {
             end = call.transfer(end, agent, script, rng);
         }
-        let ended = Envelope {
-            event_name: "CallHandler.CallEnded",
-            event: "CallEnded",
-            ..envelope
-        };
-        call.tell(end, "ended", Report::enveloped(ended.clone(), rng));
+        call.tell(end, "ended", Report::enveloped(about.ended(), rng));
 
         let analyzed = end + rng.random_range(1.0..29.0);
-        let analysis = Envelope {
-            payload: Payload::Analysis {
-                reason: "success",
-                agent_id: agent.id.clone(),
-                call_id: call.id.clone(),
-                status: "success",
-                timestamp: clock.time(analyzed).as_millisecond(),
-            },
-            event_name: "callAnalysis.pcaCompleted",
-            event: "pcaCompleted",
-            ..ended
-        };
+        let analysis = about.analyzed(clock.time(analyzed));
         let sent = analyzed + rng.random_range(0.05..0.3);
         call.tell(sent, "analysis completed", Report::enveloped(analysis, rng));
         call
@@ -137,17 +116,12 @@ impl Call {
 
         let dialled = asked + rng.random_range(0.5..2.0);
         let answered = dialled + rng.random_range(3.0..20.0);
-        self.tell(
-            asked,
-            "transfer pending",
-            Report::Transfer(Box::new(pending)),
-        );
-        self.tell(
-            dialled,
-            "transfer initiated",
-            Report::Transfer(Box::new(initiated)),
-        );
-        self.tell(answered, what, Report::Transfer(Box::new(over)));
+        let told = Report::transfer(pending, rng);
+        self.tell(asked, "transfer pending", told);
+        let told = Report::transfer(initiated, rng);
+        self.tell(dialled, "transfer initiated", told);
+        let told = Report::transfer(over, rng);
+        self.tell(answered, what, told);
         answered + rng.random_range(2.0..60.0)
     }
 
@@ -203,49 +177,109 @@ impl Call {
     }
 }
 
+/// What all envelopes of a call have in common.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    pub(super) call_id: String,
+    pub(super) trace_id: String,
+    pub(super) agent_id: String,
+    pub(super) organization_id: String,
+}
+
+impl About {
+    fn started(&self) -> Envelope {
+        self.envelope("CallHandler.CallStarted", "CallStarted", self.status())
+    }
+
+    pub(super) fn ended(&self) -> Envelope {
+        self.envelope("CallHandler.CallEnded", "CallEnded", self.status())
+    }
+
+    pub(super) fn analyzed(&self, time: Timestamp) -> Envelope {
+        let payload = Payload::Analysis {
+            reason: "success",
+            agent_id: self.agent_id.clone(),
+            call_id: self.call_id.clone(),
+            status: "success",
+            timestamp: time.as_millisecond(),
+        };
+        self.envelope("callAnalysis.pcaCompleted", "pcaCompleted", payload)
+    }
+
+    fn status(&self) -> Payload {
+        Payload::Call {
+            call_id: self.call_id.clone(),
+            status: "success",
+            agent_id: self.agent_id.clone(),
+        }
+    }
+
+    fn envelope(
+        &self,
+        event_name: &'static str,
+        event: &'static str,
+        payload: Payload,
+    ) -> Envelope {
+        Envelope {
+            trace_id: self.trace_id.clone(),
+            organization_id: self.organization_id.clone(),
+            payload,
+            event_name,
+            event,
+        }
+    }
+}
+
 /// What a webhook says.
 #[derive(Debug)]
-enum Report {
-    Enveloped {
-        envelope: Box<Envelope>,
-        header_trace_id: String,
-    },
+pub(super) struct Report {
+    content: Content,
+    /// In the guide's samples the trace in the header is not the one in the body.
+    header_trace_id: String,
+}
+
+#[derive(Debug)]
+enum Content {
+    Enveloped(Box<Envelope>),
     Transfer(Box<Transfer>),
 }
 
 impl Report {
-    /// In the guide's samples the trace in the header is not the one in the body.
-    fn enveloped(envelope: Envelope, rng: &mut impl Rng) -> Self {
-        Self::Enveloped {
-            envelope: Box::new(envelope),
+    pub(super) fn enveloped(envelope: Envelope, rng: &mut impl Rng) -> Self {
+        Self {
+            content: Content::Enveloped(Box::new(envelope)),
             header_trace_id: uuid(rng),
         }
     }
 
-    /// Headers and body of the webhook, sent at this time. The guide's transfer has neither envelope nor trace: its bare body says it all.
-    fn request(&self, sent: Timestamp) -> (Vec<(&'static str, String)>, String) {
-        let mut headers = vec![
-            ("Content-Type", "application/json".to_owned()),
-            ("User-Agent", "ReactorNetty/1.1.13".to_owned()),
-        ];
-        let body = match self {
-            Self::Enveloped {
-                envelope,
-                header_trace_id,
-            } => {
-                let timestamp = format!("{sent:.9}");
-                headers.extend([
-                    ("X-Webhook-Event", envelope.event_name.to_owned()),
-                    ("X-Webhook-Traceid", header_trace_id.clone()),
-                    ("X-Webhook-Timestamp", timestamp.clone()),
-                ]);
-                json(&Sent {
+    fn transfer(transfer: Transfer, rng: &mut impl Rng) -> Self {
+        Self {
+            content: Content::Transfer(Box::new(transfer)),
+            header_trace_id: uuid(rng),
+        }
+    }
+
+    /// Headers and body of the webhook, sent at this time. The guide's transfer has no envelope: only its headers say its name and when.
+    pub(super) fn request(&self, sent: Timestamp) -> (Vec<(&'static str, String)>, String) {
+        let timestamp = format!("{sent:.9}");
+        let (event_name, body) = match &self.content {
+            Content::Enveloped(envelope) => {
+                let timestamp = timestamp.clone();
+                let body = json(&Sent {
                     envelope,
                     timestamp,
-                })
+                });
+                (envelope.event_name, body)
             }
-            Self::Transfer(transfer) => json(transfer),
+            Content::Transfer(transfer) => ("CallHandler.CallTransferred", json(transfer)),
         };
+        let headers = vec![
+            ("Content-Type", "application/json".to_owned()),
+            ("User-Agent", "ReactorNetty/1.1.13".to_owned()),
+            ("X-Webhook-Event", event_name.to_owned()),
+            ("X-Webhook-Traceid", self.header_trace_id.clone()),
+            ("X-Webhook-Timestamp", timestamp),
+        ];
         (headers, body)
     }
 }
@@ -259,7 +293,7 @@ struct Sent<'e> {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Envelope {
+pub(super) struct Envelope {
     trace_id: String,
     organization_id: String,
     payload: Payload,

@@ -4,6 +4,7 @@
 //! Verbex's guide; phone numbers and addresses are from ranges that are reserved for fiction and documentation.
 
 mod call;
+mod rest;
 mod scripts;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -12,6 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 use self::call::Call;
+
+pub use self::rest::rest;
 
 /// What to make up.
 #[derive(Clone, Debug)]
