@@ -28,7 +28,7 @@ use crate::{
     grpc::{self, Health},
     log::{self, Appender, Tail},
     server::{self, Tls},
-    tls, verbex,
+    tls, verbex, vitals,
     webhook::{self, Webhook},
 };
 
@@ -159,6 +159,8 @@ impl Gateway {
             },
             log::Metrics::register(&mut metrics),
         )?;
+        let log_files = log::FILES.map(|name| config.data_dir.join(name));
+        vitals::register(log_files.into(), &mut metrics);
         let certificate = certificate(&config.webhook, &config.data_dir)?;
         let grpc_served = match &config.grpc.tls {
             Some(files) => Some(tls::load(&files.cert, &files.key)?),

@@ -48,6 +48,8 @@ pub mod grpc;
 #[cfg(feature = "gateway")]
 pub mod log;
 #[cfg(feature = "gateway")]
+pub mod notices;
+#[cfg(feature = "gateway")]
 mod sealed;
 #[cfg(feature = "gateway")]
 pub mod server;
@@ -57,5 +59,7 @@ pub mod tls;
 pub mod verbex;
 #[cfg(feature = "gateway")]
 pub mod view;
+#[cfg(feature = "gateway")]
+pub mod vitals;
 #[cfg(feature = "gateway")]
 pub mod webhook;

@@ -7,7 +7,14 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context;
-use tracing_subscriber::{EnvFilter, Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::lines::Lines;
 use crate::config::{Log, LogFormat};
@@ -30,7 +37,7 @@ pub(super) fn start(log: &Log) -> anyhow::Result<Lines> {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
+        .with(lines.with_filter(filter.and(filter_fn(is_discreet))))
         .try_init()
         .context("the log")?;
     log_panics();
@@ -53,4 +60,9 @@ fn log_panics() {
             fixed.unwrap_or(&"see the place")
         );
     }));
+}
+
+/// Libraries quote what was sent, such as a path that cannot be one, in their lines for debugging. The gateway does not.
+fn is_discreet(line: &Metadata<'_>) -> bool {
+    line.target().starts_with("verbex_gateway") || *line.level() <= Level::INFO
 }

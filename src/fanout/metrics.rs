@@ -1,15 +1,16 @@
 //! What operators watch of the fan-out.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{counter::Counter, gauge::ConstGauge},
+    metrics::{MetricType, counter::Counter, gauge::ConstGauge},
     registry::Registry as Metricsbook,
 };
 
-use super::{Fanout, Shared};
+use super::{Fanout, Shared, registry::Entry};
 use crate::proto::SubscriptionState;
 
 /// Counters of what was sent. The gauges by subscriber are read from the registry when asked for.
@@ -38,7 +39,7 @@ impl Metrics {
 }
 
 impl Fanout {
-    /// The gauges of subscribers by state and of the largest lag.
+    /// The gauges of subscribers by state, and of their lag.
     #[must_use]
     pub fn collector(&self) -> Box<dyn Collector> {
         Box::new(Subscribers(self.shared.clone()))
@@ -78,6 +79,7 @@ impl Collector for Subscribers {
             .map(|entry| head.0.saturating_sub(entry.position(head).0))
             .max()
             .unwrap_or(0);
+        self.encode_lag_by_name(&entries, &mut encoder)?;
         let wholes = [
             (
                 "verbex_gateway_subscriber_lag_events_max",
@@ -95,5 +97,122 @@ impl Collector for Subscribers {
             value.encode(encoder.encode_descriptor(name, help, None, value.metric_type())?)?;
         }
         Ok(())
+    }
+}
+
+/// Names that have a lag of their own: they are what clients say of themselves. Those who came first have one.
+const NAMES_MAX: usize = 100;
+/// A longer name is cut.
+const NAME_CHARS: usize = 64;
+/// All other names together.
+const OTHERS: &str = "*";
+
+/// Of all subscribers of one name, the worst.
+#[derive(Clone, Copy, Default)]
+struct Lag {
+    events: u64,
+    seconds: f64,
+}
+
+impl Subscribers {
+    fn encode_lag_by_name(
+        &self,
+        entries: &[Arc<Entry>],
+        encoder: &mut DescriptorEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        let head = &self.0.head;
+        let (place, now) = (head.position().sequence, Timestamp::now());
+        let lags = entries.iter().map(|entry| {
+            let covered = entry.position(place);
+            let lag = Lag {
+                events: place.0.saturating_sub(covered.0),
+                seconds: head.lag(covered, entry.position_time(), now).as_secs_f64(),
+            };
+            (entry.name.as_str(), lag)
+        });
+        let by_name = worst_by_name(lags);
+        let mut events = encoder.encode_descriptor(
+            "verbex_gateway_subscriber_lag_events",
+            "Events in the log that the slowest subscriber of a name has not got to yet.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (name, lag) in &by_name {
+            let value = ConstGauge::new(i64::try_from(lag.events).unwrap_or(i64::MAX));
+            value.encode(events.encode_family(&[("name", name.as_str())])?)?;
+        }
+        let mut seconds = encoder.encode_descriptor(
+            "verbex_gateway_subscriber_lag_seconds",
+            "How long the first event that the slowest subscriber of a name has not got to yet has been in the log.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (name, lag) in &by_name {
+            let value = ConstGauge::new(lag.seconds);
+            value.encode(seconds.encode_family(&[("name", name.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
+fn worst_by_name<'a>(lags: impl Iterator<Item = (&'a str, Lag)>) -> BTreeMap<String, Lag> {
+    let mut by_name: BTreeMap<String, Lag> = BTreeMap::new();
+    for (name, lag) in lags {
+        let name: String = name
+            .chars()
+            .take(NAME_CHARS)
+            .map(|c| {
+                if c.is_control() {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            })
+            .collect();
+        let has_room = by_name.len() < NAMES_MAX || by_name.contains_key(&name);
+        let name = if has_room { name } else { OTHERS.to_owned() };
+        let worst = by_name.entry(name).or_default();
+        worst.events = worst.events.max(lag.events);
+        worst.seconds = worst.seconds.max(lag.seconds);
+    }
+    by_name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_of_a_name_counts_and_names_are_bounded() {
+        let lag = |events: u32| Lag {
+            events: events.into(),
+            seconds: events.into(),
+        };
+        let crm = [
+            ("crm", lag(3)),
+            ("crm", lag(70)),
+            ("", lag(1)),
+            ("crm", lag(5)),
+        ];
+        let by_name = worst_by_name(crm.into_iter());
+        assert_eq!(by_name["crm"].events, 70);
+        assert!((by_name["crm"].seconds - 70.0).abs() < 0.1);
+        assert_eq!(by_name[""].events, 1);
+
+        let names: Vec<String> = (0..1000).map(|number| format!("n{number}")).collect();
+        let many = names
+            .iter()
+            .zip(0..)
+            .map(|(name, events)| (&**name, lag(events)));
+        let by_name = worst_by_name(many);
+        assert_eq!(by_name.len(), NAMES_MAX + 1);
+        assert_eq!(by_name["n99"].events, 99);
+        assert_eq!(by_name[OTHERS].events, 999);
+
+        let long = format!("a\nb{}", "é".repeat(1000));
+        let odd = worst_by_name([(&*long, lag(1))].into_iter());
+        let (name, _) = odd.first_key_value().unwrap();
+        assert_eq!(name.chars().count(), NAME_CHARS);
+        assert!(name.starts_with("a\u{fffd}bé"), "{name}");
     }
 }

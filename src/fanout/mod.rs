@@ -18,6 +18,7 @@
 mod catchup;
 mod class;
 mod frame;
+mod head;
 mod index;
 mod message;
 mod metrics;
@@ -28,11 +29,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -50,6 +47,7 @@ pub use subscription::Subscription;
 
 use class::Classes;
 use frame::Memory;
+use head::Head;
 use registry::Registry;
 use router::{Command, Router};
 
@@ -89,22 +87,6 @@ struct Shared {
     metrics: Metrics,
     /// To the router. Unbounded as a type; in fact a subscription has at most one attach and one leave in it.
     commands: mpsc::UnboundedSender<Command>,
-}
-
-/// How far the router has come. It moves only after the frames up to there are in the queues.
-struct Head {
-    position: Mutex<Position>,
-    available: AtomicBool,
-}
-
-impl Head {
-    fn position(&self) -> Position {
-        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn advance(&self, position: Position) {
-        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
-    }
 }
 
 /// What somebody wants to follow.
@@ -215,10 +197,7 @@ impl Fanout {
             config,
             epoch,
             reader,
-            head: Head {
-                position: Mutex::new(start.position),
-                available: AtomicBool::new(start.available),
-            },
+            head: Head::new(start.position, start.available),
             classes: Classes::default(),
             memory: Memory::default(),
             catchup_reads: Semaphore::new(catchup::READS_MAX),

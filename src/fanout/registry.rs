@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI32, AtomicU64, Ordering},
+        atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -12,7 +12,12 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{EndReason, NoSuchSubscriber, SubscribeError, class::Class, queue::Queue};
-use crate::{event::Sequence, filter::Filter, proto::SubscriptionState, view::View};
+use crate::{
+    event::{Position, Sequence},
+    filter::Filter,
+    proto::SubscriptionState,
+    view::View,
+};
 
 /// Number of a subscription within this run, in the order in which they began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,10 +35,33 @@ pub(super) struct Entry {
     pub connect_time: Timestamp,
     pub state: AtomicI32,
     pub position: AtomicU64,
+    /// When the event at that position came, in seconds since 1970; [`NO_TIME`] if it is not known.
+    pub position_time: AtomicI64,
     pub delivered: AtomicU64,
 }
 
+/// Before the first event.
+const NO_TIME: i64 = i64::MIN;
+
 impl Entry {
+    /// Where it begins.
+    pub(super) fn begin(position: Position) -> (AtomicU64, AtomicI64) {
+        let sequence = position.sequence.0.into();
+        (sequence, seconds(&position).into())
+    }
+
+    /// It has come to this place.
+    pub(super) fn cover(&self, position: &Position) {
+        self.position.store(position.sequence.0, Ordering::Relaxed);
+        self.position_time
+            .store(seconds(position), Ordering::Relaxed);
+    }
+
+    /// When the event came that it covered last; none before the first.
+    pub(super) fn position_time(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.position_time.load(Ordering::Relaxed)).ok()
+    }
+
     pub(super) fn state(&self) -> SubscriptionState {
         SubscriptionState::try_from(self.state.load(Ordering::Relaxed)).unwrap_or_default()
     }
@@ -41,9 +69,9 @@ impl Entry {
     /// What it has come to: an idle live subscriber has what the router has come to.
     pub(super) fn position(&self, head: Sequence) -> Sequence {
         let position = Sequence(self.position.load(Ordering::Relaxed));
-        let up_to_date = crate::event::Position {
+        let up_to_date = Position {
             sequence: head,
-            ..crate::event::Position::ORIGIN
+            ..Position::ORIGIN
         };
         match self.queue.covers(up_to_date) {
             Some(covered) if self.state() != SubscriptionState::CatchingUp => {
@@ -52,6 +80,10 @@ impl Entry {
             _ => position,
         }
     }
+}
+
+fn seconds(position: &Position) -> i64 {
+    position.receive_time.map_or(NO_TIME, Timestamp::as_second)
 }
 
 /// A subscriber as operators see it.

@@ -103,6 +103,7 @@ impl Subscription {
                 encoding: request.encoding,
             },
         });
+        let (position, position_time) = Entry::begin(covered);
         let entry = shared.registry.enter(|serial, id| Entry {
             serial,
             id,
@@ -112,7 +113,8 @@ impl Subscription {
             queue: Arc::new(Queue::new(shared.config.queue_bytes_max)),
             connect_time: Timestamp::now(),
             state: AtomicI32::new(SubscriptionState::CatchingUp.into()),
-            position: AtomicU64::new(covered.sequence.0),
+            position,
+            position_time,
             delivered: AtomicU64::new(0),
         })?;
         tracing::info!(
@@ -418,9 +420,7 @@ impl Subscription {
 
     fn cover(&mut self, position: Position) {
         self.covered = position;
-        self.entry
-            .position
-            .store(position.sequence.0, Ordering::Relaxed);
+        self.entry.cover(&position);
     }
 }
 

@@ -34,6 +34,9 @@ use crate::{
     filter::Filter,
 };
 
+/// The log's files in the data folder: itself, and its write-ahead log.
+pub const FILES: [&str; 2] = ["events.db", "events.db-wal"];
+
 /// How the log is kept.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -1,6 +1,7 @@
 //! Reads a body: not for ever, not without end, and unpacked no further than the limit.
 
 use std::{
+    error::Error,
     io::{self, Read},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
+use tower::BoxError;
 
 use super::refusal::Refusal;
 
@@ -93,7 +95,7 @@ pub(super) async fn receive<B>(
     time: Duration,
 ) -> Result<Bytes, Refusal>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     let deadline = Instant::now() + time;
     let too_large = Refusal::BodyTooLarge { limit: bytes_max };
@@ -106,9 +108,7 @@ where
         let frame = match timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(Refusal::BodyTimeout { limit: time }),
             Ok(None) => return Ok(received.freeze()),
-            Ok(Some(Err(_))) => {
-                return Err(Refusal::body_invalid("the body broke off"));
-            }
+            Ok(Some(Err(error))) => return Err(broken(&*error.into())),
             Ok(Some(Ok(frame))) => frame,
         };
         // What is no data are trailers, which nobody needs.
@@ -118,6 +118,18 @@ where
             return Err(too_large);
         }
         received.extend_from_slice(&data);
+    }
+}
+
+/// A body that ends in an error: its chunks are not such as HTTP has them, or the connection is gone.
+fn broken(error: &(dyn Error + 'static)) -> Refusal {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    let malformed = [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData];
+    if kinds.any(|kind| malformed.contains(&kind)) {
+        Refusal::body_invalid("the body is not framed as HTTP says")
+    } else {
+        Refusal::BodyBrokenOff
     }
 }
 

@@ -16,8 +16,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::refusal::{self, Refusal};
-use crate::{log::Appended, verbex::Surprise};
+use super::{
+    course::{self, Client, Refused, Slow},
+    refusal,
+};
+use crate::{log::Appended, notices::Notices, verbex::Surprise};
 
 /// Counters of requests and of what was odd about events.
 #[derive(Clone, Debug)]
@@ -26,6 +29,9 @@ pub struct Metrics {
     duplicates: Counter,
     surprises: Family<Kind, Counter>,
     seconds: Histogram,
+    slow: Counter,
+    refused: Notices<Refused>,
+    slow_said: Notices<Client, Slow>,
     /// Unknown fields that have been told of.
     told: Arc<Mutex<HashSet<String>>>,
 }
@@ -62,8 +68,16 @@ impl Metrics {
             surprises: Family::default(),
             // Half a millisecond to 16 s: the body alone may take 10.
             seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            slow: Counter::default(),
+            refused: Notices::new(course::say_refused),
+            slow_said: Notices::new(course::say_slow),
             told: Arc::default(),
         };
+        registry.register(
+            "verbex_gateway_webhooks_slow",
+            "Requests at the webhook door that took over 1 s, which is longer than Verbex waits by default",
+            metrics.slow.clone(),
+        );
         registry.register(
             "verbex_gateway_webhooks",
             "Requests at the webhook door by the code of their answer; OK is a 200",
@@ -99,10 +113,21 @@ impl Metrics {
         }
     }
 
-    pub(super) fn answered(&self, answer: Result<&Appended, &Refusal>, time: Duration) {
-        let code = answer.map_or_else(|refusal| refusal.answer().code, |_| "OK");
+    /// A request has been answered, or its client has gone.
+    pub(super) fn over(&self, code: &'static str, time: Duration) {
         self.answers.get_or_create(&Answered { code }).inc();
         self.seconds.observe(time.as_secs_f64());
+    }
+
+    /// Says that a request got no 200.
+    pub(super) fn refused(&self, code: &'static str, client: Client) {
+        self.refused.notice((code, client), &());
+    }
+
+    /// A request took longer than Verbex waits.
+    pub(super) fn slow(&self, client: Client, slow: &Slow) {
+        self.slow.inc();
+        self.slow_said.notice(client, slow);
     }
 
     pub(super) fn stored(&self, appended: &Appended) {

@@ -13,6 +13,7 @@
 //! | a body's time | [`Config::body_timeout`] | `BODY_TIMEOUT` |
 
 mod body;
+mod course;
 mod credentials;
 mod limits;
 mod metrics;
@@ -25,7 +26,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -36,7 +37,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
-use tower::Service;
+use tower::{BoxError, Service};
 
 pub use credentials::{Credential, Secret};
 pub use metrics::Metrics;
@@ -47,6 +48,7 @@ use crate::{
     verbex::{self, Normalized, Rules},
 };
 use body::Coding;
+use course::Course;
 use limits::Limits;
 use refusal::Refusal;
 
@@ -152,7 +154,7 @@ impl Webhook {
 
 impl<B> Service<Request<B>> for Webhook
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
@@ -171,20 +173,26 @@ where
 impl Door {
     async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Full<Bytes>>
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let started = Instant::now();
         let (head, body) = request.into_parts();
+        // Without a peer, which no server of ours leaves out, no list of addresses matches.
+        let peer = head.extensions.get().copied();
+        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |Peer(peer)| peer.ip());
+        let mut course = Course::begin(self.metrics.clone(), peer);
         let body = Box::pin(body);
-        let taken = match self.admit(&head) {
-            Ok(admitted) => Arc::clone(&self).take(&head, body, admitted).await,
+        let taken = match self.admit(&head, peer) {
+            Ok(admitted) => {
+                let door = Arc::clone(&self);
+                door.take(&head, body, admitted, &mut course).await
+            }
             Err(refusal) => {
                 let deadline = tokio::time::Instant::now() + REFUSED_BODY_TIME;
                 body::throw_away(body, &head.headers, deadline).await;
                 Err(refusal)
             }
         };
-        self.metrics.answered(taken.as_ref(), started.elapsed());
+        course.answered(taken.as_ref());
         match taken {
             Ok(appended) => stored(&appended),
             Err(refusal) => refusal.response(),
@@ -192,10 +200,7 @@ impl Door {
     }
 
     /// Every check that needs no body, in the order of the contract's table.
-    fn admit(&self, head: &request::Parts) -> Result<Admitted, Refusal> {
-        // Without a peer, which no server of ours leaves out, no list of addresses matches.
-        let peer = head.extensions.get().copied();
-        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |Peer(peer)| peer.ip());
+    fn admit(&self, head: &request::Parts, peer: IpAddr) -> Result<Admitted, Refusal> {
         self.check_sender(head, peer)?;
         let place = self.limits.enter(peer)?;
         body::check_content_type(&head.headers)?;
@@ -241,9 +246,10 @@ impl Door {
         head: &request::Parts,
         body: B,
         admitted: Admitted,
+        course: &mut Course,
     ) -> Result<Appended, Refusal>
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
         let Config {
             body_bytes_max,
@@ -251,6 +257,7 @@ impl Door {
             ..
         } = self.config;
         let packed = body::receive(body, &head.headers, body_bytes_max, body_timeout).await?;
+        course.body_came();
         let receive_time = Timestamp::now();
         let body = body::unpack(packed, &admitted.codings, body_bytes_max)?;
         let mut headers = texts(&head.headers);

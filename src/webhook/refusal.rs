@@ -58,6 +58,9 @@ pub(super) enum Refusal {
     BodyTimeout { limit: Duration },
     #[error("{reason}")]
     BodyInvalid { reason: Cow<'static, str> },
+    /// The connection broke off, most likely: hardly anybody is left to hear it.
+    #[error("the body broke off")]
+    BodyBrokenOff,
     #[error("the body is nested deeper than {} levels", verbex::LEVELS_MAX)]
     BodyTooDeep,
     #[error(
@@ -153,7 +156,9 @@ impl Refusal {
             Self::Draining => later(StatusCode::SERVICE_UNAVAILABLE, "DRAINING", DRAINING_RETRY),
             Self::BodyTooLarge { .. } => row(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
             Self::BodyTimeout { .. } => row(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
-            Self::BodyInvalid { .. } => row(StatusCode::BAD_REQUEST, "BODY_INVALID"),
+            Self::BodyInvalid { .. } | Self::BodyBrokenOff => {
+                row(StatusCode::BAD_REQUEST, "BODY_INVALID")
+            }
             Self::BodyTooDeep => row(StatusCode::BAD_REQUEST, "BODY_TOO_DEEP"),
             Self::LogUnavailable => later(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -161,6 +166,14 @@ impl Refusal {
                 LOG_RETRY,
             ),
             Self::Internal => row(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
+        }
+    }
+
+    /// By what it is counted: its code, but for a client that has gone.
+    pub(super) fn counted(&self) -> &'static str {
+        match self {
+            Self::BodyBrokenOff => CLIENT_GONE,
+            _ => self.answer().code,
         }
     }
 
@@ -221,6 +234,8 @@ fn seconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use http_body_util::BodyExt;
     use serde_json::Value;
 
@@ -275,6 +290,7 @@ mod tests {
                 "BODY_INVALID",
                 None,
             ),
+            (Refusal::BodyBrokenOff, 400, "BODY_INVALID", None),
             (Refusal::BodyTooDeep, 400, "BODY_TOO_DEEP", None),
             (Refusal::LogUnavailable, 503, "LOG_UNAVAILABLE", Some(5)),
             (Refusal::Internal, 500, "INTERNAL", None),
@@ -306,6 +322,14 @@ mod tests {
             let expected = json!({"error": {"code": code, "message": refusal.to_string()}});
             assert_eq!(body, expected, "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn every_code_is_counted_from_the_start_and_no_other() {
+        let table = table();
+        let counted = table.iter().map(|(refusal, ..)| refusal.counted());
+        let counted: BTreeSet<_> = counted.chain([OK]).collect();
+        assert_eq!(counted, BTreeSet::from(CODES));
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn post() -> http::request::Builder {
 /// Status and JSON of an answer.
 async fn ask<B>(webhook: &Webhook, request: Request<B>) -> (u16, Value)
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let response = webhook.clone().oneshot(request).await.unwrap();
     let status = response.status().as_u16();

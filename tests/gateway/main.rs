@@ -29,6 +29,7 @@ mod operations;
 mod origins;
 mod progress;
 mod reflection;
+mod refusals;
 mod replay;
 mod samples;
 mod slow;

@@ -207,3 +207,80 @@ async fn what_can_be_counted_is_there_at_zero_before_it_is() {
         "no series appears with its first count"
     );
 }
+
+const RULES: &str = include_str!("../../deploy/prometheus/verbex-gateway.rules.yml");
+const RULES_TESTS: &str = include_str!("../../deploy/prometheus/verbex-gateway.test.yml");
+
+#[test]
+fn every_alert_is_documented_and_tested_to_fire_and_to_stay_quiet() {
+    let rules = RULES.lines();
+    let names: BTreeSet<&str> = rules
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    let table = DOCUMENTED
+        .split("| alert | fires |")
+        .nth(1)
+        .expect("a table");
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with("| "));
+    let documented: BTreeSet<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+    assert_eq!(documented, names);
+    for name in names {
+        let fires = format!("alertname: {name}\n        exp_alerts:\n          - exp_labels");
+        assert!(RULES_TESTS.contains(&fires), "{name} is not tested to fire");
+        let quiet = format!("alertname: {name} }}");
+        assert!(
+            RULES_TESTS.contains(&quiet),
+            "{name} is not tested to stay quiet"
+        );
+    }
+}
+
+#[tokio::test]
+async fn alerts_ask_for_metrics_that_there_are() {
+    let gateway = Gateway::start().await;
+    let exported = metrics(&gateway).await;
+    let asked = RULES.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+    let asked: BTreeSet<&str> = asked
+        .filter(|word| word.starts_with("verbex_gateway_") || word.starts_with("process_"))
+        .collect();
+    assert!(asked.len() > 10, "{asked:?}");
+    for name in asked {
+        let family = name.trim_end_matches("_bucket");
+        let line = format!("# TYPE {family} ");
+        assert!(exported.contains(&line), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_process_and_the_log_use_up_is_known() {
+    let gateway = Gateway::start().await;
+    gateway.post(CALL_STARTED).await;
+    let get = async |sample: &str| value(&metrics(&gateway).await, sample);
+    for sample in [
+        r#"verbex_gateway_log_bytes{file="events.db"}"#,
+        r#"verbex_gateway_log_bytes{file="events.db-wal"}"#,
+        "verbex_gateway_disk_free_bytes",
+        "verbex_gateway_disk_size_bytes",
+    ] {
+        eventually_asking(PATIENCE, sample, async || {
+            get(sample).await.filter(|&value| value > 0.0)
+        })
+        .await;
+    }
+    let now = std::time::SystemTime::now();
+    let now = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
+    let started = get("process_start_time_seconds").await.unwrap();
+    assert!((now - 600.0..=now).contains(&started), "{started} {now}");
+    let resident = get("process_resident_memory_bytes").await.unwrap();
+    assert!((1e6..1e10).contains(&resident), "{resident}");
+    assert!(get("process_cpu_seconds_total").await.unwrap() > 0.0);
+    let open = get("process_open_fds").await.unwrap();
+    let most = get("process_max_fds").await.unwrap();
+    assert!(5.0 < open && open < most, "{open} of {most}");
+}

@@ -39,6 +39,17 @@ async fn look(gateway: &Gateway, name: &str) -> Subscriber {
     found.expect("a subscriber of that name")
 }
 
+/// The lag of a name as operators see it: in events, and in seconds.
+async fn lag(gateway: &Gateway, name: &str) -> (f64, f64) {
+    let metrics = gateway.operations("/metrics").await.text;
+    let value = |unit: &str| {
+        let sample = format!("verbex_gateway_subscriber_lag_{unit}{{name=\"{name}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&sample));
+        line.expect("a sample").parse().unwrap()
+    };
+    (value("events"), value("seconds"))
+}
+
 #[tokio::test]
 async fn who_does_not_read_gets_everything_later_and_holds_nobody_up() {
     let setup = Setup::new().set("GRPC_SUBSCRIBER_QUEUE_BYTES_MAX", "65536");
@@ -73,6 +84,13 @@ async fn who_does_not_read_gets_everything_later_and_holds_nobody_up() {
         "{subscriber:?}"
     );
 
+    let behind = lag(&gateway, "slow").await;
+    assert!(
+        behind.0 > EVENTS as f64 / 2.0 && behind.1 > 0.0,
+        "{behind:?}"
+    );
+    assert_eq!(lag(&gateway, "fast").await, (0.0, 0.0));
+
     let mut states = Vec::new();
     let mut sequences = Vec::new();
     while states.last() != Some(&SubscriptionState::Live) {
@@ -98,4 +116,5 @@ async fn who_does_not_read_gets_everything_later_and_holds_nobody_up() {
         (subscriber.events_behind == 0 && all).then_some(subscriber)
     });
     assert_eq!(caught_up.await.state(), SubscriptionState::Live);
+    assert_eq!(lag(&gateway, "slow").await, (0.0, 0.0));
 }

@@ -10,7 +10,7 @@ use std::{
 const LINES_MAX: usize = 500;
 
 /// What each room may know of the others. `gateway` and `cli` may know all, and nobody knows them.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("admin", &["log"]),
     ("auth", &[]),
     ("client", &["proto"]),
@@ -25,13 +25,15 @@ const ROOMS: [(&str, &[&str]); 16] = [
         ],
     ),
     ("log", &["event", "filter", "proto", "sealed"]),
+    ("notices", &[]),
     ("proto", &[]),
     ("sealed", &[]),
     ("server", &[]),
     ("tls", &[]),
     ("verbex", &["event", "proto"]),
     ("view", &["event", "proto"]),
-    ("webhook", &["log", "server", "verbex"]),
+    ("vitals", &[]),
+    ("webhook", &["log", "notices", "server", "verbex"]),
 ];
 
 /// Calls that have one place, or none: the call, where it may be, and why nowhere else.

@@ -1,0 +1,221 @@
+//! Log lines about what may happen very often: the first of a kind is said at once, further ones are counted and said together.
+//!
+//! Time is cut into windows of [`WINDOW`]. In each, the first of every kind has a line, and the end of the window has one with
+//! the number of those that came after it. Kinds beyond [`KINDS_MAX`] in a window are only counted, so neither memory nor
+//! the log grows with what strangers send.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, time::sleep};
+
+/// How long further ones of a kind are counted before they are said.
+pub const WINDOW: Duration = Duration::from_secs(10);
+/// Kinds that have lines of their own in one window.
+const KINDS_MAX: usize = 64;
+
+/// A line that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice<'a, K, D> {
+    /// The first of its kind, with details.
+    First(&'a K, &'a D),
+    /// So many more of this kind within [`WINDOW`].
+    More(&'a K, u64),
+    /// So many of kinds that had no line of their own.
+    Others(u64),
+}
+
+/// Says what is noticed, and bounds how often. Clones share the bounds.
+pub struct Notices<K, D = ()>(Arc<Shared<K, D>>);
+
+struct Shared<K, D> {
+    say: fn(Notice<'_, K, D>),
+    length: Duration,
+    window: Mutex<Window<K>>,
+}
+
+/// What came since the window was opened; closed while it is empty.
+struct Window<K> {
+    /// How many of each kind came after the first.
+    more: BTreeMap<K, u64>,
+    others: u64,
+}
+
+impl<K: Ord + Send + 'static, D: 'static> Notices<K, D> {
+    /// Lines are written by `say`.
+    #[must_use]
+    pub fn new(say: fn(Notice<'_, K, D>)) -> Self {
+        Self(Arc::new(Shared {
+            say,
+            length: WINDOW,
+            window: Mutex::default(),
+        }))
+    }
+
+    /// Says that this has happened, or counts it.
+    pub fn notice(&self, kind: K, details: &D) {
+        let mut window = self.0.lock();
+        let opens = window.more.is_empty();
+        if let Some(more) = window.more.get_mut(&kind) {
+            *more += 1;
+            return;
+        }
+        if window.more.len() == KINDS_MAX {
+            window.others += 1;
+            return;
+        }
+        // Said before others can see it, so that a window's first line is never behind its last.
+        (self.0.say)(Notice::First(&kind, details));
+        window.more.insert(kind, 0);
+        drop(window);
+        // Outside of a runtime, the window is closed with the last handle.
+        if opens && let Ok(runtime) = Handle::try_current() {
+            let shared = Arc::downgrade(&self.0);
+            drop(runtime.spawn(close_in_time(shared, self.0.length)));
+        }
+    }
+}
+
+async fn close_in_time<K: Ord, D>(shared: Weak<Shared<K, D>>, length: Duration) {
+    sleep(length).await;
+    if let Some(shared) = shared.upgrade() {
+        shared.close();
+    }
+}
+
+impl<K, D> Shared<K, D> {
+    fn close(&self) {
+        let Window { more, others } = std::mem::take(&mut *self.lock());
+        for (kind, count) in more.iter().filter(|(_, count)| **count > 0) {
+            (self.say)(Notice::More(kind, *count));
+        }
+        if others > 0 {
+            (self.say)(Notice::Others(others));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Window<K>> {
+        // No code panics while it holds the lock.
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was counted is said, even if the gateway ends before the window does.
+impl<K, D> Drop for Shared<K, D> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<K, D> Clone for Notices<K, D> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K, D> fmt::Debug for Notices<K, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notices")
+    }
+}
+
+impl<K> Default for Window<K> {
+    fn default() -> Self {
+        Self {
+            more: BTreeMap::new(),
+            others: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    thread_local! {
+        static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Tests run on a thread each.
+    fn say(notice: Notice<'_, u32, &'static str>) {
+        let line = match notice {
+            Notice::First(kind, details) => format!("{kind} {details}"),
+            Notice::More(kind, count) => format!("{kind} and {count} more"),
+            Notice::Others(count) => format!("{count} others"),
+        };
+        SAID.with_borrow_mut(|said| said.push(line));
+    }
+
+    fn said() -> Vec<String> {
+        SAID.take()
+    }
+
+    #[test]
+    fn the_first_of_a_kind_is_said_at_once_and_the_others_with_the_end_of_the_window() {
+        let notices = Notices::new(say);
+        for _ in 0..1000 {
+            notices.notice(1, &"a");
+        }
+        notices.notice(2, &"b");
+        notices.notice(2, &"c");
+        notices.notice(3, &"d");
+        assert_eq!(said(), ["1 a", "2 b", "3 d"]);
+        notices.0.close();
+        assert_eq!(said(), ["1 and 999 more", "2 and 1 more"]);
+        // A new window; nothing is said of an old one twice.
+        notices.notice(2, &"e");
+        assert_eq!(said(), ["2 e"]);
+        notices.0.close();
+        assert!(said().is_empty());
+    }
+
+    #[test]
+    fn many_kinds_have_one_line_together_and_take_no_memory() {
+        let notices = Notices::new(say);
+        for kind in 0..10_000 {
+            notices.notice(kind, &"x");
+        }
+        assert_eq!(said().len(), KINDS_MAX);
+        assert_eq!(notices.0.lock().more.len(), KINDS_MAX);
+        notices.0.close();
+        assert_eq!(said(), [format!("{} others", 10_000 - KINDS_MAX)]);
+        assert!(notices.0.lock().more.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_window_is_closed_by_itself_each_time() {
+        let notices = Notices(Arc::new(Shared {
+            say,
+            length: Duration::from_millis(1),
+            window: Mutex::default(),
+        }));
+        for round in 0..3 {
+            notices.notice(round, &"a");
+            notices.notice(round, &"b");
+            // This test has one thread: nothing has come in between.
+            assert_eq!(said(), [format!("{round} a")]);
+            while SAID.with_borrow(Vec::is_empty) {
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(said(), [format!("{round} and 1 more")]);
+        }
+    }
+
+    #[test]
+    fn what_was_counted_is_said_at_the_end() {
+        let notices = Notices::new(say);
+        let clone = notices.clone();
+        notices.notice(1, &"a");
+        clone.notice(1, &"b");
+        drop(notices);
+        assert_eq!(said(), ["1 a"]);
+        drop(clone);
+        assert_eq!(said(), ["1 and 1 more"]);
+    }
+}

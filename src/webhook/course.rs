@@ -1,0 +1,179 @@
+//! A request from its head to its answer, and what is counted and said of it.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    time::{Duration, Instant},
+};
+
+use super::{
+    metrics::Metrics,
+    refusal::{self, Refusal},
+};
+use crate::{
+    log::Appended,
+    notices::{Notice, WINDOW},
+    server,
+};
+
+/// Longer than Verbex waits for an answer: see docs/operations.md.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// A request that is inside. Dropped without an answer, its client has gone.
+pub(super) struct Course {
+    metrics: Metrics,
+    client: Client,
+    started: Instant,
+    /// When the whole body was in.
+    body_came: Option<Instant>,
+    answered: bool,
+}
+
+impl Course {
+    /// A request whose head is in.
+    pub(super) fn begin(metrics: Metrics, peer: IpAddr) -> Self {
+        Self {
+            metrics,
+            client: Client::of(peer),
+            started: Instant::now(),
+            body_came: None,
+            answered: false,
+        }
+    }
+
+    /// The body is in: what takes time from here on is the gateway's own doing.
+    pub(super) fn body_came(&mut self) {
+        self.body_came = Some(Instant::now());
+    }
+
+    /// It is decided what it is answered.
+    pub(super) fn answered(mut self, answer: Result<&Appended, &Refusal>) {
+        self.answered = true;
+        self.over(answer.map_or_else(Refusal::counted, |_| refusal::OK));
+    }
+
+    fn over(&self, code: &'static str) {
+        let now = Instant::now();
+        let time = now - self.started;
+        self.metrics.over(code, time);
+        if code != refusal::OK {
+            self.metrics.refused(code, self.client);
+        }
+        if time > SLOW {
+            let body = self.body_came.unwrap_or(now) - self.started;
+            let slow = Slow {
+                code,
+                body,
+                log: time - body,
+            };
+            self.metrics.slow(self.client, &slow);
+        }
+    }
+}
+
+impl Drop for Course {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.over(refusal::CLIENT_GONE);
+        }
+    }
+}
+
+/// Who is told apart in log lines: an IPv4 address, or an IPv6 network of 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Client(IpAddr);
+
+impl Client {
+    pub(super) fn of(peer: IpAddr) -> Self {
+        Self(server::client(peer))
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V6(Ipv6Addr::LOCALHOST | Ipv6Addr::UNSPECIFIED) | IpAddr::V4(_) => {
+                self.0.fmt(f)
+            }
+            IpAddr::V6(network) => write!(f, "{network}/64"),
+        }
+    }
+}
+
+/// Why requests were refused, and whose: never what was in them.
+pub(super) type Refused = (&'static str, Client);
+
+/// Where the time of a slow request went.
+pub(super) struct Slow {
+    code: &'static str,
+    body: Duration,
+    log: Duration,
+}
+
+/// Says that a request was refused, or that its client has gone.
+pub(super) fn say_refused(notice: Notice<'_, Refused, ()>) {
+    let seconds = WINDOW.as_secs();
+    match notice {
+        // What strangers ask for all day long; everything else is somebody who knows the URL.
+        Notice::First(&(code @ ("NOT_FOUND" | "METHOD_NOT_ALLOWED"), client), ()) => {
+            tracing::info!(code, %client, "a webhook was refused");
+        }
+        Notice::First(&(refusal::CLIENT_GONE, client), ()) => tracing::warn!(
+            code = refusal::CLIENT_GONE,
+            %client,
+            "a webhook's client has gone before its answer; if its body had come, the event is stored all the same"
+        ),
+        Notice::First(&(code, client), ()) => {
+            tracing::warn!(code, %client, "a webhook was refused");
+        }
+        Notice::More(&(code, client), more) => {
+            tracing::info!(code, %client, more, "more webhooks went the same way within {seconds} s");
+        }
+        Notice::Others(more) => {
+            tracing::warn!(
+                more,
+                "webhooks of many other clients were refused within {seconds} s"
+            );
+        }
+    }
+}
+
+/// Says that a request took longer than Verbex waits.
+pub(super) fn say_slow(notice: Notice<'_, Client, Slow>) {
+    let seconds = WINDOW.as_secs();
+    match notice {
+        Notice::First(client, Slow { code, body, log }) => tracing::warn!(
+            code,
+            %client,
+            body_ms = whole_millis(*body),
+            log_ms = whole_millis(*log),
+            "a webhook took over 1 s, which is longer than Verbex waits by default"
+        ),
+        Notice::More(client, more) => {
+            tracing::warn!(%client, more, "more webhooks took over 1 s within {seconds} s");
+        }
+        Notice::Others(more) => {
+            tracing::warn!(
+                more,
+                "webhooks of many other clients took over 1 s within {seconds} s"
+            );
+        }
+    }
+}
+
+fn whole_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_an_address_or_the_network_that_a_host_can_choose_from() {
+        let shown = |peer: &str| Client::of(peer.parse().unwrap()).to_string();
+        assert_eq!(shown("192.0.2.1"), "192.0.2.1");
+        assert_eq!(shown("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(shown("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+    }
+}
