@@ -32,8 +32,6 @@ use crate::{
     webhook::{self, Webhook},
 };
 
-/// Reads of the log that run at the same time.
-const READERS: usize = 4;
 /// What waits for all subscribers together, each shared buffer counted once.
 const QUEUES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the webhook door stays open at the least after it has begun to leave: proxies hear on one answer after the other that
@@ -155,7 +153,6 @@ impl Gateway {
         let log = log::open(
             &log::Config {
                 data_dir: config.data_dir.clone(),
-                readers_max: READERS,
             },
             log::Metrics::register(&mut metrics),
         )?;

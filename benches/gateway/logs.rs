@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use verbex_gateway::{
     event::Sequence,
     filter::Filter,
-    log::{self, Log, Query},
+    log::{self, Lane, Log, Query},
 };
 
 use crate::{
@@ -131,6 +131,7 @@ pub(crate) async fn read(setup: ReaderSetup, mut control: Control) -> anyhow::Re
             let batch = log
                 .reader
                 .read(Query {
+                    lane: Lane::Far,
                     filter: Arc::new(Filter::default()),
                     after,
                     through,
@@ -152,7 +153,6 @@ pub(crate) async fn read(setup: ReaderSetup, mut control: Control) -> anyhow::Re
 fn open(data_dir: &Path) -> anyhow::Result<Log> {
     let config = log::Config {
         data_dir: data_dir.to_owned(),
-        readers_max: 4,
     };
     log::open(&config, log::Metrics::register(&mut Registry::default())).with_context(|| {
         format!(

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Credential},
     event::Sequence,
     gateway::Addresses,
-    log::{self, Query},
+    log::{self, Lane, Query},
     proto::Event,
     verbex::simulate::{self as simulation, Options, Simulation},
 };
@@ -63,6 +63,7 @@ pub(super) async fn run(
 
 async fn newest_events(log: log::Reader) -> anyhow::Result<Vec<Event>> {
     let query = Query {
+        lane: Lane::Page,
         filter: Arc::default(),
         after: Sequence::ZERO,
         through: log.bounds().await?.latest.sequence,

@@ -2,8 +2,8 @@
 //!
 //! Whoever comes while a read near it is on the way waits for that one, and whoever comes while another subscriber still sends what
 //! was read takes the same. So a thousand subscribers that return after a restart cost about as many reads as one, and what is
-//! read lives no longer than somebody needs it. Few reads run at a time, in turn, so that live delivery and ingest keep
-//! the machine.
+//! read lives no longer than somebody needs it. Few make messages of what they have read at a time, in turn, so that live delivery and
+//! ingest keep the machine.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     event::{Position, Sequence},
     filter::Filter,
-    log::{Query, ReadError},
+    log::{Lane, Query, ReadError, SCAN_ROWS_MAX},
 };
 
 /// Events that one read takes at the most.
@@ -39,8 +39,8 @@ const READ_EVENTS_MAX: usize = 500;
 const READ_BYTES_MAX: usize = 128 * 1024;
 /// How far behind a subscriber a read may have begun that it waits for.
 const NEAR: u64 = 4 * READ_EVENTS_MAX as u64;
-/// Reads that run at the same time, of all classes: half of the log's readers, so that lists and look-ups find one free.
-pub(super) const READS_MAX: usize = 2;
+/// Reads of which the messages are made at the same time. How many read at the same time is the log's to say: see [`Lane`].
+pub(super) const ENCODERS: usize = 2;
 /// Subscribers that send what they have read at the same time. More take turns, so that a live one never stands behind a thousand that
 /// return.
 pub(super) const TURNS: usize = 8;
@@ -235,6 +235,10 @@ impl Catchup {
         through: Position,
     ) -> Result<Arc<Segment>, ReadError> {
         let query = Query {
+            lane: match through.sequence.0.saturating_sub(after.0) {
+                0..=SCAN_ROWS_MAX => Lane::Near,
+                _ => Lane::Far,
+            },
             filter: self.filter.clone(),
             after,
             through: through.sequence,
@@ -243,9 +247,12 @@ impl Catchup {
             bytes_max: READ_BYTES_MAX,
             with_raw: self.shape.view.needs_raw(),
         };
-        // The semaphore is never closed; if it were, reading would still be right.
-        let _turn = shared.catchup_reads.acquire().await;
         let batch = shared.reader.read(query).await?;
+        // The semaphore is never closed; if it were, encoding would still be right.
+        let _turn = match batch.events.is_empty() {
+            true => None,
+            false => Some(shared.catchup_encoders.acquire().await),
+        };
         let mut encoder = Encoder::new(shared.epoch, self.shape, shared.memory.clone());
         let mut messages: Vec<(Position, Bytes)> = Vec::with_capacity(batch.events.len());
         for event in &batch.events {

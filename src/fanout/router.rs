@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     event::{Group, Position, Sequence, StoredEvent},
-    log::{self, Query, ReadError, Tail},
+    log::{self, Lane, Query, ReadError, Tail},
 };
 
 pub(super) enum Command {
@@ -169,6 +169,7 @@ impl Router {
                 return Ok(());
             }
             let query = Query {
+                lane: Lane::Now,
                 filter: Arc::default(),
                 after: head.sequence,
                 through,

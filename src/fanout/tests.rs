@@ -40,7 +40,6 @@ impl Rig {
         let mut metrics = Metricsbook::default();
         let log_config = log::Config {
             data_dir: dir.path().to_owned(),
-            readers_max: 2,
         };
         let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();
         let (fanout, router) = Fanout::new(

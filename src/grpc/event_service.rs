@@ -21,7 +21,7 @@ use super::{
 use crate::{
     event::{Epoch, EventId, Sequence, StoredEvent},
     fanout::{Encoding, Fanout},
-    log::{Query, ReadError, Reader, cursor},
+    log::{Lane, Query, ReadError, Reader, cursor},
     proto::{
         Event, GetEventRequest, GetEventResponse, ListEventsRequest, ListEventsResponse,
         SubscribeRequest, SubscribeResponse, event_service_server::EventService,
@@ -30,8 +30,8 @@ use crate::{
     view::View,
 };
 
-/// Reads that one page costs at the most: a filter that matches little ends a page early, with a token, instead of holding a reader.
-const PAGE_READS_MAX: usize = 20;
+/// Reads that one page costs at the most: a filter that matches little ends a page early, with a token, after a million events.
+const PAGE_READS_MAX: usize = 200;
 
 pub(super) struct Events {
     pub epoch: Epoch,
@@ -39,12 +39,13 @@ pub(super) struct Events {
     pub fanout: Fanout,
     /// How streams may be compressed, what is liked best first.
     pub compression: Vec<Encoding>,
-    /// Turns of lists and look-ups at the log: never all of its readers.
-    pub turns: Semaphore,
+    /// Places of lists.
+    pub lists: Semaphore,
 }
 
-/// Lists and look-ups that read at the same time; the others wait.
-pub(super) const TURNS: usize = 2;
+/// Lists that are made at the same time, each up to [`PAGE_BYTES_MAX`] large; the others wait. Which of them reads is the log's to
+/// say: see [`Lane`].
+pub(super) const LISTS_MAX: usize = 32;
 
 #[tonic::async_trait]
 impl EventService for Events {
@@ -96,8 +97,6 @@ impl EventService for Events {
             id: id.chars().take(64).collect(),
         };
         let parsed: EventId = id.parse().map_err(|_| not_found())?;
-        // The semaphore is never closed.
-        let _turn = self.turns.acquire().await;
         let stored = self
             .reader
             .get(parsed)
@@ -144,7 +143,8 @@ impl Events {
         let token = scope.decode(&request.page_token)?;
         let read_failure = |error: ReadError| Failure::read(&error, self.epoch);
 
-        let _turn = self.turns.acquire().await;
+        // The semaphore is never closed.
+        let _place = self.lists.acquire().await;
         let bounds = self.reader.bounds().await.map_err(read_failure)?;
         let snapshot = token.map_or(bounds.latest, |token| token.snapshot);
         let mut after = bounds.earliest.before.sequence;
@@ -184,6 +184,7 @@ impl Events {
                 break;
             }
             let query = Query {
+                lane: Lane::Page,
                 filter: filter.clone(),
                 after,
                 through,

@@ -101,7 +101,7 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
         reader: reader.clone(),
         fanout: fanout.clone(),
         compression: config.compression,
-        turns: Semaphore::new(event_service::TURNS),
+        lists: Semaphore::new(event_service::LISTS_MAX),
     };
     let admin = Admin {
         epoch,

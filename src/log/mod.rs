@@ -42,8 +42,6 @@ pub const FILES: [&str; 2] = ["events.db", "events.db-wal"];
 pub struct Config {
     /// The folder that holds the file and its lock. Made if it is not there.
     pub data_dir: PathBuf,
-    /// Reads that run at the same time, each on a connection and a thread of its own.
-    pub readers_max: usize,
 }
 
 /// An open log, in its parts.
@@ -133,9 +131,24 @@ pub struct Earliest {
     pub time: Option<Timestamp>,
 }
 
+/// How much a read is waited for, and how long others may wait for it. `sqlite/lanes.rs` says who waits for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Look-ups by key, and what the live stream itself has to read.
+    Now,
+    /// The last stretch of a subscriber that is nearly up to date: at most [`SCAN_ROWS_MAX`] places.
+    Near,
+    /// Pages of lists.
+    Page,
+    /// Catch-up from far behind.
+    Far,
+}
+
 /// A stretch of the log to read, bounded in what it returns and in what it looks at.
 #[derive(Clone, Debug)]
 pub struct Query {
+    /// Who it waits for.
+    pub lane: Lane,
     /// Which events.
     pub filter: Arc<Filter>,
     /// From right after this place …
@@ -243,7 +256,7 @@ pub enum OpenError {
     },
 }
 
-/// Rows looked at by one read at the most, so that a filter that matches nothing does not hold a reader for long.
-pub const SCAN_ROWS_MAX: u64 = 50_000;
+/// Rows looked at by one read at the most, so that a filter that matches nothing does not hold a reader for long: some 5 ms.
+pub const SCAN_ROWS_MAX: u64 = 5_000;
 /// How often a log that is away is tried again.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);

@@ -47,7 +47,6 @@ fn site(config: Config) -> Site {
     let mut metrics = Registry::default();
     let log_config = log::Config {
         data_dir: dir.path().into(),
-        readers_max: 1,
     };
     let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();
     let rules = Rules {

@@ -32,6 +32,7 @@ mod reflection;
 mod refusals;
 mod replay;
 mod samples;
+mod searches;
 mod slow;
 mod terminal;
 mod tidy;

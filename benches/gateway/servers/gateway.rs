@@ -73,7 +73,6 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     let log = log::open(
         &log::Config {
             data_dir: setup.data_dir.clone(),
-            readers_max: 4,
         },
         log::Metrics::register(&mut metrics),
     )?;

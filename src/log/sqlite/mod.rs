@@ -32,6 +32,7 @@
 mod connection;
 mod file;
 mod folder;
+mod lanes;
 mod query;
 mod reader;
 mod rows;
@@ -69,7 +70,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let identity = schema::identity(&conn).map_err(failed)?;
     let file = File::new(conn).map_err(failed)?;
     let threads = |source: io::Error| OpenError::Threads { source };
-    let reader = reader::start(path.clone(), config.readers_max).map_err(threads)?;
+    let reader = reader::start(path.clone()).map_err(threads)?;
     let handles = writer::start(writer::Parts {
         file,
         path: path.clone(),

@@ -370,7 +370,7 @@ mod tests {
     use super::*;
     use crate::{
         event::Epoch,
-        log::{Identity, sqlite::schema},
+        log::{Identity, Lane, sqlite::schema},
         proto::EventFilter,
     };
 
@@ -383,6 +383,7 @@ mod tests {
         })
         .unwrap();
         let query = Query {
+            lane: Lane::Far,
             filter: Arc::new(Filter::new(filter)),
             after: Sequence::ZERO,
             through: Sequence::ZERO,

@@ -1,38 +1,47 @@
-//! The way out: a few threads, each with a connection of its own, that take reads from one queue.
+//! The way out: a few threads, each with a connection of its own, that take reads from [`lanes`](super::lanes).
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-};
+use std::{fmt, io, path::PathBuf, sync::Arc, thread};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::{connection, query};
+use super::{
+    connection,
+    lanes::{Lanes, THREADS},
+    query,
+};
 use crate::{
     event::{EventId, Position, Sequence, StoredEvent},
-    log::{Batch, Bounds, Located, Query, ReadError},
+    log::{Batch, Bounds, Lane, Located, Query, ReadError},
 };
 
-/// Reads that wait for a thread. When it is full, callers wait for a place.
-const QUEUE_READS_MAX: usize = 256;
-
 /// Reads the log. Clones share its threads, which end when the last is dropped.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    queue: mpsc::Sender<Job>,
+#[derive(Clone)]
+pub struct Reader(Arc<Open>);
+
+struct Open(Arc<Lanes<Job>>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reader")
+    }
 }
 
 impl Reader {
-    /// Reads a stretch, or as much of it as one call looks at.
+    /// Reads a stretch, or as much of it as one call looks at. All other reads are look-ups, in [`Lane::Now`].
     ///
     /// # Errors
     /// Forward, [`ReadError::Expired`] if events between `after` and the earliest have been removed.
     pub async fn read(&self, query: Query) -> Result<Batch, ReadError> {
-        self.run(move |conn| query::read(conn, &query)).await
+        self.run(query.lane, move |conn| query::read(conn, &query))
+            .await
     }
 
     /// The event with this id, raw body included.
@@ -40,7 +49,7 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub async fn get(&self, id: EventId) -> Result<Option<StoredEvent>, ReadError> {
-        self.run(move |conn| query::get(conn, id)).await
+        self.run(Lane::Now, move |conn| query::get(conn, id)).await
     }
 
     /// What is at a place.
@@ -48,7 +57,8 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub async fn locate(&self, sequence: Sequence) -> Result<Located, ReadError> {
-        self.run(move |conn| query::locate(conn, sequence)).await
+        self.run(Lane::Now, move |conn| query::locate(conn, sequence))
+            .await
     }
 
     /// The place right before the first event received at or after `time`: the tail if there is none.
@@ -56,7 +66,8 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub async fn before_time(&self, time: Timestamp) -> Result<Position, ReadError> {
-        self.run(move |conn| query::before_time(conn, time)).await
+        self.run(Lane::Now, move |conn| query::before_time(conn, time))
+            .await
     }
 
     /// The ends of the log.
@@ -64,11 +75,12 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub async fn bounds(&self) -> Result<Bounds, ReadError> {
-        self.run(query::bounds).await
+        self.run(Lane::Now, query::bounds).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        lane: Lane,
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (answer, answered) = oneshot::channel();
@@ -78,18 +90,19 @@ impl Reader {
                 let _ = answer.send(file.run(read));
             }
         });
-        let gone = || ReadError::Unavailable("the log's readers have ended".into());
-        self.queue.send(job).await.map_err(|_| gone())?;
-        answered.await.unwrap_or_else(|_| Err(gone()))
+        self.0.0.put(lane, job).await;
+        answered.await.unwrap_or_else(|_| {
+            let gone = "the log's readers have ended";
+            Err(ReadError::Unavailable(gone.into()))
+        })
     }
 }
 
 /// Starts the threads. They do not need the file before the first read.
-pub(super) fn start(path: PathBuf, readers_max: usize) -> io::Result<Reader> {
-    let (queue, jobs) = mpsc::channel(QUEUE_READS_MAX);
-    let jobs = Arc::new(Mutex::new(jobs));
-    for _ in 0..readers_max.max(1) {
-        let jobs = jobs.clone();
+pub(super) fn start(path: PathBuf) -> io::Result<Reader> {
+    let open = Open(Arc::new(Lanes::new()));
+    for serves in THREADS {
+        let lanes = open.0.clone();
         let mut file = File {
             path: path.clone(),
             conn: None,
@@ -97,22 +110,15 @@ pub(super) fn start(path: PathBuf, readers_max: usize) -> io::Result<Reader> {
         thread::Builder::new()
             .name("log-reader".into())
             .spawn(move || {
-                while let Some(job) = next(&jobs) {
+                while let Some(job) = lanes.take(serves) {
                     job(&mut file);
                 }
             })?;
     }
-    Ok(Reader { queue })
+    Ok(Reader(Arc::new(open)))
 }
 
 type Job = Box<dyn FnOnce(&mut File) + Send>;
-
-/// One thread waits in the queue, the others for their turn to wait.
-fn next(jobs: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
-    jobs.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .blocking_recv()
-}
 
 /// A thread's connection, opened when it is needed and again after an error.
 struct File {
@@ -134,5 +140,64 @@ impl File {
             self.conn = Some(conn);
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::log;
+
+    #[tokio::test]
+    async fn look_ups_and_whoever_is_nearly_up_to_date_wait_for_no_search() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let config = log::Config {
+            data_dir: dir.path().to_owned(),
+        };
+        let metrics = log::Metrics::register(&mut Default::default());
+        let log = log::open(&config, metrics).unwrap();
+        let stuck: Vec<mpsc::Sender<()>> = (0..100)
+            .map(|number| {
+                let (end, ended) = mpsc::channel::<()>();
+                let lane = [Lane::Page, Lane::Far][number % 2];
+                let reader = log.reader.clone();
+                tokio::spawn(async move {
+                    // As long as the test runs.
+                    let search = move |_: &Connection| Ok(ended.recv().is_err());
+                    reader.run(lane, search).await
+                });
+                end
+            })
+            .collect();
+        let near = |lane| Query {
+            lane,
+            filter: Arc::default(),
+            after: Sequence::ZERO,
+            through: Sequence::ZERO,
+            newest_first: false,
+            events_max: 1,
+            bytes_max: 1,
+            with_raw: false,
+        };
+        let reads = async {
+            // All that search have come by then.
+            tokio::task::yield_now().await;
+            for _ in 0..10 {
+                log.reader.bounds().await.unwrap();
+                log.reader.locate(Sequence::ZERO).await.unwrap();
+                log.reader.get(EventId([0; 16])).await.unwrap();
+                log.reader.before_time(Timestamp::UNIX_EPOCH).await.unwrap();
+                log.reader.read(near(Lane::Now)).await.unwrap();
+                log.reader.read(near(Lane::Near)).await.unwrap();
+            }
+        };
+        timeout(Duration::from_secs(30), reads)
+            .await
+            .expect("they waited");
+        drop(stuck);
     }
 }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::open;
 use crate::{
     event::{self, EventId, NewEvent, Raw, Sequence},
-    log::{Batch, Config, Log, Metrics, OpenError, Query},
+    log::{Batch, Config, Lane, Log, Metrics, OpenError, Query},
     proto::{self, EventType},
 };
 
@@ -33,7 +33,6 @@ impl Home {
     fn config(&self) -> Config {
         Config {
             data_dir: self.folder.path().join("data"),
-            readers_max: 2,
         }
     }
 
@@ -91,6 +90,7 @@ fn at(seconds: u64) -> Timestamp {
 /// Everything, in order.
 fn all() -> Query {
     Query {
+        lane: Lane::Far,
         filter: Arc::default(),
         after: Sequence::ZERO,
         through: Sequence(u64::MAX),

@@ -76,6 +76,7 @@ fn any_query() -> impl Strategy<Value = Query> {
     )
         .prop_map(
             |(filter, after, through, newest_first, events_max, bytes_max, with_raw)| Query {
+                lane: crate::log::Lane::Far,
                 filter: Arc::new(filter),
                 after: Sequence(after),
                 through: Sequence(through),
