@@ -213,11 +213,12 @@ impl Gateway {
         } else {
             "http"
         };
+        let webhook_metrics = webhook::Metrics::register(&mut metrics);
         let webhook = Webhook::new(
             webhook_config(config.webhook),
             rules,
             log.appender.clone(),
-            webhook::Metrics::register(&mut metrics),
+            webhook_metrics.clone(),
         );
         let readiness = Readiness::new(log.tail.clone());
 
@@ -234,7 +235,7 @@ impl Gateway {
             connections_max: shares.webhook,
             client_connections_max: of_one_client(shares.webhook),
             opening_timeout,
-            ..webhook::server_config()
+            ..webhook::server_config(webhook_metrics)
         };
         let grpc_served = server::Config {
             connections_max: shares.grpc,

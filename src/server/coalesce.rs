@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a turn may put together. When it is full, writes wait for the socket.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// What is read ahead to learn whether a client has gone. Clients that wait for an answer send nothing.
+const AHEAD_BYTES: usize = 512;
 /// A larger buffer is given back when it is empty: most connections are idle most of the time.
 const KEPT_BYTES: usize = 1024;
 
@@ -31,6 +33,10 @@ struct Inner<S> {
     written: usize,
     /// Whether what is out may still be in the stream's own buffer, as with TLS.
     unflushed: bool,
+    /// What was read before the connection asked for it: see [`Outlet::poll_gone`].
+    ahead: Vec<u8>,
+    /// How the stream ended while that was read.
+    ended: Option<io::Result<()>>,
 }
 
 /// Both ends of a stream.
@@ -40,6 +46,8 @@ pub(super) fn coalesced<S>(stream: S) -> (Coalesced<S>, Outlet<S>) {
         buffer: Vec::new(),
         written: 0,
         unflushed: false,
+        ahead: Vec::new(),
+        ended: None,
     }));
     (Coalesced(inner.clone()), Outlet(inner))
 }
@@ -49,6 +57,27 @@ impl<S: AsyncWrite + Unpin> Outlet<S> {
     /// no more, that task is woken when it does. An error is left for the connection's next write.
     pub(super) fn poll_out(&self, cx: &mut Context<'_>) {
         let _ = lock(&self.0).poll_flush(cx);
+    }
+}
+
+impl<S: AsyncRead + Unpin> Outlet<S> {
+    /// Whether the client has closed its side. To be asked while the connection does not read, since a request is inside: what
+    /// comes meanwhile is kept for it.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
+        let inner = &mut *lock(&self.0);
+        if inner.ended.is_some() || !inner.ahead.is_empty() {
+            return inner.ended.is_some();
+        }
+        let mut read = [0; AHEAD_BYTES];
+        let mut read = ReadBuf::new(&mut read);
+        match Pin::new(&mut inner.stream).poll_read(cx, &mut read) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) if !read.filled().is_empty() => inner.ahead.extend(read.filled()),
+            Poll::Ready(ended) => inner.ended = Some(ended),
+        }
+        // The connection may wait for what has been read here.
+        cx.waker().wake_by_ref();
+        inner.ended.is_some()
     }
 }
 
@@ -98,7 +127,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut lock(&self.0).stream).poll_read(cx, buffer)
+        let inner = &mut *lock(&self.0);
+        if !inner.ahead.is_empty() {
+            let taken = inner.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&inner.ahead[..taken]);
+            inner.ahead.drain(..taken);
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(ended) = &mut inner.ended {
+            return Poll::Ready(std::mem::replace(ended, Ok(())));
+        }
+        Pin::new(&mut inner.stream).poll_read(cx, buffer)
     }
 }
 

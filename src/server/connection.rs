@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -21,11 +21,12 @@ use tower::{BoxError, Service};
 use super::{
     ARRIVING, Config, Peer, Stop, Tls,
     coalesce::coalesced,
+    handshake::Failure,
     metrics::Closed,
     opening::{self, Spoken},
     places::{Leave, Place, Standing},
     service::Introduced,
-    stream::{Phase, Seen, Stream},
+    stream::{Phase, Refusals, Seen, Stream},
 };
 
 /// How long a client may take to close a connection that was idle for too long, or gave its place away.
@@ -90,17 +91,34 @@ impl Door {
             }
             Ok(Ok(Opened::Other(stream, spoken))) => {
                 place.closed(spoken.reason());
+                if let (Spoken::PlainHttp, Some(refusals)) = (spoken, self.refusals(peer)) {
+                    drop(refusals.body(StatusCode::BAD_REQUEST));
+                }
                 opening::answer(stream, spoken).await.map_err(Into::into)
             }
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => {
+                if self.tls.is_some() {
+                    place.handshake_failed(Failure::of(&error));
+                }
+                Err(error.into())
+            }
             Err(_) => {
                 place.closed(Closed::Opening);
+                if self.tls.is_some() {
+                    place.handshake_failed(Failure::Timeout);
+                }
                 Ok(())
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, error, "connection ended");
         }
+    }
+
+    fn refusals(&self, peer: SocketAddr) -> Option<Refusals> {
+        let error_body = self.config.error_body.clone()?;
+        let peer = peer.ip();
+        Some(Refusals { error_body, peer })
     }
 
     /// Looks at how the client begins, and shakes hands with it where this door speaks TLS.
@@ -139,7 +157,8 @@ impl Door {
     {
         let seen = Arc::new(Seen::default());
         let (stream, outlet) = coalesced(stream);
-        let stream = Stream::new(stream, Arc::clone(&seen), self.config.error_body);
+        let refusals = self.refusals(peer);
+        let stream = Stream::new(stream, Arc::clone(&seen), refusals);
         let service = Introduced {
             service,
             peer: Peer(peer),
@@ -167,6 +186,9 @@ impl Door {
                         ended = connection.as_mut().poll(cx);
                     }
                     outlet.poll_out(cx);
+                    if self.config.half_close && seen.is_waiting() && outlet.poll_gone(cx) {
+                        seen.gone();
+                    }
                     ended
                 }) => return ended,
                 () = timer.as_mut() => {

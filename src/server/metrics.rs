@@ -1,19 +1,27 @@
 //! What operators watch of the doors' connections.
 
+use std::net::IpAddr;
+
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use super::said::Said;
+use super::{handshake::Failure, said::Said};
+use crate::notices::{Notice, Notices, WINDOW};
 
 /// The counters of all doors. The default ones are nowhere registered.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     connections: Family<DoorLabel, Gauge>,
     closed: Family<ClosedLabels, Counter>,
+    handshakes: Family<ClosedLabels, Counter>,
+    handshakes_said: Notices<FailedHandshake>,
 }
+
+/// At which door, why, and whose.
+type FailedHandshake = (&'static str, Failure, IpAddr);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DoorLabel {
@@ -92,6 +100,17 @@ impl Closed {
     }
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            connections: Family::default(),
+            closed: Family::default(),
+            handshakes: Family::default(),
+            handshakes_said: Notices::new(say_handshake),
+        }
+    }
+}
+
 impl Metrics {
     /// Makes the counters known.
     pub fn register(registry: &mut Registry) -> Self {
@@ -106,6 +125,11 @@ impl Metrics {
             "Connections that a door closed or refused by itself, by door and reason",
             metrics.closed.clone(),
         );
+        registry.register(
+            "verbex_gateway_tls_handshake_failures",
+            "TLS handshakes that failed, by door and reason",
+            metrics.handshakes.clone(),
+        );
         metrics
     }
 
@@ -119,10 +143,17 @@ impl Metrics {
                 .get_or_create_owned(&ClosedLabels { door, reason });
             (counter, Said::default())
         });
+        let handshakes = Failure::ALL.map(|failure| {
+            let reason = failure.reason();
+            let labels = ClosedLabels { door, reason };
+            self.handshakes.get_or_create_owned(&labels)
+        });
         DoorMetrics {
             door,
             connections: self.connections.get_or_create_owned(&DoorLabel { door }),
             closed,
+            handshakes,
+            handshakes_said: self.handshakes_said.clone(),
         }
     }
 }
@@ -133,11 +164,13 @@ pub struct DoorMetrics {
     pub(super) door: &'static str,
     pub(super) connections: Gauge,
     closed: [(Counter, Said); Closed::ALL.len()],
+    handshakes: [Counter; Failure::ALL.len()],
+    handshakes_said: Notices<FailedHandshake>,
 }
 
 impl DoorMetrics {
     /// Counts a connection that is closed, and says so now and then. `client` is an address.
-    pub(super) fn closed(&self, closed: Closed, client: std::net::IpAddr) {
+    pub(super) fn closed(&self, closed: Closed, client: IpAddr) {
         let (counter, said) = &self.closed[closed as usize];
         counter.inc();
         if let Some(line) = closed.line()
@@ -145,6 +178,35 @@ impl DoorMetrics {
         {
             let (door, reason) = (self.door, closed.reason());
             tracing::warn!(door, reason, %client, left_out, "{line}");
+        }
+    }
+
+    /// Counts a handshake that failed, and says so.
+    pub(super) fn handshake_failed(&self, failure: Failure, client: IpAddr) {
+        self.handshakes[failure as usize].inc();
+        self.handshakes_said
+            .notice((self.door, failure, client), &());
+    }
+}
+
+fn say_handshake(notice: Notice<'_, FailedHandshake, ()>) {
+    let seconds = WINDOW.as_secs();
+    match notice {
+        Notice::First(&(door, failure, client), ()) if failure.is_common() => {
+            tracing::info!(door, reason = failure.reason(), %client, "a TLS handshake failed");
+        }
+        Notice::First(&(door, failure, client), ()) => {
+            tracing::warn!(door, reason = failure.reason(), %client, "a TLS handshake failed");
+        }
+        Notice::More(&(door, failure, client), more) => {
+            let reason = failure.reason();
+            tracing::info!(door, reason, %client, more, "more TLS handshakes failed within {seconds} s");
+        }
+        Notice::Others(more) => {
+            tracing::warn!(
+                more,
+                "TLS handshakes of many other clients failed within {seconds} s"
+            );
         }
     }
 }

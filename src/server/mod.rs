@@ -20,6 +20,8 @@
 mod coalesce;
 mod connection;
 mod descriptors;
+mod frames;
+mod handshake;
 mod metrics;
 mod opening;
 mod places;
@@ -27,7 +29,12 @@ mod said;
 mod service;
 mod stream;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -45,6 +52,7 @@ use tower::{BoxError, Service};
 pub use descriptors::Shares;
 pub use metrics::{DoorMetrics, Metrics};
 pub use places::client;
+pub use stream::Gone;
 
 use connection::Door;
 use places::{Bounds, Places};
@@ -78,8 +86,8 @@ pub struct Config {
     /// Whether an HTTP/1.1 client that closes its side right after a request still gets its answer. If not, it counts as gone,
     /// and what is done for it ends.
     pub half_close: bool,
-    /// The JSON body of the answers that the HTTP/1.1 library makes itself, to heads that it cannot read. None leaves them empty.
-    pub error_body: Option<fn(StatusCode) -> Bytes>,
+    /// For the answers that the HTTP libraries make themselves, to heads that they cannot read. None leaves them empty.
+    pub error_body: Option<ErrorBody>,
 }
 
 impl Default for Config {
@@ -104,6 +112,28 @@ impl Default for Config {
 
 /// The certificate that new connections get; a later value serves later connections.
 pub type Tls = watch::Receiver<Arc<rustls::ServerConfig>>;
+
+/// Gives a JSON body to an answer that the HTTP/1.1 library makes itself. It is also asked, once for each, where no body can be
+/// given: over HTTP/2, and to a client that speaks plain HTTP at a door that speaks HTTPS. So it can count.
+#[derive(Clone)]
+pub struct ErrorBody(Arc<dyn Fn(StatusCode, IpAddr) -> Bytes + Send + Sync>);
+
+impl ErrorBody {
+    /// From the answer's status and the client's address.
+    pub fn new(body: impl Fn(StatusCode, IpAddr) -> Bytes + Send + Sync + 'static) -> Self {
+        Self(Arc::new(body))
+    }
+
+    fn of(&self, status: StatusCode, client: IpAddr) -> Bytes {
+        (self.0)(status, client)
+    }
+}
+
+impl fmt::Debug for ErrorBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ErrorBody")
+    }
+}
 
 /// The client's address, in the extensions of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::metrics::{Closed, DoorMetrics};
+use super::{
+    handshake::Failure,
+    metrics::{Closed, DoorMetrics},
+};
 
 /// A connection that has had no request for so long after it was opened gives way before all others.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -350,6 +353,11 @@ impl Place {
         connection.old += std::mem::take(&mut connection.young);
         connection.looks += 1;
         Standing::Busy { stuck }
+    }
+
+    /// Counts that the client and the door could not agree on TLS.
+    pub(super) fn handshake_failed(&self, failure: Failure) {
+        self.places.metrics.handshake_failed(failure, self.client);
     }
 
     /// Counts that the door closes the connection by itself.

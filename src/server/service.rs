@@ -40,10 +40,14 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.seen.request();
         request.extensions_mut().insert(self.peer);
-        // HTTP/2 has GOAWAY for it.
-        let says_close = request.version() < Version::HTTP_2;
+        // HTTP/2 has GOAWAY for it, and drops a request whose client has gone.
+        let http1 = request.version() < Version::HTTP_2;
+        if http1 {
+            request.extensions_mut().insert(self.seen.waits());
+        }
         Answering {
-            leaving: says_close.then(|| self.leaving.clone()),
+            leaving: http1.then(|| self.leaving.clone()),
+            seen: Arc::clone(&self.seen),
             answering: self.service.clone().oneshot(request),
             in_flight: Some(self.place.request()),
         }
@@ -56,6 +60,7 @@ pin_project! {
         #[pin]
         answering: F,
         leaving: Option<CancellationToken>,
+        seen: Arc<Seen>,
         in_flight: Option<InFlight>,
     }
 }
@@ -68,7 +73,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.answering.poll(cx))?;
+        let answered = ready!(this.answering.poll(cx));
+        this.seen.answered();
+        let mut response = answered?;
         if this
             .leaving
             .as_ref()

@@ -7,6 +7,7 @@
 
 use std::{
     io::{self, IoSlice},
+    net::IpAddr,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -23,6 +24,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::{ErrorBody, frames::Frames};
+
 /// How long a client may take to close its side after the last answer.
 const LINGER: Duration = Duration::from_secs(1);
 /// The fixed beginning of an HTTP/2 connection; see RFC 9113, section 3.4.
@@ -38,6 +41,19 @@ pub(super) enum Phase {
     Over,
 }
 
+/// Whether an HTTP/1.1 client has closed its side while its request is inside, in the extensions of every such request. Over
+/// HTTP/2 the request is dropped instead.
+#[derive(Clone, Debug, Default)]
+pub struct Gone(Arc<AtomicBool>);
+
+impl Gone {
+    /// Whether it has, so far.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What has been seen on a connection.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -47,9 +63,32 @@ pub(super) struct Seen {
     request: AtomicBool,
     /// Bytes have come since the last ones went: in HTTP/1.1 a request, or a part of one, that has no answer yet.
     unanswered: AtomicBool,
+    /// A request is inside of which nobody knows yet whether its client waits for the answer: over HTTP/1.1.
+    waiting: AtomicBool,
+    gone: Gone,
 }
 
 impl Seen {
+    /// A request goes to the service, which can ask what comes back whether its client is still there.
+    pub(super) fn waits(&self) -> Gone {
+        self.waiting.store(true, Ordering::Relaxed);
+        self.gone.clone()
+    }
+
+    /// The service has answered.
+    pub(super) fn answered(&self) {
+        self.waiting.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether to find out if the client is still there.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn gone(&self) {
+        self.gone.0.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn request(&self) {
         self.request.store(true, Ordering::Relaxed);
     }
@@ -74,13 +113,27 @@ impl Seen {
     }
 }
 
+/// What a door says where the HTTP library refuses a client by itself.
+pub(super) struct Refusals {
+    pub(super) error_body: ErrorBody,
+    pub(super) peer: IpAddr,
+}
+
+impl Refusals {
+    pub(super) fn body(&self, status: StatusCode) -> Bytes {
+        self.error_body.of(status, self.peer)
+    }
+}
+
 /// A byte stream that notices how HTTP begins on it and takes care of how it ends.
 pub(super) struct Stream<S> {
     inner: S,
     /// How much of the HTTP/2 preface has come; none once it is known whether it comes.
     preface: Option<usize>,
     seen: Arc<Seen>,
-    error_body: Option<fn(StatusCode) -> Bytes>,
+    refusals: Option<Refusals>,
+    /// What goes out over HTTP/2; none over HTTP/1.1.
+    frames: Option<Frames>,
     /// A completed answer that is still to be written.
     unwritten: Bytes,
     /// Runs once our side is closed.
@@ -90,16 +143,13 @@ pub(super) struct Stream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
-    pub(super) fn new(
-        inner: S,
-        seen: Arc<Seen>,
-        error_body: Option<fn(StatusCode) -> Bytes>,
-    ) -> Self {
+    pub(super) fn new(inner: S, seen: Arc<Seen>, refusals: Option<Refusals>) -> Self {
         Self {
             inner,
             preface: Some(0),
             seen,
-            error_body,
+            refusals,
+            frames: Some(Frames::default()),
             unwritten: Bytes::new(),
             linger: None,
             read_closed: false,
@@ -173,10 +223,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         let this = self.get_mut();
         ready!(this.poll_write_completed(cx))?;
         this.seen.unanswered.store(false, Ordering::Relaxed);
-        let completed = this
-            .error_body
-            .and_then(|error_body| complete(bytes, error_body));
-        let Some(completed) = completed else {
+        let Some(refusals) = &this.refusals else {
+            return Pin::new(&mut this.inner).poll_write(cx, bytes);
+        };
+        // The length of HTTP/2's first frame, which is small, begins with a zero.
+        this.frames.take_if(|_| bytes.starts_with(b"HTTP/1."));
+        if let Some(frames) = &mut this.frames {
+            let written = ready!(Pin::new(&mut this.inner).poll_write(cx, bytes))?;
+            frames.watch(&bytes[..written], |status| drop(refusals.body(status)));
+            return Poll::Ready(Ok(written));
+        }
+        let Some(completed) = complete(bytes, |status| refusals.body(status)) else {
             return Pin::new(&mut this.inner).poll_write(cx, bytes);
         };
         this.unwritten = completed;
@@ -185,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
     fn is_write_vectored(&self) -> bool {
         // An answer that hyper made itself is to come in one piece where it is completed.
-        self.error_body.is_none() && self.inner.is_write_vectored()
+        self.refusals.is_none() && self.inner.is_write_vectored()
     }
 
     fn poll_write_vectored(
@@ -219,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 }
 
 /// If `bytes` end with a refusal that has no body, the same bytes with one. Answers of the doors' own never look so.
-fn complete(bytes: &[u8], error_body: fn(StatusCode) -> Bytes) -> Option<Bytes> {
+fn complete(bytes: &[u8], error_body: impl Fn(StatusCode) -> Bytes) -> Option<Bytes> {
     const EMPTY: &str = "content-length: 0\r\n";
     // What comes before is the end of an answer to an earlier request on the connection.
     let head_at = bytes

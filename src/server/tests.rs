@@ -126,7 +126,9 @@ async fn a_request_knows_its_peer_over_http1_and_over_http2_with_prior_knowledge
 #[tokio::test]
 async fn what_the_library_refuses_by_itself_has_a_body_that_the_client_sees() {
     let config = Config {
-        error_body: Some(|status| format!("<{}>", status.as_u16()).into()),
+        error_body: Some(ErrorBody::new(|status, _| {
+            format!("<{}>", status.as_u16()).into()
+        })),
         ..Config::default()
     };
     let running = run(config).await;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     log::Appended,
     notices::{Notice, WINDOW},
-    server,
+    server::{self, Gone},
 };
 
 /// Longer than Verbex waits for an answer: see docs/operations.md.
@@ -26,17 +26,19 @@ pub(super) struct Course {
     started: Instant,
     /// When the whole body was in.
     body_came: Option<Instant>,
+    gone: Gone,
     answered: bool,
 }
 
 impl Course {
     /// A request whose head is in.
-    pub(super) fn begin(metrics: Metrics, peer: IpAddr) -> Self {
+    pub(super) fn begin(metrics: Metrics, peer: IpAddr, gone: Gone) -> Self {
         Self {
             metrics,
             client: Client::of(peer),
             started: Instant::now(),
             body_came: None,
+            gone,
             answered: false,
         }
     }
@@ -49,7 +51,9 @@ impl Course {
     /// It is decided what it is answered.
     pub(super) fn answered(mut self, answer: Result<&Appended, &Refusal>) {
         self.answered = true;
-        self.over(answer.map_or_else(Refusal::counted, |_| refusal::OK));
+        let code = answer.map_or_else(Refusal::counted, |_| refusal::OK);
+        let gone = self.gone.is_gone();
+        self.over(if gone { refusal::CLIENT_GONE } else { code });
     }
 
     fn over(&self, code: &'static str) {

@@ -2,10 +2,13 @@
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::StatusCode;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -117,6 +120,15 @@ impl Metrics {
     pub(super) fn over(&self, code: &'static str, time: Duration) {
         self.answers.get_or_create(&Answered { code }).inc();
         self.seconds.observe(time.as_secs_f64());
+    }
+
+    /// The HTTP library has refused something by itself. Returns the body of its answer.
+    pub(super) fn library_answered(&self, status: StatusCode, peer: IpAddr) -> Bytes {
+        let refusal = refusal::of_library(status);
+        let code = refusal.counted();
+        self.answers.get_or_create(&Answered { code }).inc();
+        self.refused(code, Client::of(peer));
+        refusal.body()
     }
 
     /// Says that a request got no 200.

@@ -102,15 +102,16 @@ impl Default for Config {
     }
 }
 
-/// How the door's connections are to be served.
+/// How the door's connections are to be served. What the HTTP libraries answer by themselves is counted in `metrics`.
 #[must_use]
-pub fn server_config() -> server::Config {
+pub fn server_config(metrics: Metrics) -> server::Config {
+    let library = move |status, client| metrics.library_answered(status, client);
     server::Config {
         // Above HEAD_BYTES_MAX, so that the door itself answers where it can: HTTP/2's library refuses without a body.
         head_bytes_max: 8 * HEAD_BYTES_MAX as u32,
         // Its sender may not come again: a webhook that is here is taken, whatever its sender does next.
         half_close: true,
-        error_body: Some(refusal::library_body),
+        error_body: Some(server::ErrorBody::new(library)),
         ..server::Config::default()
     }
 }
@@ -179,7 +180,8 @@ impl Door {
         // Without a peer, which no server of ours leaves out, no list of addresses matches.
         let peer = head.extensions.get().copied();
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |Peer(peer)| peer.ip());
-        let mut course = Course::begin(self.metrics.clone(), peer);
+        let gone = head.extensions.get().cloned();
+        let mut course = Course::begin(self.metrics.clone(), peer, gone.unwrap_or_default());
         let body = Box::pin(body);
         let taken = match self.admit(&head, peer) {
             Ok(admitted) => {

@@ -190,20 +190,19 @@ impl Refusal {
         response
     }
 
-    fn body(&self) -> Bytes {
+    pub(super) fn body(&self) -> Bytes {
         let error = json!({"code": self.answer().code, "message": self.to_string()});
         json!({ "error": error }).to_string().into()
     }
 }
 
-/// The body of an answer with `status` that the HTTP library makes by itself.
-pub(super) fn library_body(status: StatusCode) -> Bytes {
-    let refusal = match status {
+/// Why the HTTP library answers with `status` by itself.
+pub(super) fn of_library(status: StatusCode) -> Refusal {
+    match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::HeadersTooLarge,
         StatusCode::URI_TOO_LONG => Refusal::PathTooLong,
         _ => Refusal::RequestInvalid,
-    };
-    refusal.body()
+    }
 }
 
 impl From<BodyError> for Refusal {
@@ -346,7 +345,7 @@ mod tests {
             (414, "PATH_TOO_LONG"),
             (431, "HEADERS_TOO_LARGE"),
         ] {
-            let body = library_body(StatusCode::from_u16(status).unwrap());
+            let body = of_library(StatusCode::from_u16(status).unwrap()).body();
             let body: Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(body["error"]["code"], code);
         }

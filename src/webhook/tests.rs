@@ -330,7 +330,7 @@ async fn running(config: Config) -> Running {
     tokio::spawn(server::serve(
         listener,
         Some(watch::channel(made.served.config).1),
-        server_config(),
+        server_config(Metrics::register(&mut Registry::default())),
         site.webhook.clone(),
         server::Metrics::default().door("test"),
         server::Stop::default(),

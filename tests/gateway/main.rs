@@ -21,6 +21,7 @@ mod drain;
 mod duplicates;
 mod errors;
 mod filters;
+mod handshakes;
 mod health;
 mod history_pages;
 mod names;

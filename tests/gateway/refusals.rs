@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use reqwest::Body;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::support::{
@@ -14,7 +14,7 @@ use crate::support::{
     bodies::call_started,
     eventually, eventually_asking,
     process::{Gateway, Setup},
-    webhook::{BOTH, Http},
+    webhook::{BOTH, Http, client},
 };
 
 /// Lines of the gateway's own log that have all of these words.
@@ -174,4 +174,107 @@ async fn a_webhook_that_takes_longer_than_verbex_waits_is_counted_and_said() {
         (!said.is_empty()).then_some(())
     })
     .await;
+}
+
+/// A frame of HTTP/2; RFC 9113, section 4.1.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// A head with a header of so many bytes; RFC 7541.
+fn head(bytes: usize) -> Vec<u8> {
+    // POST, http, / and a literal whose length is 127 and what comes in groups of seven bits.
+    let mut head = vec![0x83, 0x86, 0x84, 0x00, 1, b'a', 0x7f];
+    let mut rest = bytes - 127;
+    while rest > 127 {
+        head.push(u8::try_from(rest % 128).unwrap() | 0x80);
+        rest /= 128;
+    }
+    head.push(u8::try_from(rest).unwrap());
+    head.extend(vec![b'x'; bytes]);
+    head
+}
+
+#[tokio::test]
+async fn what_the_http_library_refuses_by_itself_is_counted_too() {
+    const HEADERS: u8 = 1;
+    const CONTINUATION: u8 = 9;
+    let gateway = Setup::new().arg("--webhook-plain-http").start().await;
+    let connect = async || TcpStream::connect(gateway.webhook_addr()).await.unwrap();
+
+    let mut one = connect().await;
+    one.write_all(b"this is no request\r\n\r\n").await.unwrap();
+    counted(&gateway, "REQUEST_INVALID", 1).await;
+    let mut one = connect().await;
+    let large = format!("POST / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(200_000));
+    // It answers before it has read everything.
+    let _ = one.write_all(large.as_bytes()).await;
+    counted(&gateway, "HEADERS_TOO_LARGE", 1).await;
+
+    let preface = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+    ]
+    .concat();
+    let mut two = connect().await;
+    two.write_all(&preface).await.unwrap();
+    // A method and nothing else.
+    two.write_all(&frame(HEADERS, 5, 1, &[0x83])).await.unwrap();
+    counted(&gateway, "REQUEST_INVALID", 2).await;
+    let head = head(140_000);
+    let pieces: Vec<_> = head.chunks(16_384).collect();
+    for (piece, number) in pieces.iter().zip(1..) {
+        let kind = if number == 1 { HEADERS } else { CONTINUATION };
+        let end = if number == pieces.len() { 4 } else { 0 };
+        two.write_all(&frame(kind, 1 + end, 3, piece))
+            .await
+            .unwrap();
+    }
+    counted(&gateway, "HEADERS_TOO_LARGE", 2).await;
+    for code in ["REQUEST_INVALID", "HEADERS_TOO_LARGE"] {
+        eventually("it is said", || {
+            (!lines(&gateway, &["a webhook was refused", code, "127.0.0.1"]).is_empty())
+                .then_some(())
+        })
+        .await;
+    }
+    // The door's own answers are counted once, those without a body for the client too.
+    for http in BOTH {
+        let client = client(std::path::Path::new(""), http);
+        let head = client.head(&gateway.webhook_url).send().await.unwrap();
+        assert_eq!(head.status(), 405);
+    }
+    counted(&gateway, "METHOD_NOT_ALLOWED", 2).await;
+    counted(&gateway, "REQUEST_INVALID", 2).await;
+    counted(&gateway, "HEADERS_TOO_LARGE", 2).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_wait_for_the_log_is_counted_and_its_event_is_stored() {
+    let gateway = Gateway::start().await;
+    let log = rusqlite::Connection::open(gateway.setup.log_file()).unwrap();
+    // Somebody else writes: appends wait.
+    log.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let body = call_started(1);
+    let mut socket = gateway.socket().await;
+    let length = body.len();
+    let request = format!(
+        "POST /webhooks/verbex HTTP/1.1\r\nhost: h\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    socket.write(request).await;
+    let client = gateway.http(Http::Two);
+    let request = client.post(&gateway.webhook_url).body(call_started(2));
+    let asked = tokio::time::timeout(Duration::from_millis(500), request.send());
+    assert!(asked.await.is_err(), "no answer yet");
+    counted(&gateway, "CLIENT_GONE", 1).await;
+    drop(socket);
+    sleep(Duration::from_millis(200)).await;
+    log.execute_batch("ROLLBACK").unwrap();
+    counted(&gateway, "CLIENT_GONE", 2).await;
+    counted(&gateway, "OK", 0).await;
+    for number in [1, 2] {
+        let again = gateway.post(call_started(number)).await;
+        assert!(again.duplicate, "{again:?}");
+    }
 }

@@ -28,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("notices", &[]),
     ("proto", &[]),
     ("sealed", &[]),
-    ("server", &[]),
+    ("server", &["notices"]),
     ("tls", &[]),
     ("verbex", &["event", "proto"]),
     ("view", &["event", "proto"]),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, http::header, routing::post};
+use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch};
 use verbex_gateway::{server, tls, webhook};
@@ -46,7 +47,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     tokio::spawn(server::serve(
         listener,
         Some(watch::channel(made.served.config).1),
-        webhook::server_config(),
+        webhook::server_config(webhook::Metrics::register(&mut Registry::default())),
         router,
         server::Metrics::default().door("test"),
         server::Stop::default(),
