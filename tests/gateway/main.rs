@@ -35,6 +35,7 @@ mod replay;
 mod samples;
 mod searches;
 mod slow;
+mod subscription;
 mod terminal;
 mod tidy;
 mod unread;
