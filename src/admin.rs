@@ -3,9 +3,12 @@
 mod accept;
 mod pages;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
@@ -15,7 +18,7 @@ use prometheus_client::{
     encoding::{prometheus_text, text as openmetrics},
     registry::Registry,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::log::Tail;
 
@@ -85,18 +88,25 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
 }
 
 async fn export(State(metrics): State<Arc<Registry>>, headers: HeaderMap) -> impl IntoResponse {
-    let mut text = String::new();
-    let (media_type, written) = if accept::prefers_openmetrics(&headers) {
-        (OPENMETRICS, openmetrics::encode(&mut text, &metrics))
-    } else {
-        let written = prometheus_text::encode(&mut text, &metrics);
-        (prometheus_text::CONTENT_TYPE, written)
-    };
+    let openmetrics = accept::prefers_openmetrics(&headers);
+    // Thousands of subscribers and descriptors take a moment, for which no webhook is to wait.
+    let written = spawn_blocking(move || write(&metrics, openmetrics)).await;
     match written {
-        Ok(()) => ([(header::CONTENT_TYPE, media_type)], text).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "cannot write the metrics");
+        Ok(Ok((media_type, text))) => ([(header::CONTENT_TYPE, media_type)], text).into_response(),
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!("cannot write the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// The metrics, and the format that they are in.
+fn write(metrics: &Registry, openmetrics: bool) -> Result<(&'static str, String), fmt::Error> {
+    let mut text = String::new();
+    if openmetrics {
+        openmetrics::encode(&mut text, metrics)?;
+        return Ok((OPENMETRICS, text));
+    }
+    prometheus_text::encode(&mut text, metrics)?;
+    Ok((prometheus_text::CONTENT_TYPE, text))
 }

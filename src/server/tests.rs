@@ -18,6 +18,7 @@ use tower::service_fn;
 use super::*;
 use crate::tls;
 
+mod gone;
 mod leaving;
 
 /// Far more than anything here takes; a promise that is not kept fails by it.

@@ -268,7 +268,9 @@ impl Door {
         // In a task of its own: a client that goes away now takes nothing back.
         let storing = Arc::clone(&self).store(headers, body, receive_time, admitted);
         tokio::spawn(storing).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "storing an event failed");
+            // Not the error itself: what a panic says may quote the body.
+            let panicked = error.is_panic();
+            tracing::error!(panicked, "storing an event failed");
             Err(Refusal::Internal)
         })
     }
