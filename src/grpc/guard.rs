@@ -48,6 +48,7 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let uri = request.uri().clone();
     let expiry = match guard.check(&request) {
         Ok(expiry) => expiry,
         Err(failure) => return answer(failure),
@@ -61,12 +62,12 @@ pub(super) async fn guard(
         .flatten()
         .min_by_key(|until| until.at)
     else {
-        return complete(next.run(request).await);
+        return complete(next.run(request).await, uri.path());
     };
     request.extensions_mut().insert(until.clone());
     // Bounds the answer's head; a stream's body looks at its end itself.
     match tokio::time::timeout_at(until.at, next.run(request)).await {
-        Ok(response) => complete(response),
+        Ok(response) => complete(response, uri.path()),
         Err(_) => answer(until.failure),
     }
 }
@@ -234,14 +235,16 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Errors that the library made have no details: gives them some.
-fn complete(response: Response) -> Response {
+fn complete(response: Response, path: &str) -> Response {
     let bare = response.headers().contains_key(Status::GRPC_STATUS)
         && !response.headers().contains_key(Status::GRPC_STATUS_DETAILS);
     match Status::from_header_map(response.headers()).filter(|_| bare) {
         None => response,
         Some(status) => match status.code() {
             Code::Ok => response,
-            Code::Unimplemented => answer(Failure::MethodUnknown),
+            Code::Unimplemented => answer(Failure::MethodUnknown {
+                method: path.trim_start_matches('/').chars().take(256).collect(),
+            }),
             Code::NotFound => answer(Failure::ServiceUnknown),
             // Our own failures have details: this is the library, which could not read the request.
             Code::Internal | Code::OutOfRange | Code::ResourceExhausted => {

@@ -54,7 +54,7 @@ pub(super) enum Failure {
     /// The caller's own deadline has passed.
     DeadlineExceeded,
     /// There is no such method.
-    MethodUnknown,
+    MethodUnknown { method: String },
     /// The request's messages are compressed in a way that is not known here.
     EncodingUnsupported { encoding: String },
     /// A message says that it is compressed, and the request does not say how.
@@ -158,7 +158,7 @@ impl Failure {
             Self::LogDamaged => (Code::DataLoss, "LOG_DAMAGED"),
             Self::Disconnected => (Code::Aborted, "DISCONNECTED"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-            Self::MethodUnknown => (Code::Unimplemented, "METHOD_UNKNOWN"),
+            Self::MethodUnknown { .. } => (Code::Unimplemented, "METHOD_UNKNOWN"),
             Self::EncodingUnsupported { .. } => (Code::Unimplemented, "ENCODING_UNSUPPORTED"),
             // The code is that of gRPC's own rules for compression.
             Self::EncodingMissing => (Code::Internal, "ENCODING_MISSING"),
@@ -193,7 +193,9 @@ impl Failure {
             Self::EventNotFound { id }
             | Self::SubscriberNotFound { id }
             | Self::Internal { id } => vec![("id", id.clone())],
-            Self::ScopeDenied { method } => vec![("method", method.clone())],
+            Self::ScopeDenied { method } | Self::MethodUnknown { method } => {
+                vec![("method", method.clone())]
+            }
             Self::OriginDenied { header } => vec![("header", (*header).into())],
             Self::SubscriberLimit { limit } => vec![("limit", limit.to_string())],
             Self::EncodingUnsupported { encoding } => vec![("encoding", encoding.clone())],
@@ -262,7 +264,7 @@ impl fmt::Display for Failure {
             Self::LogDamaged => f.write_str("the log is damaged here: restore it, or choose a later start"),
             Self::Disconnected => f.write_str("an operator ended this subscription"),
             Self::DeadlineExceeded => f.write_str("the deadline of this call has passed"),
-            Self::MethodUnknown => f.write_str("this gateway has no such method"),
+            Self::MethodUnknown { method } => write!(f, "this gateway has no method {method:?}: reflection lists those that it has"),
             Self::EncodingUnsupported { encoding } => write!(
                 f,
                 "the request is compressed as {encoding:?}, which this gateway does not know: send {ENCODINGS_ACCEPTED}",
@@ -331,7 +333,7 @@ mod tests {
             Failure::LogDamaged,
             Failure::Disconnected,
             Failure::DeadlineExceeded,
-            Failure::MethodUnknown,
+            Failure::MethodUnknown { method: "m".into() },
             Failure::EncodingUnsupported {
                 encoding: "br".into(),
             },
@@ -449,7 +451,13 @@ mod tests {
                 None,
                 false,
             ),
-            (Code::Unimplemented, "METHOD_UNKNOWN", vec![], None, false),
+            (
+                Code::Unimplemented,
+                "METHOD_UNKNOWN",
+                vec!["method"],
+                None,
+                false,
+            ),
             (
                 Code::Unimplemented,
                 "ENCODING_UNSUPPORTED",

@@ -228,14 +228,17 @@ async fn an_unknown_method_has_a_reason_too() {
     for path in [
         "/verbex.gateway.v1.EventService/Nothing",
         "/verbex.gateway.v9.None/Nothing",
+        "/grpc.reflection.v1alpha.ServerReflection/Nothing",
     ] {
+        let name = path.trim_start_matches('/');
         let mut client = tonic::client::Grpc::new(gateway.channel().await);
         client.ready().await.unwrap();
         let path = PathAndQuery::from_static(path);
         let codec = ProstCodec::<GetEventRequest, GetEventRequest>::default();
         let call = client.unary(Request::new(GetEventRequest::default()), path, codec);
         let refusal = Refusal::of(&soon("an answer", call).await.unwrap_err());
-        assert_eq!(refusal.code, Code::Unimplemented);
+        assert_eq!(refusal.row(), (Code::Unimplemented, "METHOD_UNKNOWN"));
+        assert_eq!(refusal.metadata["method"], name);
     }
 }
 
