@@ -1,7 +1,7 @@
 //! Log lines about what may happen very often: the first of a kind is said at once, further ones are counted and said together.
 //!
 //! Time is cut into windows of [`WINDOW`]. In each, the first of every kind has a line, and the end of the window has one with
-//! the number of those that came after it. Kinds beyond [`KINDS_MAX`] in a window are only counted, so neither memory nor
+//! the number of those that came after it. Kinds beyond `KINDS_MAX` in a window are only counted, so neither memory nor
 //! the log grows with what strangers send.
 
 use std::{
