@@ -1,5 +1,7 @@
 //! The wiring: opens the log, binds every door, hands out the handles, and leaves in order. The only file that knows every room.
 
+mod sockets;
+
 use std::{
     future::Future,
     io,
@@ -13,12 +15,7 @@ use prometheus_client::{
     metrics::{counter::Counter, info::Info},
     registry::Registry,
 };
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinSet,
-    time::{sleep_until, timeout},
-};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
     admin::{self, Readiness},
@@ -32,13 +29,18 @@ use crate::{
     webhook::{self, Webhook},
 };
 
+pub use sockets::Sockets;
+use sockets::bind;
+
 /// What waits for all subscribers together, each shared buffer counted once.
 const QUEUES_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// How long the webhook door stays open at the least after it has begun to leave: proxies hear on one answer after the other that
-/// the connections that they keep will close, and so they hold none that closes just when they take it.
-const MOVING: Duration = Duration::from_millis(250);
-/// How long webhooks may take to come in and be answered once their door is closed.
+/// How long the webhook door stays open for connections that are kept. Each answer ends one: so a proxy has none left that it would
+/// take just when it is closed.
+const KEPT_CONNECTIONS: Duration = Duration::from_secs(1);
+/// How long the webhook door waits for a moment without a request before it closes.
 const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
+/// How long webhooks may take to come in and be answered once their door is closed.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long the log may take to close once nothing comes in any more.
 const LOG_CLOSING: Duration = Duration::from_secs(5);
 /// How long connections may take to close once all is done.
@@ -135,7 +137,11 @@ impl Gateway {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn build(config: Config, log_lines_dropped: Counter) -> Result<Self, StartError> {
+    pub async fn build(
+        config: Config,
+        sockets: Sockets,
+        log_lines_dropped: Counter,
+    ) -> Result<Self, StartError> {
         let started = Instant::now();
         // Before anything opens a file.
         let shares = server::Shares::of_this_process();
@@ -173,9 +179,9 @@ impl Gateway {
             certificate.served.map(new_connections),
             grpc_served.map(new_connections),
         );
-        let webhook_door = bind("--webhook-addr", config.webhook.addr)?;
-        let grpc_door = bind("--grpc-addr", config.grpc.addr)?;
-        let admin_door = bind("--admin-addr", config.admin.addr)?;
+        let webhook_door = bind("--webhook-addr", config.webhook.addr, sockets.webhook)?;
+        let grpc_door = bind("--grpc-addr", config.grpc.addr, sockets.grpc)?;
+        let admin_door = bind("--admin-addr", config.admin.addr, sockets.admin)?;
 
         let (fanout, router) = Fanout::new(
             fanout::Config {
@@ -353,7 +359,7 @@ impl Gateway {
         self.health.set(false).await;
         self.fanout.close();
         self.stop.webhook.leave();
-        let moved = sleep_until(tokio::time::Instant::now() + MOVING);
+        let unkept = timeout(KEPT_CONNECTIONS, self.stop.webhook.emptied());
         // Subscribers first: each stream ends behind what is in its queue, and resumes by cursor. Webhooks are taken all the while.
         if timeout(self.drain, self.fanout.drain()).await.is_err() {
             tracing::warn!(
@@ -364,7 +370,9 @@ impl Gateway {
         self.health.end().await;
         self.stop.grpc.close();
         // Then the webhook door, which nobody else can answer for. What comes in now is there for those who resume.
-        moved.await;
+        let _ = unkept.await;
+        // It stays open while a body trickles in: the others are not to wait for that.
+        let _ = timeout(LAST_WEBHOOKS, self.webhook.emptied()).await;
         self.stop.webhook.close();
         let last_webhooks = async {
             while tasks
@@ -374,7 +382,7 @@ impl Gateway {
             {}
             self.webhook.emptied().await;
         };
-        if timeout(LAST_WEBHOOKS, last_webhooks).await.is_err() {
+        if timeout(LAST_ANSWERS, last_webhooks).await.is_err() {
             tracing::warn!("a webhook that is still coming in is left behind");
         }
         if timeout(LOG_CLOSING, self.appender.finish()).await.is_err() {
@@ -397,18 +405,6 @@ impl Gateway {
 /// How many of a door's connections one address may have: most, since it may be a proxy's, but never all.
 fn of_one_client(connections: usize) -> usize {
     (connections * 3 / 4).max(1)
-}
-
-struct Door {
-    listener: TcpListener,
-    addr: SocketAddr,
-}
-
-fn bind(flag: &'static str, addr: SocketAddr) -> Result<Door, StartError> {
-    let failed = |source| StartError::Bind { flag, addr, source };
-    let listener = server::listen(addr).map_err(failed)?;
-    let addr = listener.local_addr().map_err(failed)?;
-    Ok(Door { listener, addr })
 }
 
 fn new_connections(served: tls::Served) -> Tls {

@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let loaded = args.settings.load()?;
+    let loaded = args.settings.load(Vec::new())?;
     let mut stdout = io::stdout().lock();
     write!(stdout, "{}", loaded.effective)?;
     for token in &loaded.config.tokens {

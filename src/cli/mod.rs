@@ -21,6 +21,7 @@ mod send;
 mod serve;
 mod settings;
 mod simulate;
+mod sockets;
 mod tail;
 mod token;
 

@@ -1,8 +1,9 @@
 //! `verbex-gateway serve`: runs the gateway until a signal, then lets it drain.
 
-use std::{env, io, time::Duration};
+use std::{env, io, thread, time::Duration};
 
 use anyhow::Context;
+use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -12,10 +13,11 @@ use super::{
     lines::Lines,
     logging,
     settings::{PRECEDENCE, Settings},
+    sockets::Sockets,
 };
 use crate::{
     config::{self, Config},
-    gateway::Gateway,
+    gateway::{self, Gateway},
 };
 
 /// How long the last lines may take to be written, and in a hurry.
@@ -45,27 +47,30 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let loaded = args.settings.load()?;
-    let config = loaded.config;
+    let sockets = Sockets::take()?;
+    let config = args.settings.load(sockets.settings())?.config;
+    let sockets = sockets.for_doors(&config)?;
     let log_lines = logging::start(&config.log)?;
-    let outcome = serve(config, &log_lines).await;
+    let outcome = serve(config, sockets, &log_lines).await;
     log_lines.flush(LAST_LINES);
     outcome
 }
 
-async fn serve(config: Config, log_lines: &Lines) -> anyhow::Result<()> {
+async fn serve(config: Config, sockets: gateway::Sockets, log_lines: &Lines) -> anyhow::Result<()> {
     // Before the doors open, so that no signal finds the gateway half started.
     let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let gateway = Gateway::build(config.clone(), log_lines.dropped()).await?;
+    let gateway = Gateway::build(config.clone(), sockets, log_lines.dropped()).await?;
     // A gateway whose output nobody reads is still a gateway.
     let screen = Lines::start("banner", io::stdout(), |_| {})?;
     screen.push(banner(&config, gateway.addresses(), &program()).as_bytes());
     warn_of_open_doors(&config);
+    tell_systemd(NotifyState::Ready);
 
     let asked_to_leave = CancellationToken::new();
     let impatience = async {
         signals.next().await;
         tracing::info!("draining; another signal ends the gateway at once");
+        tell_systemd(NotifyState::Stopping);
         asked_to_leave.cancel();
         signals.next().await
     };
@@ -91,6 +96,14 @@ async fn serve(config: Config, log_lines: &Lines) -> anyhow::Result<()> {
             end_at_once(signal)
         }
         never = demo => never,
+    }
+}
+
+/// For `Type=notify`. In a thread of its own, since nothing here waits for whoever reads it, if there is anybody.
+fn tell_systemd(state: NotifyState<'static>) {
+    let told = thread::Builder::new().spawn(move || sd_notify::notify(&[state]));
+    if let Err(error) = told {
+        tracing::debug!(%error, "systemd is not told");
     }
 }
 

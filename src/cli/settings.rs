@@ -125,11 +125,14 @@ const GRPC: &str = "gRPC door";
 const OPERATIONS: &str = "Operations";
 
 impl Settings {
-    /// Reads the configuration that this process was given.
-    pub(super) fn load(self) -> Result<Loaded, config::Invalid> {
+    /// Reads the configuration that this process was given. What is `decided` counts over all of it.
+    pub(super) fn load(
+        self,
+        decided: Vec<(&'static str, String)>,
+    ) -> Result<Loaded, config::Invalid> {
         let mut loaded = config::load(Layers {
             demo: self.demo,
-            flags: self.flags(),
+            flags: [self.flags(), decided].concat(),
             environment: Environment::from_iter(env::vars_os()),
         })?;
         // The variables of other commands are none of ours, but known.

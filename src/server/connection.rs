@@ -69,6 +69,7 @@ impl Door {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
         let since = Instant::now();
+        let _open = self.stop.connections.token();
         let opened = tokio::select! {
             () = self.stop.over(since) => return,
             // Nothing was said yet that would need an end.

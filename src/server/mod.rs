@@ -46,7 +46,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{BoxError, Service};
 
 pub use descriptors::Shares;
@@ -139,6 +139,24 @@ impl fmt::Debug for ErrorBody {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// Where connections come from.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether it listens on when this process ends. Then what waits in its backlog is left to the next one.
+    pub outlives: bool,
+}
+
+impl From<TcpListener> for Listener {
+    fn from(socket: TcpListener) -> Self {
+        Self {
+            socket,
+            outlives: false,
+        }
+    }
+}
+
 /// A listener for a door.
 ///
 /// # Errors
@@ -160,6 +178,7 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 pub struct Stop {
     leaving: CancellationToken,
     closed: CancellationToken,
+    connections: TaskTracker,
 }
 
 impl Stop {
@@ -168,7 +187,13 @@ impl Stop {
         self.leaving.cancel();
     }
 
-    /// Closes the door behind the connections that wait in its backlog. A connection ends when no request is on it any more.
+    /// Resolves at the next moment at which no connection is open.
+    pub async fn emptied(&self) {
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
+    /// Closes the door behind the connections that wait in its backlog, unless another process will take those. A connection ends when no request is on it any more.
     pub fn close(&self) {
         self.leaving.cancel();
         self.closed.cancel();
@@ -185,7 +210,7 @@ impl Stop {
 ///
 /// The caller bounds that wait: dropping the future ends the connections that are left.
 pub async fn serve<S, B>(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     tls: Option<Tls>,
     config: Config,
     service: S,
@@ -199,6 +224,10 @@ pub async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    let Listener {
+        socket: listener,
+        outlives,
+    } = listener.into();
     let bounds = Bounds {
         connections: config.connections_max,
         of_client: config.client_connections_max,
@@ -223,7 +252,7 @@ pub async fn serve<S, B>(
             }
         }
     }
-    for (stream, peer) in close(listener) {
+    for (stream, peer) in close(listener, outlives) {
         if let Some(place) = places.admit(peer.ip()) {
             let service = service.clone();
             connections.spawn(Arc::clone(&door).connection(stream, peer, service, place));
@@ -264,7 +293,10 @@ const ARRIVING: Duration = Duration::from_millis(1);
 /// Closes the listener behind the connections that wait in its backlog.
 ///
 /// Without the runtime, which may be late to notice a connection: one that nobody accepts is reset.
-fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+fn close(listener: TcpListener, outlives: bool) -> Vec<(TcpStream, SocketAddr)> {
+    if outlives {
+        return Vec::new();
+    }
     let Ok(listener) = listener.into_std() else {
         return Vec::new();
     };

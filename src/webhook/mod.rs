@@ -145,8 +145,7 @@ impl Webhook {
         }))
     }
 
-    /// Resolves when no request is inside any more. Call it once the server has ended: what clients have left behind that hung up
-    /// is then still on its way to the log.
+    /// Resolves at the next moment at which no request is inside: each one has its answer, or its client has left and it is in the log.
     pub async fn emptied(&self) {
         self.0.inside.close();
         self.0.inside.wait().await;

@@ -34,6 +34,8 @@ async fn while_it_leaves_it_serves_and_says_that_each_connection_closes() {
     assert!(told.contains("connection: close"), "{told}");
     let told = answer_to(&running, REQUEST).await;
     assert!(told.contains("connection: close"), "{told}");
+    drop(kept);
+    timeout(PATIENCE, running.stop.emptied()).await.unwrap();
     running.stopped().await;
 }
 
@@ -115,4 +117,25 @@ async fn who_waits_in_the_backlog_is_served() {
         assert!(told.starts_with("HTTP/1.1 200"), "{told}");
     }
     timeout(PATIENCE, running.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_that_outlives_the_door_keeps_who_waits_for_the_next_one() {
+    let kept = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    kept.set_nonblocking(true).unwrap();
+    let address = kept.local_addr().unwrap();
+    let socket = TcpListener::from_std(kept.try_clone().unwrap()).unwrap();
+    let listener = Listener {
+        socket,
+        outlives: true,
+    };
+    let stop = Stop::default();
+    stop.close();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let service = axum::Router::<()>::new();
+    serve(listener, None, Config::default(), service, metrics(), stop).await;
+    let (mut taken, _) = TcpListener::from_std(kept).unwrap().accept().await.unwrap();
+    taken.write_all(b"next").await.unwrap();
+    drop(taken);
+    assert_eq!(read_all(&mut client).await, "next");
 }

@@ -1,8 +1,9 @@
 //! Starts that are not by the book: output that goes elsewhere.
 
 use std::{
-    io,
-    io::{PipeReader, PipeWriter, Write},
+    io::{self, PipeReader, PipeWriter, Write},
+    net::TcpListener,
+    os::fd::OwnedFd,
     process::{Command, Stdio},
 };
 
@@ -10,7 +11,7 @@ use rustix::pipe::fcntl_setpipe_size;
 
 use super::{
     PATIENCE, eventually_asking,
-    process::{Gateway, Process, Setup},
+    process::{Finished, Gateway, Process, Setup},
     webhook::{Http, client},
 };
 
@@ -54,6 +55,35 @@ impl Setup {
             setup: self,
             process,
         }
+    }
+
+    /// A gateway that is handed a socket, as systemd does, under a name.
+    pub(crate) async fn start_on(self, socket: &TcpListener, name: &str) -> Gateway {
+        let socket = socket.try_clone().expect("a socket");
+        let process = self.spawn_on(socket, name);
+        self.announced(process).await
+    }
+
+    /// A start on a socket that is expected to end by itself.
+    pub(crate) async fn refused_on(self, socket: impl Into<OwnedFd>, name: &str) -> Finished {
+        self.spawn_on(socket, name).finished().await
+    }
+
+    fn spawn_on(&self, socket: impl Into<OwnedFd>, name: &str) -> Process {
+        // Only a process itself knows its id before it is the gateway; and the socket comes as the one descriptor that can be given.
+        let words = format!(
+            "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES='{name}'"
+        );
+        let mut command = self.clone().shell(&words).command();
+        command
+            .current_dir(self.folder())
+            .stdin(socket.into())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let stdout = child.stdout.take().expect("a pipe");
+        let stderr = child.stderr.take().expect("a pipe");
+        Process::started(&command, self.folder(), child, stdout, stderr)
     }
 
     /// A start with its output elsewhere that is expected to end by itself.

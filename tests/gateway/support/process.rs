@@ -27,7 +27,7 @@ pub(crate) struct Setup {
     folder: Arc<TempDir>,
     args: Vec<String>,
     variables: Vec<(String, String)>,
-    shell: Option<&'static str>,
+    shell: Option<String>,
 }
 
 impl Setup {
@@ -82,8 +82,8 @@ impl Setup {
     }
 
     /// Behind a few words of shell, which run first in the process that the gateway then is.
-    pub(crate) fn shell(mut self, words: &'static str) -> Self {
-        self.shell = Some(words);
+    pub(crate) fn shell(mut self, words: &str) -> Self {
+        self.shell = Some(words.into());
         self
     }
 
@@ -105,6 +105,11 @@ impl Setup {
     /// A gateway whose doors are open.
     pub(crate) async fn start(self) -> Gateway {
         let process = Process::spawn(self.command(), self.folder());
+        self.announced(process).await
+    }
+
+    /// The gateway that this process is, once it has said where its doors are.
+    pub(super) async fn announced(self, process: Process) -> Gateway {
         let announced = || {
             if let Some(status) = process.status() {
                 panic!("the gateway ended with {status}\n{}", process.report());
@@ -141,7 +146,7 @@ impl Setup {
     }
 
     pub(super) fn command(&self) -> Command {
-        let mut command = match self.shell {
+        let mut command = match &self.shell {
             None => Command::new(PROGRAM),
             Some(words) => {
                 let mut shell = Command::new("sh");

@@ -1,0 +1,45 @@
+//! The sockets of the doors: bound here, or handed over by whoever started the process.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+use super::StartError;
+use crate::server;
+
+/// Sockets that listen already and go on to listen when this process ends, by door. They do not block. A door without one is bound to its
+/// configured address.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// For the webhook door.
+    pub webhook: Option<std::net::TcpListener>,
+    /// For the gRPC door.
+    pub grpc: Option<std::net::TcpListener>,
+    /// For the operators' door.
+    pub admin: Option<std::net::TcpListener>,
+}
+
+/// A door that listens.
+pub(super) struct Door {
+    pub(super) listener: server::Listener,
+    /// Where, with the port that the system chose.
+    pub(super) addr: SocketAddr,
+}
+
+/// Takes the socket that was handed over, or binds one.
+pub(super) fn bind(
+    flag: &'static str,
+    addr: SocketAddr,
+    handed_over: Option<std::net::TcpListener>,
+) -> Result<Door, StartError> {
+    let failed = |source| StartError::Bind { flag, addr, source };
+    let outlives = handed_over.is_some();
+    let socket = match handed_over {
+        Some(socket) => TcpListener::from_std(socket),
+        None => server::listen(addr),
+    };
+    let socket = socket.map_err(failed)?;
+    let addr = socket.local_addr().map_err(failed)?;
+    let listener = server::Listener { socket, outlives };
+    Ok(Door { listener, addr })
+}
