@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, counter::Counter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge},
     registry::Registry as Metricsbook,
 };
 
@@ -18,7 +18,24 @@ use crate::proto::SubscriptionState;
 pub struct Metrics {
     pub(super) events: Counter,
     pub(super) bytes: Counter,
+    ends: Family<EndLabel, Counter>,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabel {
+    reason: &'static str,
+}
+
+/// Why subscriptions end, as the log says it.
+const ENDS: [&str; 7] = [
+    "client left",
+    "draining",
+    "disconnected",
+    "cursor expired",
+    "log damaged",
+    "deadline",
+    "credentials expired",
+];
 
 impl Metrics {
     /// Makes the counters known.
@@ -34,7 +51,19 @@ impl Metrics {
             "Bytes of messages handed to subscribers' connections",
             metrics.bytes.clone(),
         );
+        registry.register(
+            "verbex_gateway_subscriptions_ended",
+            "Subscriptions that ended, by reason",
+            metrics.ends.clone(),
+        );
+        for reason in ENDS {
+            drop(metrics.ends.get_or_create(&EndLabel { reason }));
+        }
         metrics
+    }
+
+    pub(super) fn ended(&self, reason: &'static str) {
+        self.ends.get_or_create(&EndLabel { reason }).inc();
     }
 }
 

@@ -439,6 +439,7 @@ impl Drop for Subscription {
             Some(EndReason::Expired(_)) => "cursor expired",
             Some(EndReason::Damaged) => "log damaged",
         };
+        self.shared.metrics.ended(reason);
         let delivered = self.entry.delivered.load(Ordering::Relaxed);
         tracing::info!(
             subscriber = self.entry.id,

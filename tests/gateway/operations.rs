@@ -196,6 +196,15 @@ async fn what_can_be_counted_is_there_at_zero_before_it_is() {
     for sample in counted {
         assert_eq!(value(&after, sample), Some(1.0), "{sample}\n{after}");
     }
+    let (stream, _) = gateway.subscribe(SubscribeRequest::default()).await;
+    drop(stream);
+    eventually_asking(PATIENCE, "its end is counted", async || {
+        let text = metrics(&gateway).await;
+        let sample = r#"verbex_gateway_subscriptions_ended_total{reason="client left"}"#;
+        assert!(value(&before, sample) == Some(0.0), "{before}");
+        (value(&text, sample) == Some(1.0)).then_some(())
+    })
+    .await;
     let series = |text: &str| -> BTreeSet<String> {
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let names = samples.filter_map(|line| line.rsplit_once(' '));
