@@ -89,7 +89,12 @@ pub(super) struct Client(IpAddr);
 
 impl Client {
     pub(super) fn of(peer: IpAddr) -> Self {
-        Self(server::client(peer))
+        let peer = peer.to_canonical();
+        Self(if peer.is_loopback() {
+            peer
+        } else {
+            server::client(peer)
+        })
     }
 }
 
@@ -179,5 +184,6 @@ mod tests {
         assert_eq!(shown("192.0.2.1"), "192.0.2.1");
         assert_eq!(shown("::ffff:192.0.2.1"), "192.0.2.1");
         assert_eq!(shown("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(shown("::1"), "::1");
     }
 }
