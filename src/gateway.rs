@@ -202,6 +202,11 @@ impl Gateway {
                 loopback: config::is_loopback(grpc_door.addr),
                 compression: config.grpc.compression.into_iter().map(encoding).collect(),
                 cors_origins: config.grpc.cors_allowed_origins,
+                webhooks: format!(
+                    "webhooks are posted to port {} under {}",
+                    webhook_door.addr.port(),
+                    webhook::PATH
+                ),
             },
             grpc::Parts {
                 epoch: log.identity.epoch,

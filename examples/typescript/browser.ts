@@ -17,7 +17,7 @@ import { EventService, EventView, StartPosition } from "./gen/verbex/gateway/v1/
 
 const CURSOR = "calls.cursor";
 // What waiting mends. Any other reason needs a decision: docs/api.md says which.
-const PASSES = ["DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "INTERNAL", "DEADLINE_EXCEEDED"];
+const PASSES = ["DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "REQUEST_LIMIT", "REQUEST_TIMEOUT", "INTERNAL", "DEADLINE_EXCEEDED"];
 // Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token.
 const ELSEWHERE = [Code.Unimplemented, Code.Unauthenticated, Code.PermissionDenied];
 const PROGRESS_SECONDS = 15;

@@ -117,6 +117,7 @@ impl fmt::Display for Refusal {
                 "; the path is /webhooks/verbex, with the secret behind it if there is one",
             ),
             "CREDENTIALS_INVALID" => f.write_str("; give them with -H"),
+            "NOT_GRPC" => f.write_str("; is --url its webhook's?"),
             _ => Ok(()),
         }
     }

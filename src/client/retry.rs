@@ -21,6 +21,8 @@ pub(super) const BY_REASON: &[(&str, Advice)] = &[
     ("DRAINING", Resume),
     ("LOG_UNAVAILABLE", Resume),
     ("SUBSCRIBER_LIMIT", Resume),
+    ("REQUEST_LIMIT", Resume),
+    ("REQUEST_TIMEOUT", Resume),
     ("INTERNAL", Resume),
     ("DEADLINE_EXCEEDED", Resume),
     // An operator wanted it to end: coming back at once would undo that.

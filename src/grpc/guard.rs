@@ -79,6 +79,16 @@ const OPEN: [&str; 3] = [
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
+/// Whether the method at `path` is of a service that needs no credentials.
+pub(super) fn is_open(path: &str) -> bool {
+    OPEN.contains(&service(path))
+}
+
+fn service(path: &str) -> &str {
+    let mut parts = path.trim_start_matches('/').split('/');
+    parts.next().unwrap_or_default()
+}
+
 impl Guard {
     /// Lets a request in, perhaps only until its credentials expire.
     fn check(&self, request: &Request) -> Result<Option<Until>, Failure> {
@@ -87,16 +97,11 @@ impl Guard {
             self.check_origin(request)?;
         }
         let path = request.uri().path();
-        let service = path
-            .trim_start_matches('/')
-            .split('/')
-            .next()
-            .unwrap_or_default();
-        if OPEN.contains(&service) {
+        if is_open(path) {
             check_content(request.headers())?;
             return Ok(None);
         }
-        let admin = service == proto::admin_service_server::SERVICE_NAME;
+        let admin = service(path) == proto::admin_service_server::SERVICE_NAME;
         let expiry = self.check_credentials(request.headers(), path, admin)?;
         // Operators may watch to the end.
         if !admin && !self.serving.load(Ordering::Relaxed) {

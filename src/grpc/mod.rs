@@ -1,13 +1,16 @@
 //! The gRPC door: thin services over the log and the fan-out, and all that gRPC users expect beside them.
 //!
-//! From the outside in: CORS, gRPC-Web, the guard (who, from where, until when), the swap of a subscription's frames into its
+//! From the outside in: CORS, what is no gRPC, gRPC-Web, the guard (who, from where, until when), the bounds of requests,
+//! the swap of a subscription's frames into its
 //! response, and tonic's routes. `grpc` knows nothing of SQLite or webhooks.
 
 mod admin_service;
 mod descriptor;
 mod event_service;
+mod foreign;
 mod guard;
 mod health;
+mod incoming;
 mod page_token;
 mod reflection;
 mod request;
@@ -41,6 +44,7 @@ pub use health::Health;
 use admin_service::Admin;
 use event_service::Events;
 use guard::Guard;
+use incoming::Incoming;
 
 /// Who may come in.
 #[derive(Clone, Debug)]
@@ -53,6 +57,8 @@ pub struct Config {
     pub compression: Vec<Encoding>,
     /// Origins of web pages that may read answers. None by default.
     pub cors_origins: Vec<HeaderValue>,
+    /// Where webhooks go, for those who post them here: a part of a sentence.
+    pub webhooks: String,
 }
 
 /// What the services work with.
@@ -137,12 +143,20 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
     let router = routes
         .layer(MapResponseLayer::new(stream::swap))
         .layer(middleware::from_fn_with_state(
+            Incoming::default(),
+            incoming::bound,
+        ))
+        .layer(middleware::from_fn_with_state(
             Arc::new(guard),
             guard::guard,
         ))
         .layer(
             ServiceBuilder::new()
                 .option_layer(cors)
+                .layer(middleware::from_fn_with_state(
+                    Arc::<str>::from(config.webhooks),
+                    foreign::refuse,
+                ))
                 .layer(GrpcWebLayer::new())
                 .map_request(|request: Request<Body>| request.map(axum::body::Body::new)),
         );

@@ -75,6 +75,8 @@ impl ServerReflection for Reflection {
         let described = self.0.clone();
         let answers = request.into_inner().map(move |request| match request {
             Ok(request) => Ok(described.respond(request)),
+            // One with details is our own, of a request that takes too long or too much.
+            Err(status) if !status.details().is_empty() => Err(status),
             Err(status) => Err(Failure::unreadable(&status).into()),
         });
         Ok(Response::new(answers.boxed()))

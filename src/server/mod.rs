@@ -52,6 +52,7 @@ use tower::{BoxError, Service};
 pub use descriptors::Shares;
 pub use metrics::{DoorMetrics, Metrics};
 pub use places::client;
+pub use service::Unread;
 pub use stream::Gone;
 
 use connection::Door;

@@ -30,9 +30,9 @@ impl Spoken {
     fn message(self) -> &'static str {
         match self {
             // Clients of TLS know the beginning of an HTTP answer, and say that this port speaks plain HTTP.
-            Self::Tls => "this port speaks plain HTTP, without TLS: use http://",
+            Self::Tls => "this port speaks plain HTTP, without TLS: write http://",
             Self::PlainHttp | Self::Neither => {
-                "this port speaks HTTPS, and the request came in plain HTTP: use https://"
+                "this port speaks HTTPS, and the request came in plain HTTP: write https://"
             }
         }
     }

@@ -40,6 +40,8 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.seen.request();
         request.extensions_mut().insert(self.peer);
+        let unread = Unread(Arc::clone(&self.seen));
+        request.extensions_mut().insert(unread);
         // HTTP/2 has GOAWAY for it, and drops a request whose client has gone.
         let http1 = request.version() < Version::HTTP_2;
         if http1 {
@@ -51,6 +53,17 @@ where
             answering: self.service.clone().oneshot(request),
             in_flight: Some(self.place.request()),
         }
+    }
+}
+
+/// In the extensions of every request: tells the connection that a body came in whole which was read on behind its answer.
+#[derive(Clone, Debug)]
+pub struct Unread(Arc<Seen>);
+
+impl Unread {
+    /// What came behind the answer was that body, and no other request.
+    pub fn came(self) {
+        self.0.came();
     }
 }
 

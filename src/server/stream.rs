@@ -93,6 +93,11 @@ impl Seen {
         self.request.store(true, Ordering::Relaxed);
     }
 
+    /// Nothing that came is without an answer.
+    pub(super) fn came(&self) {
+        self.unanswered.store(false, Ordering::Relaxed);
+    }
+
     /// Whether the client has begun to speak HTTP in earnest.
     pub(super) fn opened(&self) -> bool {
         self.http2.load(Ordering::Relaxed) || self.request.load(Ordering::Relaxed)

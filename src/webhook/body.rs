@@ -17,7 +17,7 @@ use tower::BoxError;
 use super::refusal::Refusal;
 
 /// How much of a body that is refused is read and thrown away, so that the client gets to reading the answer.
-const THROWN_AWAY_MAX: u64 = 64 * 1024 * 1024;
+pub(super) const THROWN_AWAY_MAX: u64 = 64 * 1024 * 1024;
 /// How often a body may be packed. Nobody packs twice; this bounds the work.
 const CODINGS_MAX: usize = 4;
 
@@ -87,10 +87,9 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
     Ok(codings)
 }
 
-/// Reads a body as it was sent, of at most `bytes_max`, before `time` has passed. The rest of a larger one is thrown away.
+/// Reads a body as it was sent, of at most `bytes_max`, before `time` has passed. The rest of a larger one is left.
 pub(super) async fn receive<B>(
     mut body: B,
-    headers: &HeaderMap,
     bytes_max: usize,
     time: Duration,
 ) -> Result<Bytes, Refusal>
@@ -100,7 +99,6 @@ where
     let deadline = Instant::now() + time;
     let too_large = Refusal::BodyTooLarge { limit: bytes_max };
     if body.size_hint().lower() > bytes_max as u64 {
-        throw_away(body, headers, deadline).await;
         return Err(too_large);
     }
     let mut received = BytesMut::new();
@@ -114,7 +112,6 @@ where
         // What is no data are trailers, which nobody needs.
         let data = frame.into_data().unwrap_or_default();
         if data.len() > bytes_max - received.len() {
-            throw_away(body, &HeaderMap::new(), deadline).await;
             return Err(too_large);
         }
         received.extend_from_slice(&data);
@@ -135,14 +132,10 @@ fn broken(error: &(dyn Error + 'static)) -> Refusal {
 
 /// Reads the rest of a body that is refused, up to 64 MiB and until `deadline`: many clients only look for an answer once they
 /// have sent everything, and some take the reset of an HTTP/2 stream for a failure although the answer came before it.
-pub(super) async fn throw_away<B>(mut body: B, headers: &HeaderMap, deadline: Instant)
+pub(super) async fn throw_away<B>(mut body: B, deadline: Instant)
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    // A client that asks before it sends has nothing on the way, and is not told to go on.
-    if headers.contains_key(header::EXPECT) {
-        return;
-    }
     let mut thrown_away = 0;
     while thrown_away < THROWN_AWAY_MAX
         && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await

@@ -30,7 +30,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request,
+};
 use http_body::Body;
 use http_body_util::Full;
 use ipnet::IpNet;
@@ -64,10 +66,6 @@ pub const BODY_BYTES_LIMIT: usize = 1792 * 1024;
 
 /// Largest head of a request: path, names and values of headers, in bytes.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-
-/// For the body of a request that is refused by its head: long enough for one that is on its way, and for Verbex to see the
-/// answer, since it waits 1 s in all.
-const REFUSED_BODY_TIME: Duration = Duration::from_millis(500);
 
 /// What the door asks for and grants.
 #[derive(Clone, Debug)]
@@ -181,16 +179,15 @@ impl Door {
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |Peer(peer)| peer.ip());
         let gone = head.extensions.get().cloned();
         let mut course = Course::begin(self.metrics.clone(), peer, gone.unwrap_or_default());
-        let body = Box::pin(body);
-        let taken = match self.admit(&head, peer) {
-            Ok(admitted) => {
-                let door = Arc::clone(&self);
-                door.take(&head, body, admitted, &mut course).await
+        let mut body = Box::pin(body);
+        let taken = match self.receive(&head, peer, &mut body).await {
+            Ok((admitted, packed)) => {
+                course.body_came();
+                Arc::clone(&self).take(&head, packed, admitted).await
             }
             Err(refusal) => {
-                let deadline = tokio::time::Instant::now() + REFUSED_BODY_TIME;
-                body::throw_away(body, &head.headers, deadline).await;
-                Err(refusal)
+                course.answered(Err(&refusal));
+                return self.refuse(&refusal, head, body);
             }
         };
         course.answered(taken.as_ref());
@@ -198,6 +195,62 @@ impl Door {
             Ok(appended) => stored(&appended),
             Err(refusal) => refusal.response(),
         }
+    }
+
+    /// Checks the head, and reads the body.
+    async fn receive<B>(
+        &self,
+        head: &request::Parts,
+        peer: IpAddr,
+        body: B,
+    ) -> Result<(Admitted, Bytes), Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    {
+        let admitted = self.admit(head, peer)?;
+        let Config {
+            body_bytes_max,
+            body_timeout,
+            ..
+        } = self.config;
+        let packed = body::receive(body, body_bytes_max, body_timeout).await?;
+        Ok((admitted, packed))
+    }
+
+    /// Refuses at once, and lets the rest of the body come in behind the answer, so that the client gets to reading that.
+    fn refuse<B>(
+        &self,
+        refusal: &Refusal,
+        mut head: request::Parts,
+        body: Pin<Box<B>>,
+    ) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        let mut response = refusal.response();
+        if body.is_end_stream() {
+            return response;
+        }
+        // A client that asks before it sends has nothing on the way, and is not told to go on.
+        let asks = head.headers.contains_key(header::EXPECT);
+        let comes = !asks && !matches!(refusal, Refusal::BodyTimeout { .. });
+        // If the body is not read to its end, HTTP/1.1 has no way on. Over HTTP/2 only the stream ends.
+        let whole = comes && body.size_hint().lower() <= body::THROWN_AWAY_MAX;
+        if head.version < Version::HTTP_2 && !whole {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        if comes {
+            let deadline = tokio::time::Instant::now() + self.config.body_timeout;
+            let unread = head.extensions.remove::<server::Unread>();
+            tokio::spawn(async move {
+                body::throw_away(body, deadline).await;
+                if let Some(unread) = unread {
+                    unread.came();
+                }
+            });
+        }
+        response
     }
 
     /// Every check that needs no body, in the order of the contract's table.
@@ -241,26 +294,15 @@ impl Door {
         }
     }
 
-    /// Reads the body, and makes it an event.
-    async fn take<B>(
+    /// Makes the body an event.
+    async fn take(
         self: Arc<Self>,
         head: &request::Parts,
-        body: B,
+        packed: Bytes,
         admitted: Admitted,
-        course: &mut Course,
-    ) -> Result<Appended, Refusal>
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
-    {
-        let Config {
-            body_bytes_max,
-            body_timeout,
-            ..
-        } = self.config;
-        let packed = body::receive(body, &head.headers, body_bytes_max, body_timeout).await?;
-        course.body_came();
+    ) -> Result<Appended, Refusal> {
         let receive_time = Timestamp::now();
-        let body = body::unpack(packed, &admitted.codings, body_bytes_max)?;
+        let body = body::unpack(packed, &admitted.codings, self.config.body_bytes_max)?;
         let mut headers = texts(&head.headers);
         headers.retain(|(name, _)| !credentials::is_secret(&self.config.credentials, name));
 

@@ -1,6 +1,6 @@
 //! Nobody shuts others out by connections alone: a full door takes a new one in the place of the idlest.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,7 +13,7 @@ use crate::support::{
     eventually_asking,
     process::{Gateway, Setup},
     soon,
-    webhook::{Http, client},
+    webhook::{Answer, BOTH, Http, client},
 };
 
 /// The beginning of an HTTP/2 connection with empty settings, as an idle channel of gRPC has it.
@@ -106,10 +106,10 @@ async fn plain_http_at_an_https_door_is_told_so() {
     let gateway = Setup::new().grpc_tls_of(&made).start().await;
     for addr in [gateway.webhook_addr(), gateway.grpc] {
         let url = format!("http://{addr}/webhooks/verbex");
-        let plain = client(std::path::Path::new(""), Http::One);
+        let plain = client(Path::new(""), Http::One);
         // More than is read at once.
         let request = plain.post(url).body("x".repeat(200_000)).send();
-        let answer = crate::support::webhook::Answer::of(request.await.unwrap()).await;
+        let answer = Answer::of(request.await.unwrap()).await;
         assert_eq!(answer.status, 400);
         assert_eq!(answer.header("connection"), Some("close"));
         assert_eq!(answer.code(), "REQUEST_INVALID");
@@ -139,4 +139,71 @@ async fn tls_at_a_plain_door_is_closed_with_a_line_in_the_log() {
         (lines.count() == 3).then_some(())
     };
     eventually_asking(PATIENCE, "a line for each door", said).await;
+}
+
+#[tokio::test]
+async fn a_refusal_comes_before_the_body_and_the_connection_goes_on_or_says_that_it_does_not() {
+    let gateway = Setup::new()
+        .set("WEBHOOK_BODY_TIMEOUT_SECONDS", "1")
+        .start()
+        .await;
+    let path = "/webhooks/verbex";
+    let head = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nhost: a\r\n{more}\r\n");
+    let event = call_started(7);
+    let length = event.len();
+
+    // Answered by its head; the body comes later, and the next request is served.
+    let mut socket = gateway.socket().await;
+    socket.write(head("/other", "content-length: 6\r\n")).await;
+    let refused = socket.answer().await;
+    assert_eq!((refused.status, refused.header("connection")), (404, None));
+    socket.write("{\"a\":1").await;
+    socket
+        .write(head(path, &format!("content-length: {length}\r\n")))
+        .await;
+    socket.write(&event).await;
+    assert_eq!(socket.answer().await.status, 200);
+
+    let large = "content-length: 100000000\r\n";
+    for (path, more, status) in [
+        (
+            "/other",
+            "content-length: 6\r\nexpect: 100-continue\r\n",
+            404,
+        ),
+        ("/other", large, 404),
+        (path, large, 413),
+        (path, "content-length: 6\r\n", 408),
+    ] {
+        let mut socket = gateway.socket().await;
+        socket.write(head(path, more)).await;
+        let refused = socket.answer().await;
+        assert_eq!(refused.status, status, "{path} {more}");
+        assert_eq!(refused.header("connection"), Some("close"), "{path} {more}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_is_told_what_the_grpc_port_is() {
+    let gateway = Gateway::start().await;
+    let url = format!("http://{}/webhooks/verbex", gateway.grpc);
+    let webhook_port = format!(
+        "port {} under /webhooks/verbex",
+        gateway.webhook_addr().port()
+    );
+    for http in BOTH {
+        let client = client(Path::new(""), http);
+        let posted = client
+            .post(&url)
+            .header("content-type", "application/json")
+            .body(call_started(1));
+        for (request, status) in [(posted, 415), (client.get(&url), 405)] {
+            let answer = Answer::of(request.send().await.unwrap()).await;
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.code(), "NOT_GRPC");
+            for said in ["gRPC", &webhook_port] {
+                assert!(answer.text.contains(said), "{}", answer.text);
+            }
+        }
+    }
 }

@@ -41,4 +41,5 @@ mod sockets;
 mod subscription;
 mod terminal;
 mod tidy;
+mod unfinished;
 mod unread;

@@ -197,6 +197,7 @@ async fn serve(
             tokens: Tokens::new([]),
             loopback: true,
             cors_origins: Vec::new(),
+            webhooks: String::new(),
             // For those who ask. Most do not.
             compression: vec![Encoding::Zstd, Encoding::Gzip],
         },

@@ -49,7 +49,7 @@ public final class Subscriber {
     private static final Path CURSOR = Path.of("calls.cursor");
     /** What waiting mends. Any other reason needs a decision: docs/api.md says which. */
     private static final Set<String> PASSES =
-            Set.of("DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "INTERNAL", "DEADLINE_EXCEEDED");
+            Set.of("DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "REQUEST_LIMIT", "REQUEST_TIMEOUT", "INTERNAL", "DEADLINE_EXCEEDED");
     /** Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token. */
     private static final Set<Code> ELSEWHERE = Set.of(Code.UNIMPLEMENTED, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED);
 
