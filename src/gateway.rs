@@ -43,10 +43,11 @@ const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long the log may take to close once nothing comes in any more.
 const LOG_CLOSING: Duration = Duration::from_secs(5);
-/// How long connections may take to close once all is done.
+/// How long connections of the gRPC door may take to close once every stream has ended.
 const CLOSING: Duration = Duration::from_secs(1);
-/// The part that takes webhooks, by name.
+/// The parts that are waited for, by name.
 const WEBHOOK_DOOR: &str = "the webhook door";
+const GRPC_DOOR: &str = "the gRPC door";
 /// Room above the subscriber limit on one connection: clients queue silently at `MAX_CONCURRENT_STREAMS`, and one that has
 /// as many subscriptions as allowed must still hear `SUBSCRIBER_LIMIT` and be able to ask.
 const STREAMS_SPARE: usize = 1_000;
@@ -273,7 +274,7 @@ impl Gateway {
                 )),
             ),
             (
-                "the gRPC door",
+                GRPC_DOOR,
                 Box::pin(server::serve(
                     grpc_door.listener,
                     grpc_tls,
@@ -374,17 +375,22 @@ impl Gateway {
         }
         self.health.end().await;
         self.stop.grpc.close();
+        // What is written has time to go out. What else is open, such as a reflection stream, has nothing more to come.
+        if timeout(CLOSING, ended(&mut tasks, GRPC_DOOR))
+            .await
+            .is_err()
+        {
+            tracing::debug!("connections of subscribers that are still open are cut");
+        }
         // Then the webhook door, which nobody else can answer for. What comes in now is there for those who resume.
         let _ = unkept.await;
         // It stays open while a body trickles in: the others are not to wait for that.
         let _ = timeout(LAST_WEBHOOKS, self.webhook.emptied()).await;
+        // From here on nobody is answered until the next start, so nothing waits for longer than it must.
         self.stop.webhook.close();
+        self.stop.admin.close();
         let last_webhooks = async {
-            while tasks
-                .join_next()
-                .await
-                .is_some_and(|ended| ended.ok() != Some(WEBHOOK_DOOR))
-            {}
+            ended(&mut tasks, WEBHOOK_DOOR).await;
             self.webhook.emptied().await;
         };
         if timeout(LAST_ANSWERS, last_webhooks).await.is_err() {
@@ -395,14 +401,14 @@ impl Gateway {
                 "the log takes long to close and is left as it is; the next start makes up for it"
             );
         }
-        // Last, so that the rest can be watched.
-        self.stop.admin.close();
-        // The router ends with the last handle.
-        drop(self.fanout);
-        // What is written has time to go out. What else is open, such as a reflection stream, has nothing more to come.
-        let gone = async { while tasks.join_next().await.is_some() {} };
-        if timeout(CLOSING, gone).await.is_err() {
-            tracing::debug!("connections that are still open are cut");
+    }
+}
+
+/// Resolves when the part of this name has ended.
+async fn ended(tasks: &mut JoinSet<&'static str>, name: &str) {
+    while let Some(part) = tasks.join_next().await {
+        if part.is_ok_and(|part| part == name) {
+            return;
         }
     }
 }
