@@ -62,6 +62,7 @@ const _: () = assert!(config::QUEUE_BYTES_LEAST as usize == fanout::QUEUE_BYTES_
 /// A gateway whose doors are bound.
 pub struct Gateway {
     addresses: Addresses,
+    has_new_log: bool,
     drain: Duration,
     /// What must run until the end, by name.
     tasks: Vec<(&'static str, Task)>,
@@ -160,6 +161,7 @@ impl Gateway {
         let log = log::open(
             &log::Config {
                 data_dir: config.data_dir.clone(),
+                new_log: config.new_log,
             },
             log::Metrics::register(&mut metrics),
         )?;
@@ -303,6 +305,7 @@ impl Gateway {
         ];
         Ok(Self {
             addresses,
+            has_new_log: log.is_new,
             drain: config.drain,
             tasks,
             stop,
@@ -321,6 +324,12 @@ impl Gateway {
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Whether there was no log in the data folder before.
+    #[must_use]
+    pub fn has_new_log(&self) -> bool {
+        self.has_new_log
     }
 
     /// Reads the log, beside all who read it through a door.

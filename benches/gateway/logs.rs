@@ -153,6 +153,7 @@ pub(crate) async fn read(setup: ReaderSetup, mut control: Control) -> anyhow::Re
 fn open(data_dir: &Path) -> anyhow::Result<Log> {
     let config = log::Config {
         data_dir: data_dir.to_owned(),
+        new_log: false,
     };
     log::open(&config, log::Metrics::register(&mut Registry::default())).with_context(|| {
         format!(

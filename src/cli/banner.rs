@@ -15,12 +15,18 @@ const SUBSCRIBE: &str = "verbex.gateway.v1.EventService/Subscribe";
 const SAMPLE: &str =
     r#"{"eventName":"CallHandler.CallStarted","call_id":"1","agent_id":"2","status":"success"}"#;
 
-/// The text, for a gateway with this configuration at these addresses. `program` is what starts this program in a shell.
+/// The text, for a gateway with this configuration at these addresses. `program` is what starts this program in a shell, and
+/// `new_log` says whether the log has just been made.
 ///
 /// `Addresses::webhook_url` ends in `/webhooks/verbex`. The secret that may follow is for no screen and no log.
-pub(super) fn banner(config: &Config, addresses: &Addresses, program: &str) -> String {
+pub(super) fn banner(
+    config: &Config,
+    addresses: &Addresses,
+    program: &str,
+    new_log: bool,
+) -> String {
     format!(
-        "verbex-gateway {version}{demo}, data in {data}\n\n{doors}\n\n{steps}\n",
+        "verbex-gateway {version}{demo}, data in {data}{log}\n\n{doors}\n\n{steps}\n",
         version = env!("CARGO_PKG_VERSION"),
         demo = if config.demo {
             " with made-up calls"
@@ -28,6 +34,7 @@ pub(super) fn banner(config: &Config, addresses: &Addresses, program: &str) -> S
             ""
         },
         data = config.data_dir.display(),
+        log = if new_log { ", a new log" } else { "" },
         doors = doors(config, addresses).join("\n"),
         steps = first_steps(config, addresses, program).join("\n"),
     )
@@ -175,7 +182,8 @@ mod tests {
             admin: "127.0.0.1:4003".parse().unwrap(),
             ca_pem: ca_pem.map(Into::into),
         };
-        banner(&loaded.unwrap().config, &addresses, "target/verbex-gateway")
+        let config = loaded.unwrap().config;
+        banner(&config, &addresses, "target/verbex-gateway", true)
     }
 
     #[test]

@@ -44,11 +44,19 @@ The last one is for a proxy on this machine that ends TLS.
 pub(super) struct Args {
     #[command(flatten)]
     settings: Settings,
+
+    /// Begin a new log if what is in the data folder is no log, or not a whole one; that gets another name. Where a log is, this
+    /// changes nothing. For one start: leave it out of unit files
+    #[arg(long)]
+    new_log: bool,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let sockets = Sockets::take()?;
-    let config = args.settings.load(sockets.settings())?.config;
+    let config = Config {
+        new_log: args.new_log,
+        ..args.settings.load(sockets.settings())?.config
+    };
     let sockets = sockets.for_doors(&config)?;
     let log_lines = logging::start(&config.log)?;
     let outcome = serve(config, sockets, &log_lines).await;
@@ -62,7 +70,13 @@ async fn serve(config: Config, sockets: gateway::Sockets, log_lines: &Lines) -> 
     let gateway = Gateway::build(config.clone(), sockets, log_lines.dropped()).await?;
     // A gateway whose output nobody reads is still a gateway.
     let screen = Lines::start("banner", io::stdout(), |_| {})?;
-    screen.push(banner(&config, gateway.addresses(), &program()).as_bytes());
+    let banner = banner(
+        &config,
+        gateway.addresses(),
+        &program(),
+        gateway.has_new_log(),
+    );
+    screen.push(banner.as_bytes());
     warn_of_open_doors(&config);
     tell_systemd(NotifyState::Ready);
 

@@ -67,6 +67,7 @@ fn config(read: &mut Reader, demo: bool) -> Config {
         data_dir: data_dir(read, demo),
         organization: read.optional("organization").map(|OrganizationId(id)| id),
         demo,
+        new_log: false,
         drain: seconds(read, "drain_seconds", 10, 0),
         webhook: webhook(read),
         tls_handshake: seconds(read, "tls.handshake_seconds", 10, 1),

@@ -46,6 +46,8 @@ pub struct Config {
     pub organization: Option<String>,
     /// Whether made-up calls come in through the webhook's door.
     pub demo: bool,
+    /// Whether a new log may begin where something is that is no log. For one start: nothing sets it but `serve --new-log`.
+    pub new_log: bool,
     /// How long subscribers may take to leave.
     pub drain: Duration,
     /// How long a TLS handshake may take, on every door.

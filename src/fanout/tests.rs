@@ -40,6 +40,7 @@ impl Rig {
         let mut metrics = Metricsbook::default();
         let log_config = log::Config {
             data_dir: dir.path().to_owned(),
+            new_log: false,
         };
         let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();
         let (fanout, router) = Fanout::new(

@@ -42,12 +42,17 @@ pub const FILES: [&str; 2] = ["events.db", "events.db-wal"];
 pub struct Config {
     /// The folder that holds the file and its lock. Made if it is not there.
     pub data_dir: PathBuf,
+    /// Whether a new log may begin where something is that is no log, or not a whole one ([`Unfit`]). That keeps its content under
+    /// another name. Where a log is, this means nothing.
+    pub new_log: bool,
 }
 
 /// An open log, in its parts.
 pub struct Log {
     /// Who the log is.
     pub identity: Identity,
+    /// Whether it was made just now.
+    pub is_new: bool,
     /// The way in.
     pub appender: Appender,
     /// The way out.
@@ -226,6 +231,25 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
+    /// The files of the log cannot be used.
+    #[error("cannot use the log {path}: {source}")]
+    Files {
+        /// The log.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What is there is no log, or not a whole one.
+    #[error(
+        "the log {path} {what}; put back what belongs there or restore a backup, or start once with --new-log: what is there gets \
+         another name then, and a new log begins"
+    )]
+    Unfit {
+        /// The log.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: Unfit,
+    },
     /// The file was written by a later version.
     #[error(
         "the log {path} has schema version {found}, and this gateway knows only {known}; use the newer gateway that wrote it"
@@ -254,6 +278,37 @@ pub enum OpenError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+}
+
+/// What is wrong with files that are to be a log. A gateway never leaves them so, however it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Nothing is in it.
+    #[error("is empty (0 bytes): something has emptied it")]
+    Empty,
+    /// The file is not there, and one that belongs to it is: the one with this at its end.
+    #[error("is missing, but its {0} file is there, which may hold events")]
+    Missing(&'static str),
+    /// The end of it is missing.
+    #[error("has {found} bytes and should have {expected}: something has cut it short")]
+    CutShort {
+        /// Its bytes.
+        found: u64,
+        /// What it says itself.
+        expected: u64,
+    },
+    /// It is something else.
+    #[error("is no log of this gateway: it is no SQLite file, or one without the gateway's tables")]
+    Foreign,
+    /// The write-ahead log is another one's.
+    #[error("and the -wal file beside it are of two logs, or of two states of one")]
+    ForeignWal,
+    /// Another program has left a change half done.
+    #[error(
+        "has a -journal file beside it, which is no gateway's: if it belongs to it, opening the log once with sqlite3 takes the \
+         change back, else move it away"
+    )]
+    Journal,
 }
 
 /// Rows looked at by one read at the most, so that a filter that matches nothing does not hold a reader for long: some 5 ms.

@@ -73,6 +73,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     let log = log::open(
         &log::Config {
             data_dir: setup.data_dir.clone(),
+            new_log: false,
         },
         log::Metrics::register(&mut metrics),
     )?;

@@ -34,6 +34,7 @@ async fn an_event_goes_out_while_many_with_large_filters_come_and_while_they_lea
     let mut metrics = Metricsbook::default();
     let log_config = log::Config {
         data_dir: dir.path().to_owned(),
+        new_log: false,
     };
     let mut log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();
     let (tail, heard) = watch::channel(*log.tail.borrow());

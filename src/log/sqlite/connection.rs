@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// How long a connection waits for another one, an operator's say, before it gives up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,39 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     // The appender says itself when; see `File::checkpoint`.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))?;
+    // A connection that an error ends leaves all as it is; see `close`.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(conn)
+}
+
+/// Moves all of the write-ahead log into the file, if no reader is in the way, and closes the connection that writes. The last one
+/// removes the side files.
+pub(super) fn close(conn: Connection) -> rusqlite::Result<()> {
+    checkpoint(&conn, "TRUNCATE")?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    conn.close().map_err(|(_, error)| error)
+}
+
+/// What a checkpoint came to.
+pub(super) struct Checkpoint {
+    /// Somebody was in the way.
+    pub(super) busy: bool,
+    /// In the write-ahead log, moved or not.
+    pub(super) pages: u64,
+    /// Those that have been moved into the file.
+    pub(super) moved: u64,
+}
+
+/// Moves the write-ahead log into the file, as this mode does it. `NOOP` only looks.
+pub(super) fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<Checkpoint> {
+    conn.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
+        .query_row([], |row| {
+            Ok(Checkpoint {
+                busy: row.get(0)?,
+                pages: row.get(1)?,
+                moved: row.get(2)?,
+            })
+        })
 }
 
 /// One of those that read.

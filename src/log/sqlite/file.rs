@@ -1,16 +1,17 @@
 //! The file as its appender sees it: groups go in, one transaction and one sync each.
 
-use std::{path::Path, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{
     connection::{self, BUSY_TIMEOUT, PAGE_BYTES, WAL_PAGES_MAX},
-    rows, schema,
+    place::{Changed, Place, Watch},
+    rows, schema, wal,
 };
 use crate::{
-    event::{NewEvent, Position, Sequence, StoredEvent},
-    log::{Appended, Identity},
+    event::{Epoch, NewEvent, Position, Sequence, StoredEvent},
+    log::Appended,
 };
 
 /// What [`File::probe`] writes: about the largest event, with its body and encoding.
@@ -21,7 +22,11 @@ const BRIEF_WAIT: Duration = Duration::from_millis(250);
 /// An open file. What `last` says is what the file says, as long as no error came.
 pub(super) struct File {
     conn: Connection,
+    epoch: Epoch,
+    watch: Watch,
     last: Position,
+    /// Pages in the write-ahead log after the last commit.
+    pages: u64,
     /// Pages that the write-ahead log may have before readers are waited for. A quarter of them makes a checkpoint worth its syncs.
     wal_pages_max: u64,
     /// The pages in it when it was last moved into the file.
@@ -36,43 +41,88 @@ pub(super) struct Committed {
     pub(super) events: Vec<StoredEvent>,
 }
 
-/// Why the file could not be taken up again.
+/// Why the file cannot be written now.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReopenError {
+pub(super) enum Trouble {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    #[error(
-        "the file is another log now, or an older copy of this one; restart the gateway to use it"
-    )]
-    Replaced,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Changed(#[from] Changed),
+    #[error("another program is at work on the log just now")]
+    Busy,
+}
+
+/// Makes durable what can be read, after a failed write or sync: see [`wal`].
+pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
+    let before = connection::checkpoint(conn, "NOOP")?;
+    // Nobody else appends meanwhile.
+    let alone = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    let moved = wal::write_again(place.wal_file(), before.pages, before.moved)?;
+    if !moved.is_empty() {
+        moved.move_again(place.wal_file(), place.file()?)?;
+    }
+    place.sync_folder()?;
+    alone.rollback()?;
+    // Had others moved pages at the same time, what was written again could be older.
+    if !moved.is_empty() {
+        let now = connection::checkpoint(conn, "NOOP")?;
+        if now.moved != before.moved || connection::checkpoint(conn, "PASSIVE")?.busy {
+            return Err(Trouble::Busy);
+        }
+    }
+    // And a new write-ahead log lies elsewhere on a disk that has lost more than pages. Readers may hold it up: it is no condition.
+    connection::checkpoint(conn, "TRUNCATE")?;
+    // That it is empty is durable before its place on the disk is another file's.
+    Ok(place.wal_file().sync_all()?)
 }
 
 impl File {
     /// Takes over a connection to a file of this schema version.
-    pub(super) fn new(conn: Connection) -> rusqlite::Result<Self> {
-        let last = last(&conn)?;
+    pub(super) fn new(conn: Connection, place: Arc<Place>) -> rusqlite::Result<Self> {
+        let epoch = schema::identity(&conn)?.epoch;
+        let page_bytes = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         Ok(Self {
-            conn,
-            last,
+            epoch,
+            watch: Watch::new(place, epoch, page_bytes),
+            last: last(&conn)?,
+            pages: 0,
             wal_pages_max: WAL_PAGES_MAX,
             checkpointed_at: 0,
+            conn,
         })
     }
 
-    /// Opens the file again after an error, and makes sure that it is the same and can be written. Where it ends is read anew: of
-    /// what an error left open, all or nothing may have become durable.
-    pub(super) fn reopen(
-        path: &Path,
-        identity: &Identity,
-        last: Position,
-    ) -> Result<Self, ReopenError> {
-        let file = Self::new(connection::writer(path)?)?;
-        let found = schema::identity(&file.conn)?;
-        if found.epoch != identity.epoch || file.last.sequence < last.sequence {
-            return Err(ReopenError::Replaced);
+    /// Opens the file again after an error, and makes sure that it is the same, that all in it is durable and that it can be written.
+    /// Where it ends is read anew. The old connection lasts until then: without it the next one would take up what an error
+    /// has left in the write-ahead log, and readers could see it before it is durable.
+    pub(super) fn renew(&mut self) -> Result<(), Trouble> {
+        if !self.conn.is_autocommit() {
+            self.conn.execute_batch("ROLLBACK")?;
         }
-        file.briefly(Self::probe)?;
-        Ok(file)
+        self.check()?;
+        let place = self.watch.place();
+        let conn = connection::writer(place.log())?;
+        place.check()?;
+        conn.busy_timeout(BRIEF_WAIT)?;
+        settle(&conn, place)?;
+        probe(&conn)?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        let last = last(&conn)?;
+        if schema::identity(&conn)?.epoch != self.epoch || last.sequence < self.last.sequence {
+            return Err(Changed::Overwritten(place.log().to_owned()).into());
+        }
+        self.conn = conn;
+        self.last = last;
+        self.checkpointed_at = 0;
+        Ok(())
+    }
+
+    /// Makes up for a checkpoint that failed: see [`settle`].
+    pub(super) fn settle(&mut self) -> Result<(), Trouble> {
+        self.watch.torn();
+        self.briefly(|file| settle(&file.conn, file.watch.place()))
     }
 
     /// The newest durable event.
@@ -84,7 +134,8 @@ impl File {
     pub(super) fn commit(
         &mut self,
         group: impl IntoIterator<Item = NewEvent>,
-    ) -> rusqlite::Result<Committed> {
+    ) -> Result<Committed, Trouble> {
+        self.check()?;
         let transaction = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -135,23 +186,34 @@ impl File {
         }
         // Without a new row there is nothing to write, and no sync.
         transaction.commit()?;
+        // What is durable in a file that nobody finds again is lost all the same.
+        self.check()?;
         self.last = last;
         Ok(committed)
+    }
+
+    /// Whether the files are as they were left.
+    fn check(&mut self) -> Result<(), Trouble> {
+        let now = connection::checkpoint(&self.conn, "NOOP")?;
+        self.pages = now.pages;
+        let checked = self.watch.check(&now);
+        if let Err(Trouble::Changed(Changed::WalGone(_))) = checked {
+            // It is still open, and the log can have what it holds. What that comes to is seen at the next start.
+            let _ = self.briefly(|file| connection::checkpoint(&file.conn, "FULL"));
+        }
+        checked
     }
 
     /// Writes as much as a large event takes, all the way to the disk, and takes it back: a disk that is nearly full must not seem
     /// to be away and back again with each event.
     pub(super) fn probe(&self) -> rusqlite::Result<()> {
-        self.conn
-            .execute("UPDATE log SET probe = zeroblob(?1)", [PROBE_BYTES])?;
-        self.conn.execute("UPDATE log SET probe = NULL", [])?;
-        Ok(())
+        probe(&self.conn)
     }
 
     /// Moves the write-ahead log into the file whenever enough has come together, so that it stays short. Readers are not
     /// waited for until it has become long; then they are, briefly, since else reads that overlap could keep it growing for ever.
     pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
-        let pages = self.run_checkpoint("NOOP")?.pages;
+        let pages = self.pages;
         if pages < self.checkpointed_at {
             // It has begun anew.
             self.checkpointed_at = 0;
@@ -161,10 +223,13 @@ impl File {
         }
         self.checkpointed_at = pages;
         if pages < self.wal_pages_max {
-            self.run_checkpoint("PASSIVE")?;
+            connection::checkpoint(&self.conn, "PASSIVE")?;
             return Ok(());
         }
-        if self.briefly(|file| file.run_checkpoint("RESTART"))?.busy {
+        if self
+            .briefly(|file| connection::checkpoint(&file.conn, "RESTART"))?
+            .busy
+        {
             tracing::warn!(
                 wal_bytes = pages * PAGE_BYTES,
                 "a reader of the log has been at it for so long that the write-ahead log cannot be cut back"
@@ -174,37 +239,30 @@ impl File {
     }
 
     /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes it.
-    pub(super) fn close(self) -> rusqlite::Result<()> {
-        self.briefly(|file| file.run_checkpoint("TRUNCATE"))
-            .map(|_| ())
+    pub(super) fn close(mut self) -> Result<(), Trouble> {
+        self.check()?;
+        self.conn.busy_timeout(BRIEF_WAIT)?;
+        connection::checkpoint(&self.conn, "TRUNCATE")?;
+        self.watch.place().wal_file().sync_all()?;
+        Ok(connection::close(self.conn)?)
     }
 
     /// Does something while all appends wait, and gives up soon if others are in its way.
-    fn briefly<T>(&self, work: impl FnOnce(&Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    fn briefly<T, E: From<rusqlite::Error>>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.conn.busy_timeout(BRIEF_WAIT)?;
         let result = work(self);
         self.conn.busy_timeout(BUSY_TIMEOUT)?;
         result
     }
-
-    fn run_checkpoint(&self, mode: &str) -> rusqlite::Result<Checkpoint> {
-        self.conn
-            .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
-            .query_row([], |row| {
-                Ok(Checkpoint {
-                    busy: row.get(0)?,
-                    pages: row.get(1)?,
-                })
-            })
-    }
 }
 
-/// What a checkpoint came to.
-struct Checkpoint {
-    /// A reader was in the way.
-    busy: bool,
-    /// In the write-ahead log, moved or not.
-    pages: u64,
+fn probe(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("UPDATE log SET probe = zeroblob(?1)", [PROBE_BYTES])?;
+    conn.execute("UPDATE log SET probe = NULL", [])?;
+    Ok(())
 }
 
 fn last(conn: &Connection) -> rusqlite::Result<Position> {
@@ -222,7 +280,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::{Epoch, EventId, Raw},
+        event::{EventId, Raw},
+        log::Identity,
         proto,
     };
 
@@ -246,7 +305,8 @@ mod tests {
             id_key: [0; 32],
         };
         schema::migrate(&mut conn, &path, Timestamp::UNIX_EPOCH, identity).unwrap();
-        let mut file = File::new(conn).unwrap();
+        let place = Arc::new(Place::of(&path).unwrap());
+        let mut file = File::new(conn, place).unwrap();
         file.wal_pages_max = 64;
 
         let done = AtomicBool::new(false);
@@ -265,11 +325,11 @@ mod tests {
                 }
                 drop(held);
             });
-            let pages: rusqlite::Result<Vec<u64>> = (0..150)
+            let pages: Result<Vec<u64>, Trouble> = (0..150)
                 .map(|number| {
                     file.commit([event(number)])?;
                     file.checkpoint()?;
-                    Ok(file.run_checkpoint("NOOP")?.pages)
+                    Ok(connection::checkpoint(&file.conn, "NOOP")?.pages)
                 })
                 .collect();
             done.store(true, Ordering::Relaxed);

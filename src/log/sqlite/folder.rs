@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::place::sync_folder_of;
 use crate::log::OpenError;
 
 const LOCK_NAME: &str = "gateway.lock";
@@ -14,8 +15,10 @@ const LOG_NAME: &str = "events.db";
 
 /// A folder that this process holds.
 pub(super) struct Folder {
-    /// The log in it; the file is there, if only empty.
+    /// The log's place in it.
     pub(super) log: PathBuf,
+    /// Whether a gateway has held it before.
+    pub(super) used: bool,
     /// Held for as long as this is open: the system lets go of it when the process dies, however it dies.
     pub(super) lock: File,
 }
@@ -28,6 +31,7 @@ impl Folder {
             source,
         };
         make(path).map_err(refused)?;
+        let used = path.join(LOCK_NAME).exists();
         let lock = owners_file(&path.join(LOCK_NAME)).map_err(refused)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -38,10 +42,11 @@ impl Folder {
             }
             Err(TryLockError::Error(source)) => return Err(refused(source)),
         }
-        // SQLite would make it readable by all, and gives its side files the mode that it finds here.
-        let log = path.join(LOG_NAME);
-        owners_file(&log).map_err(refused)?;
-        Ok(Self { log, lock })
+        Ok(Self {
+            log: path.join(LOG_NAME),
+            used,
+            lock,
+        })
     }
 }
 
@@ -50,16 +55,14 @@ fn make(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // SQLite syncs the folder of its files, but not the one that this folder is an entry of.
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
+    // All else syncs this folder, but not the one that it is an entry of.
+    sync_folder_of(path)
 }
 
-/// Opens a file for writing and leaves its content; a new one is its owner's alone. One that is there keeps its mode: a
+/// Opens a file for writing and leaves its content; a new one is its owner's alone. (SQLite would make it readable by all, and gives
+/// its side files the mode that it finds.) One that is there keeps its mode: a
 /// group that an operator lets read stays.
-fn owners_file(path: &Path) -> io::Result<File> {
+pub(super) fn owners_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)

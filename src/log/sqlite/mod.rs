@@ -29,23 +29,27 @@
 //! neither the lock nor SQLite's shared memory works over a network. Folder and files are their owner's alone, since they hold
 //! what callers said.
 
+mod alone;
+mod beginning;
 mod connection;
 mod file;
 mod folder;
 mod lanes;
+mod place;
 mod query;
 mod reader;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod wal;
 mod writer;
 
-use std::io;
+use std::{io, sync::Arc};
 
 use jiff::Timestamp;
 
-use self::{file::File, folder::Folder};
+use self::{beginning::Beginning, file::File, folder::Folder, place::Place, reader::Source};
 pub use self::{reader::Reader, writer::Appender};
 use super::{Config, Identity, Log, Metrics, OpenError};
 use crate::event::Epoch;
@@ -57,30 +61,49 @@ use crate::event::Epoch;
 /// # Errors
 /// If the folder or the file cannot be used by this user, this version, or now that another gateway has it.
 pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
-    let Folder { log: path, lock } = Folder::hold(&config.data_dir)?;
+    let Folder {
+        log: path,
+        used,
+        lock,
+    } = Folder::hold(&config.data_dir)?;
+    let now = Timestamp::now();
+    let make = || Identity {
+        epoch: Epoch(rand::random()),
+        id_key: rand::random(),
+    };
+    let is_new = beginning::ensure(&path, config.new_log, now, make)? == Beginning::New;
+    if is_new && used {
+        tracing::warn!(log = %path.display(), "there was no log in a folder that a gateway has used before; a new one begins");
+    }
     let failed = |source| OpenError::Sqlite {
         path: path.clone(),
         source,
     };
     let mut conn = connection::writer(&path).map_err(failed)?;
-    schema::migrate(&mut conn, &path, Timestamp::now(), || Identity {
-        epoch: Epoch(rand::random()),
-        id_key: rand::random(),
+    let place = Place::of(&path).map_err(|source| OpenError::Files {
+        path: path.clone(),
+        source,
     })?;
+    let place = Arc::new(place);
+    // The process before may have died of a sync that failed.
+    let settled = file::settle(&conn, &place);
+    schema::migrate(&mut conn, &path, now, make)?;
     let identity = schema::identity(&conn).map_err(failed)?;
-    let file = File::new(conn).map_err(failed)?;
+    let file = File::new(conn, place.clone()).map_err(failed)?;
     let threads = |source: io::Error| OpenError::Threads { source };
-    let reader = reader::start(path.clone()).map_err(threads)?;
+    let source = Source::new(place, settled.is_ok());
+    let reader = reader::start(source.clone()).map_err(threads)?;
     let handles = writer::start(writer::Parts {
         file,
-        path: path.clone(),
+        settled,
+        source,
         lock,
-        identity: identity.clone(),
         metrics,
     })
     .map_err(threads)?;
     Ok(Log {
         identity,
+        is_new,
         appender: handles.appender,
         reader,
         tail: handles.tail,

@@ -1,6 +1,13 @@
 //! The way out: a few threads, each with a connection of its own, that take reads from [`lanes`](super::lanes).
 
-use std::{fmt, io, path::PathBuf, sync::Arc, thread};
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -9,6 +16,7 @@ use tokio::sync::oneshot;
 use super::{
     connection,
     lanes::{Lanes, THREADS},
+    place::Place,
     query,
 };
 use crate::{
@@ -98,13 +106,62 @@ impl Reader {
     }
 }
 
+/// Where readers open the log, and whether they may.
+#[derive(Clone)]
+pub(super) struct Source {
+    place: Arc<Place>,
+    settled: Arc<AtomicBool>,
+    /// Whether the appender has closed the file, and perhaps removed what stands beside it.
+    closed: Arc<AtomicBool>,
+}
+
+impl Source {
+    /// `settled` says whether all that can be read is durable.
+    pub(super) fn new(place: Arc<Place>, settled: bool) -> Self {
+        Self {
+            place,
+            settled: Arc::new(settled.into()),
+            closed: Arc::default(),
+        }
+    }
+
+    /// From now on all that can be read is durable.
+    pub(super) fn settled(&self) {
+        self.settled.store(true, Ordering::Release);
+    }
+
+    /// From now on nobody in this process writes.
+    pub(super) fn closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Opens the log, and nothing that has taken its place.
+    fn open(&self) -> Result<Connection, ReadError> {
+        if !self.settled.load(Ordering::Acquire) {
+            let reason = "the disk does not take what the last process may not have made durable";
+            return Err(ReadError::Unavailable(reason.into()));
+        }
+        let is_there = || {
+            let check = match self.closed.load(Ordering::Acquire) {
+                true => self.place.check_log().map(|_| ()),
+                false => self.place.check(),
+            };
+            check.map_err(|error| ReadError::Unavailable(error.to_string().into()))
+        };
+        is_there()?;
+        let conn = connection::reader(self.place.log())?;
+        is_there()?;
+        Ok(conn)
+    }
+}
+
 /// Starts the threads. They do not need the file before the first read.
-pub(super) fn start(path: PathBuf) -> io::Result<Reader> {
+pub(super) fn start(source: Source) -> io::Result<Reader> {
     let open = Open(Arc::new(Lanes::new()));
     for serves in THREADS {
         let lanes = open.0.clone();
         let mut file = File {
-            path: path.clone(),
+            source: source.clone(),
             conn: None,
         };
         thread::Builder::new()
@@ -122,7 +179,7 @@ type Job = Box<dyn FnOnce(&mut File) + Send>;
 
 /// A thread's connection, opened when it is needed and again after an error.
 struct File {
-    path: PathBuf,
+    source: Source,
     conn: Option<Connection>,
 }
 
@@ -133,7 +190,7 @@ impl File {
     ) -> Result<T, ReadError> {
         let conn = match self.conn.take() {
             Some(conn) => conn,
-            None => connection::reader(&self.path)?,
+            None => self.source.open()?,
         };
         let result = read(&conn);
         if matches!(result, Ok(_) | Err(ReadError::Expired(_))) {
@@ -157,6 +214,7 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let config = log::Config {
             data_dir: dir.path().to_owned(),
+            new_log: false,
         };
         let metrics = log::Metrics::register(&mut Default::default());
         let log = log::open(&config, metrics).unwrap();

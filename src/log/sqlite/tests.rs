@@ -1,5 +1,6 @@
 //! The contract of [`crate::log`], kept.
 
+mod beginning;
 mod committing;
 mod model;
 mod opening;
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 use super::open;
 use crate::{
     event::{self, EventId, NewEvent, Raw, Sequence},
-    log::{Batch, Config, Lane, Log, Metrics, OpenError, Query},
+    log::{Batch, Config, Lane, Log, Metrics, OpenError, Query, Unfit},
     proto::{self, EventType},
 };
 
@@ -33,11 +34,21 @@ impl Home {
     fn config(&self) -> Config {
         Config {
             data_dir: self.folder.path().join("data"),
+            new_log: false,
         }
     }
 
     fn try_open(&self) -> Result<Log, OpenError> {
         open(&self.config(), Metrics::register(&mut Registry::default()))
+    }
+
+    /// As `serve --new-log`.
+    fn open_new(&self) -> Log {
+        let config = Config {
+            new_log: true,
+            ..self.config()
+        };
+        open(&config, Metrics::register(&mut Registry::default())).unwrap()
     }
 
     fn open(&self) -> Log {
@@ -46,6 +57,11 @@ impl Home {
 
     fn file(&self) -> PathBuf {
         self.folder.path().join("data/events.db")
+    }
+
+    /// What SQLite has beside it: `-wal`, `-shm`.
+    fn beside(&self, end: &str) -> PathBuf {
+        super::place::beside(&self.file(), end)
     }
 
     /// What an operator does with a tool of his own.
@@ -98,6 +114,13 @@ fn all() -> Query {
         events_max: usize::MAX,
         bytes_max: usize::MAX,
         with_raw: true,
+    }
+}
+
+fn unfit(home: &Home) -> Unfit {
+    match home.try_open() {
+        Err(OpenError::Unfit { what, .. }) => what,
+        other => panic!("{:?}", other.map(|_| ())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The appender: a thread that owns the file and commits what waits as one group.
 
-use std::{io, path::PathBuf, sync::Arc, thread};
+use std::{io, sync::Arc, thread};
 
 use tokio::{
     runtime::{self, Runtime},
@@ -8,10 +8,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::file::{Committed, File};
+use super::{
+    file::{Committed, File, Trouble},
+    reader::Source,
+};
 use crate::{
     event::{Group, NewEvent, Position},
-    log::{AppendError, Appended, Identity, Metrics, RETRY_INTERVAL, Tail},
+    log::{AppendError, Appended, Metrics, RETRY_INTERVAL, Tail},
 };
 
 /// Appends that wait for the thread. When it is full, callers wait for a place.
@@ -65,9 +68,11 @@ impl Appender {
 /// What the thread needs.
 pub(super) struct Parts {
     pub(super) file: File,
-    pub(super) path: PathBuf,
+    /// Whether all in it is durable.
+    pub(super) settled: Result<(), Trouble>,
+    /// The readers', who may not see it before.
+    pub(super) source: Source,
     pub(super) lock: std::fs::File,
-    pub(super) identity: Identity,
     pub(super) metrics: Metrics,
 }
 
@@ -85,11 +90,12 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
     let (alive, gone) = watch::channel(());
     let position = parts.file.last();
     // A full disk is no reason not to serve what is there.
-    let standing = match parts.file.probe() {
-        Ok(()) => Standing::Open(parts.file),
+    let ready = parts.settled.and_then(|()| Ok(parts.file.probe()?));
+    let standing = match ready {
+        Ok(()) => Standing::Open,
         Err(error) => Standing::away(&error),
     };
-    let available = matches!(standing, Standing::Open(_));
+    let available = matches!(standing, Standing::Open);
     parts.metrics.set_available(available);
     let (tail, tail_seen) = watch::channel(Tail {
         position,
@@ -97,11 +103,11 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
     });
     let writer = Writer {
         commands,
+        file: parts.file,
         standing,
+        source: parts.source,
         tail,
         groups: follower,
-        path: parts.path,
-        identity: parts.identity,
         metrics: parts.metrics,
         clock: runtime::Builder::new_current_thread()
             .enable_time()
@@ -146,8 +152,8 @@ struct Caller {
 
 /// Whether the file can be written.
 enum Standing {
-    Open(File),
-    /// It could not, so its connection is gone: after a failed sync nothing that it remembers is certain.
+    Open,
+    /// It could not, so it has to be opened anew: after a failed sync nothing that was remembered is certain.
     Away {
         reason: Arc<str>,
         retry_at: Instant,
@@ -171,11 +177,11 @@ impl Standing {
 
 struct Writer {
     commands: mpsc::Receiver<Command>,
+    file: File,
     standing: Standing,
+    source: Source,
     tail: watch::Sender<Tail>,
     groups: mpsc::Sender<Group>,
-    path: PathBuf,
-    identity: Identity,
     metrics: Metrics,
     /// A timer for the retries; it drives nothing else.
     clock: Runtime,
@@ -191,8 +197,11 @@ impl Writer {
                 Step::Retry => self.retry(),
             }
         }
-        if let Standing::Open(file) = self.standing
-            && let Err(error) = file.close()
+        // Perhaps it was away for a moment only.
+        self.retry();
+        self.source.closed();
+        if let Standing::Open = self.standing
+            && let Err(error) = self.file.close()
         {
             tracing::warn!(%error, "the log's last checkpoint failed; the next start makes up for it");
         }
@@ -200,7 +209,7 @@ impl Writer {
 
     fn next(&mut self) -> Option<Step> {
         let command = match &self.standing {
-            Standing::Open(_) => self.commands.blocking_recv(),
+            Standing::Open => self.commands.blocking_recv(),
             // However many come to be refused meanwhile.
             Standing::Away { retry_at, .. } if *retry_at <= Instant::now() => {
                 return Some(Step::Retry);
@@ -218,30 +227,30 @@ impl Writer {
 
     /// Commits one event and all that wait behind it.
     fn append(&mut self, first: Offer) {
-        let file = match &mut self.standing {
-            Standing::Open(file) => file,
-            Standing::Away { reason, .. } => {
-                let refusal = AppendError::Unavailable(reason.clone());
-                return self.answer(first.caller, Err(refusal));
-            }
-        };
+        if let Standing::Away { reason, .. } = &self.standing {
+            let refusal = AppendError::Unavailable(reason.clone());
+            return self.answer(first.caller, Err(refusal));
+        }
         let (events, callers) = gather(first, &mut self.commands);
-        match file.commit(events) {
+        match self.file.commit(events) {
             Ok(committed) => {
-                let position = file.last();
-                self.publish(committed, position, callers);
+                self.publish(committed, self.file.last(), callers);
                 self.checkpoint();
             }
             Err(error) => {
-                self.standing = Standing::away(&error);
-                self.tail.send_modify(|tail| tail.available = false);
-                self.metrics.set_available(false);
+                self.leave(&error);
                 let refusal = AppendError::Unavailable(error.to_string().into());
                 for caller in callers {
                     self.answer(caller, Err(refusal.clone()));
                 }
             }
         }
+    }
+
+    fn leave(&mut self, error: &Trouble) {
+        self.standing = Standing::away(error);
+        self.tail.send_modify(|tail| tail.available = false);
+        self.metrics.set_available(false);
     }
 
     /// First the follower, then the tail, then the callers: whoever sees the tail finds the group, and whoever has an answer can
@@ -269,12 +278,14 @@ impl Writer {
         let _ = caller.answer.send(answer);
     }
 
-    /// Nothing that is durable depends on it, so an error makes no difference to callers.
+    /// Nothing that is durable depends on it, but what was to be moved may now be less certain than it looks.
     fn checkpoint(&mut self) {
-        if let Standing::Open(file) = &mut self.standing
-            && let Err(error) = file.checkpoint()
-        {
-            tracing::warn!(%error, "a checkpoint of the log failed; it is tried again later");
+        let Err(error) = self.file.checkpoint() else {
+            return;
+        };
+        tracing::warn!(%error, "a checkpoint of the log failed; it is tried again later");
+        if let Err(error) = self.file.settle() {
+            self.leave(&error);
         }
     }
 
@@ -282,16 +293,16 @@ impl Writer {
         let Standing::Away { reason, .. } = &self.standing else {
             return;
         };
-        let position = self.tail.borrow().position;
-        match File::reopen(&self.path, &self.identity, position) {
-            Ok(file) => {
+        match self.file.renew() {
+            Ok(()) => {
                 tracing::info!("the log takes events again");
+                self.source.settled();
                 self.metrics.set_available(true);
                 self.tail.send_replace(Tail {
-                    position: file.last(),
+                    position: self.file.last(),
                     available: true,
                 });
-                self.standing = Standing::Open(file);
+                self.standing = Standing::Open;
             }
             Err(error) if *error.to_string() == **reason => {
                 self.standing = Standing::Away {

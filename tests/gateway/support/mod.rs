@@ -4,6 +4,7 @@ pub(crate) mod bodies;
 pub(crate) mod grpc;
 pub(crate) mod history;
 pub(crate) mod launch;
+pub(crate) mod power;
 pub(crate) mod process;
 pub(crate) mod promises;
 pub(crate) mod terminal;

@@ -63,6 +63,14 @@ impl Setup {
         self
     }
 
+    /// With a variable that is no setting, or without it.
+    pub(crate) fn environment(mut self, name: &str, value: Option<&str>) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        let named = value.map(|value| (name.into(), value.into()));
+        self.variables.extend(named);
+        self
+    }
+
     /// With a configuration file.
     pub(crate) fn file(self, toml: &str) -> Self {
         let path = self.folder().join("config.toml");
@@ -110,26 +118,39 @@ impl Setup {
 
     /// The gateway that this process is, once it has said where its doors are.
     pub(super) async fn announced(self, process: Process) -> Gateway {
+        let announced = self.unless_ended(process).await;
+        announced.unwrap_or_else(|finished| panic!("the gateway ended\n{finished}"))
+    }
+
+    /// A gateway whose doors are open, or that has ended before.
+    pub(crate) async fn try_start(self) -> Result<Gateway, Finished> {
+        let process = Process::spawn(self.command(), self.folder());
+        self.unless_ended(process).await
+    }
+
+    async fn unless_ended(self, process: Process) -> Result<Gateway, Finished> {
         let announced = || {
-            if let Some(status) = process.status() {
-                panic!("the gateway ended with {status}\n{}", process.report());
+            if process.status().is_some() {
+                return Some(None);
             }
             let stdout = process.stdout();
             let word = |door: &str| {
                 let line = stdout.lines().find_map(|line| line.strip_prefix(door))?;
                 line.split_whitespace().next().map(str::to_owned)
             };
-            Some((word("webhook ")?, word("grpc ")?, word("admin ")?))
+            Some(Some((word("webhook ")?, word("grpc ")?, word("admin ")?)))
         };
         let waiting = eventually_within(PATIENCE, "the banner says where the doors are", announced);
-        let (webhook_url, grpc, admin_url) = waiting.await;
-        Gateway {
+        let Some((webhook_url, grpc, admin_url)) = waiting.await else {
+            return Err(process.finished().await);
+        };
+        Ok(Gateway {
             webhook_url,
             grpc: grpc.parse().expect("the banner has an address"),
             admin_url,
             setup: self,
             process,
-        }
+        })
     }
 
     /// A start that is expected to end by itself.

@@ -286,7 +286,7 @@ async fn a_file_that_was_exchanged_while_the_log_was_away_is_not_written() {
         std::fs::remove_file(home.file().with_extension(side)).unwrap();
     }
     let noticed = async {
-        while !refusal(&log, 1).await.contains("another log") {
+        while !refusal(&log, 1).await.contains("another file") {
             tokio::task::yield_now().await;
         }
     };

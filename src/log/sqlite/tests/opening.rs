@@ -58,7 +58,7 @@ fn a_file_that_is_no_log_is_an_error() {
     let home = Home::new();
     fs::create_dir(home.folder.path().join("data")).unwrap();
     fs::write(home.file(), "x".repeat(10_000)).unwrap();
-    assert!(matches!(home.try_open(), Err(OpenError::Sqlite { .. })));
+    assert_eq!(unfit(&home), Unfit::Foreign);
 }
 
 #[tokio::test]

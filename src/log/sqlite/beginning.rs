@@ -1,0 +1,193 @@
+//! Whether there is a log in the folder, and how a new one begins.
+//!
+//! A new log is made under another name and then takes its own, whole and synced. So what is empty, or only a part, was never a
+//! log that is still to begin: something has become of one, and that is for a person to judge.
+
+use std::{
+    fs, io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+
+use super::{alone, connection, folder, place, schema};
+use crate::log::{Identity, OpenError, Unfit};
+
+/// What SQLite has beside a file.
+const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// The beginning of each SQLite file.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// How the log that is there now has come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// It was there.
+    Found,
+    /// It was made just now.
+    New,
+}
+
+/// Makes sure that there is a log at `path`. `new_log` lets one begin where something is that is no log, which then gets another
+/// name.
+pub(super) fn ensure(
+    path: &Path,
+    new_log: bool,
+    now: Timestamp,
+    make: impl FnOnce() -> Identity,
+) -> Result<Beginning, OpenError> {
+    let failed = |source| OpenError::Files {
+        path: path.to_owned(),
+        source,
+    };
+    // What a start that was killed has left of one.
+    let draft = place::beside(path, ".new");
+    for file in all_of(&draft) {
+        remove(&file).map_err(failed)?;
+    }
+    match look(path) {
+        Ok(Beginning::Found) => return Ok(Beginning::Found),
+        Ok(Beginning::New) => {}
+        Err(OpenError::Unfit { what, .. }) if new_log => {
+            let aside = set_aside(path, now).map_err(failed)?;
+            tracing::warn!(aside = %aside.display(), "the log {what}; it has another name now, and a new log begins");
+        }
+        Err(error) => return Err(error),
+    }
+    folder::owners_file(&draft).map_err(failed)?;
+    let sqlite = |source| OpenError::Sqlite {
+        path: draft.clone(),
+        source,
+    };
+    let mut conn = connection::writer(&draft).map_err(sqlite)?;
+    schema::migrate(&mut conn, &draft, now, make)?;
+    connection::close(conn).map_err(sqlite)?;
+    fs::rename(&draft, path).map_err(failed)?;
+    place::sync_folder_of(path).map_err(failed)?;
+    Ok(Beginning::New)
+}
+
+/// Whether there is a log, or room for one, and nothing in between.
+fn look(path: &Path) -> Result<Beginning, OpenError> {
+    let failed = |source| OpenError::Files {
+        path: path.to_owned(),
+        source,
+    };
+    let unfit = |what| {
+        Err(OpenError::Unfit {
+            path: path.to_owned(),
+            what,
+        })
+    };
+    let Some(metadata) = found(fs::metadata(path)).map_err(failed)? else {
+        // A link may lead to a disk that is not there at the moment.
+        if found(fs::symlink_metadata(path)).map_err(failed)?.is_some() {
+            return Err(failed(io::Error::other("it is a link that leads nowhere")));
+        }
+        let side = SIDES.iter().find(|side| place::beside(path, side).exists());
+        return match side {
+            Some(side) => unfit(Unfit::Missing(side)),
+            None => Ok(Beginning::New),
+        };
+    };
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("it is no file")));
+    }
+    let bytes_of = |side| fs::metadata(place::beside(path, side)).map_or(0, |side| side.len());
+    if metadata.len() == 0 {
+        return unfit(Unfit::Empty);
+    }
+    if bytes_of("-journal") > 0 {
+        return unfit(Unfit::Journal);
+    }
+    let has_wal = bytes_of("-wal") > 0;
+    match header(path).map_err(failed)? {
+        None => return unfit(Unfit::Foreign),
+        // A checkpoint that did not come to its end is made up for from the write-ahead log.
+        Some(bytes) if bytes > metadata.len() && !has_wal => {
+            return unfit(Unfit::CutShort {
+                found: metadata.len(),
+                expected: bytes,
+            });
+        }
+        Some(_) => {}
+    }
+    let sqlite = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let alone = match alone::read(path) {
+        // With the write-ahead log it may be whole.
+        Err(_) if has_wal => None,
+        alone => alone.map_err(sqlite)?,
+    };
+    if !has_wal {
+        return match alone {
+            Some(_) => Ok(Beginning::Found),
+            None => unfit(Unfit::Foreign),
+        };
+    }
+    let conn = connection::reader(path).map_err(sqlite)?;
+    let Some(whole) = alone::of(&conn).map_err(sqlite)? else {
+        return unfit(Unfit::Foreign);
+    };
+    match alone {
+        Some(alone) if alone.epoch != whole.epoch || alone.last > whole.last => {
+            unfit(Unfit::ForeignWal)
+        }
+        _ => Ok(Beginning::Found),
+    }
+}
+
+/// The bytes that a SQLite file has by its own word; none if it is no such file. Before SQLite has it open in this process: closing
+/// it would take SQLite's locks away.
+fn header(path: &Path) -> io::Result<Option<u64>> {
+    let mut header = [0; 100];
+    match fs::File::open(path)?.read_exact_at(&mut header, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    if !header.starts_with(MAGIC) {
+        return Ok(None);
+    }
+    let page_bytes = match u64::from(header[16]) << 8 | u64::from(header[17]) {
+        1 => 65_536,
+        bytes => bytes,
+    };
+    let pages = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
+    // Old programs left the number of pages as it was, and did not say that it is right.
+    let says = header[24..28] == header[92..96];
+    Ok(Some(if says {
+        u64::from(pages) * page_bytes
+    } else {
+        0
+    }))
+}
+
+/// Gives all files another name, under which they still belong together.
+fn set_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
+    let aside = place::beside(path, &now.strftime(".aside-%Y%m%dT%H%M%SZ").to_string());
+    for (from, to) in all_of(path).zip(all_of(&aside)) {
+        found(fs::rename(from, to))?;
+    }
+    place::sync_folder_of(path)?;
+    Ok(aside)
+}
+
+fn all_of(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let sides = ["", SIDES[0], SIDES[1], SIDES[2]];
+    sides.into_iter().map(move |side| place::beside(path, side))
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    found(fs::remove_file(path)).map(|_| ())
+}
+
+/// What is not there is no error.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

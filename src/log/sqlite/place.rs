@@ -1,0 +1,262 @@
+//! Where the log's files are, and whether those are still the ones that were opened. SQLite goes on with what it has open, whatever
+//! becomes of the paths, and a restart would find none of it.
+
+use std::{
+    ffi::OsString,
+    fs::{self, Metadata, OpenOptions},
+    io,
+    mem::ManuallyDrop,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use rusqlite::ErrorCode;
+
+use super::{alone, connection::Checkpoint, file::Trouble, wal};
+use crate::event::{Epoch, Sequence};
+
+/// The three files, as they were when they were opened.
+pub(super) struct Place {
+    log: PathBuf,
+    wal: PathBuf,
+    shm: PathBuf,
+    /// Of each, in this order.
+    marks: [Mark; 3],
+    wal_file: fs::File,
+    /// See [`Place::file`].
+    file: OnceLock<ManuallyDrop<fs::File>>,
+}
+
+/// Tells a file from any other for as long as somebody has it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    device: u64,
+    inode: u64,
+}
+
+/// What has become of the files.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Changed {
+    #[error(
+        "{0} was removed or moved away while the gateway had it open; put the same file back, or stop the gateway, restore a backup and start again"
+    )]
+    Gone(PathBuf),
+    #[error(
+        "{0} is another file than the gateway has open, which is not written to; put the first one back, or restart the gateway to use this one"
+    )]
+    Exchanged(PathBuf),
+    #[error(
+        "{0} was cut short or broken while the gateway had it open; stop the gateway, restore a backup and start again"
+    )]
+    CutShort(PathBuf),
+    #[error(
+        "{0} was written over by something else: it is another log now, or an older copy of this one; put the right content back, or restart the gateway to use what is there"
+    )]
+    Overwritten(PathBuf),
+    #[error(
+        "{0} was removed or exchanged while the gateway had it open; what was in it is being moved into events.db; stop the gateway \
+         with SIGTERM and start it again"
+    )]
+    WalGone(PathBuf),
+    #[error("{0} was removed or exchanged while the gateway had it open; restart the gateway")]
+    ShmGone(PathBuf),
+    #[error(
+        "{0} was emptied or cut short while the gateway had it open, and with it events that had not been moved into events.db yet; \
+         stop the gateway, restore a backup if you have one, and start again"
+    )]
+    WalCutShort(PathBuf),
+}
+
+impl Place {
+    /// Takes the marks of files that SQLite has open.
+    pub(super) fn of(log: &Path) -> io::Result<Self> {
+        // SQLite follows links, and has the others beside what they lead to.
+        let real = fs::canonicalize(log)?;
+        let (wal, shm) = (beside(&real, "-wal"), beside(&real, "-shm"));
+        let wal_file = OpenOptions::new().read(true).write(true).open(&wal)?;
+        let marks = [
+            Mark::of(&fs::metadata(log)?),
+            Mark::of(&fs::metadata(&wal)?),
+            Mark::of(&fs::metadata(&shm)?),
+        ];
+        Ok(Self {
+            log: log.to_owned(),
+            wal,
+            shm,
+            marks,
+            wal_file,
+            file: OnceLock::new(),
+        })
+    }
+
+    /// The log.
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Whether the log itself is where it was.
+    pub(super) fn check_log(&self) -> Result<Metadata, Changed> {
+        let Ok(log) = fs::metadata(&self.log) else {
+            return Err(Changed::Gone(self.log.clone()));
+        };
+        match Mark::of(&log) == self.marks[0] {
+            true => Ok(log),
+            false => Err(Changed::Exchanged(self.log.clone())),
+        }
+    }
+
+    /// Whether all three are where they were.
+    pub(super) fn check(&self) -> Result<(), Changed> {
+        self.look().map(|_| ())
+    }
+
+    /// The same, with what the system says of the log.
+    fn look(&self) -> Result<Metadata, Changed> {
+        let log = self.check_log()?;
+        let is_there = |path, mark| fs::metadata(path).is_ok_and(|found| Mark::of(&found) == mark);
+        if !is_there(&self.wal, self.marks[1]) {
+            return Err(Changed::WalGone(self.wal.clone()));
+        }
+        if !is_there(&self.shm, self.marks[2]) {
+            return Err(Changed::ShmGone(self.shm.clone()));
+        }
+        Ok(log)
+    }
+
+    /// The write-ahead log, to be read and written past SQLite, which takes no locks on it.
+    pub(super) fn wal_file(&self) -> &fs::File {
+        &self.wal_file
+    }
+
+    /// The log itself, to be written past SQLite. Never closed: that would take away the locks that SQLite holds in this process
+    /// (<https://sqlite.org/howtocorrupt.html>, 2.2).
+    pub(super) fn file(&self) -> io::Result<&fs::File> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = OpenOptions::new().read(true).write(true).open(&self.log)?;
+        Ok(self.file.get_or_init(|| ManuallyDrop::new(file)))
+    }
+
+    /// Makes the files' names durable.
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
+        sync_folder_of(&self.wal)
+    }
+}
+
+impl Mark {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// A file's path with an end as SQLite's side files have it.
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut path = OsString::from(path);
+    path.push(end);
+    path.into()
+}
+
+/// Makes the names in the folder of this file durable.
+pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
+        _ => fs::File::open(".")?.sync_all(),
+    }
+}
+
+/// What the appender remembers of the files, to find out that somebody else has had his hands on them.
+pub(super) struct Watch {
+    place: Arc<Place>,
+    epoch: Epoch,
+    page_bytes: u64,
+    /// Length of the log and time of its last change, from when it was last looked into.
+    seen: Option<(u64, i64, i64)>,
+    /// How far the log itself went then, without the write-ahead log.
+    moved: Option<Sequence>,
+    /// Whether a checkpoint may have come to half of its pages only, and the log is not whole alone.
+    torn: bool,
+}
+
+impl Watch {
+    /// For a log with this identity and pages of this size.
+    pub(super) fn new(place: Arc<Place>, epoch: Epoch, page_bytes: u64) -> Self {
+        Self {
+            place,
+            epoch,
+            page_bytes,
+            seen: None,
+            moved: None,
+            torn: true,
+        }
+    }
+
+    /// A checkpoint has failed.
+    pub(super) fn torn(&mut self) {
+        self.torn = true;
+    }
+
+    /// Whether all files are as the gateway has left them, with what the write-ahead log holds now.
+    pub(super) fn check(&mut self, now: &Checkpoint) -> Result<(), Trouble> {
+        let frames = now.pages;
+        let log = self.place.look()?;
+        let wal = &self.place.wal_file;
+        if frames > 0
+            && (wal.metadata()?.len() < wal::bytes(frames, self.page_bytes) || !wal::begins(wal)?)
+        {
+            return Err(Changed::WalCutShort(self.place.wal.clone()).into());
+        }
+        // Only checkpoints change it, an operator's too.
+        if self.seen != Some(stamp(&log)) {
+            self.recognize(&log, now)?;
+        }
+        Ok(())
+    }
+
+    /// The files.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Looks into the log itself, past the write-ahead log, which hides much of it.
+    fn recognize(&mut self, log: &Metadata, now: &Checkpoint) -> Result<(), Trouble> {
+        let path = self.place.log();
+        let cut_short = || Err(Changed::CutShort(path.to_owned()).into());
+        match alone::read(path) {
+            _ if log.len() == 0 => return cut_short(),
+            Ok(alone) => {
+                let moved = alone.map(|alone| alone.last);
+                if alone.is_some_and(|alone| alone.epoch != self.epoch) || moved < self.moved {
+                    return Err(Changed::Overwritten(path.to_owned()).into());
+                }
+                self.moved = moved;
+                self.torn = false;
+            }
+            // While readers hold a checkpoint up, the log alone need not be whole.
+            Err(error) if is_damage(&error) => {
+                if !self.torn && (now.moved == 0 || now.moved == now.pages) {
+                    return cut_short();
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.seen = Some(stamp(log));
+        Ok(())
+    }
+}
+
+/// Length, and time of the last change.
+fn stamp(log: &Metadata) -> (u64, i64, i64) {
+    (log.len(), log.mtime(), log.mtime_nsec())
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}

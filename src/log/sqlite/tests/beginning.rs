@@ -1,0 +1,161 @@
+//! What is a log, what is none, and how a new one begins.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+};
+
+use super::*;
+
+/// A log with events that was closed, beside the write-ahead log that it had before.
+async fn closed(home: &Home) -> Vec<u8> {
+    let log = home.open();
+    fill(&log, 1..=3).await;
+    let wal = fs::read(home.beside("-wal")).unwrap();
+    log.appender.finish().await;
+    assert!(!home.beside("-wal").exists(), "nothing is left beside it");
+    wal
+}
+
+fn content(home: &Home) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(home.config().data_dir).unwrap();
+    let files = files.map(|file| file.unwrap());
+    let names = files.map(|file| (file.file_name().into_string().unwrap(), file.path()));
+    names
+        // SQLite's index of the write-ahead log is made anew at will.
+        .filter(|(name, _)| !name.ends_with("-shm"))
+        .map(|(name, path)| (name, fs::read(path).unwrap_or_default()))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_no_log_is_refused_and_left_alone_until_a_new_one_is_asked_for() {
+    type Harm = fn(&Home, Vec<u8>);
+    let harms: [(Unfit, Harm); 9] = [
+        (Unfit::Empty, |home, _| fs::write(home.file(), "").unwrap()),
+        (Unfit::Empty, |home, wal| {
+            fs::write(home.file(), "").unwrap();
+            fs::write(home.beside("-wal"), wal).unwrap();
+        }),
+        (Unfit::Missing("-wal"), |home, wal| {
+            fs::remove_file(home.file()).unwrap();
+            fs::write(home.beside("-wal"), wal).unwrap();
+        }),
+        (Unfit::Missing("-shm"), |home, _| {
+            fs::rename(home.file(), home.beside("-shm")).unwrap();
+        }),
+        (
+            Unfit::CutShort {
+                found: 8192,
+                expected: 0,
+            },
+            |home, _| {
+                let file = fs::File::options().write(true).open(home.file());
+                file.unwrap().set_len(8192).unwrap();
+            },
+        ),
+        (Unfit::Foreign, |home, _| {
+            fs::write(home.file(), "x".repeat(10_000)).unwrap();
+        }),
+        (Unfit::Foreign, |home, _| {
+            fs::remove_file(home.file()).unwrap();
+            home.sql(
+                "CREATE TABLE log (entry TEXT); INSERT INTO log VALUES ('of another program')",
+            );
+        }),
+        (Unfit::ForeignWal, |home, wal| {
+            fs::remove_file(home.file()).unwrap();
+            // Another one, with a write-ahead log that is valid in itself.
+            let other = home.open();
+            drop(other);
+            while home.beside("-wal").exists() {
+                std::thread::yield_now();
+            }
+            fs::write(home.beside("-wal"), wal).unwrap();
+        }),
+        (Unfit::Journal, |home, _| {
+            fs::write(home.beside("-journal"), "half a change").unwrap();
+        }),
+    ];
+    for (expected, harm) in harms {
+        let home = Home::new();
+        let wal = closed(&home).await;
+        harm(&home, wal);
+        let before = content(&home);
+        match (unfit(&home), expected) {
+            (Unfit::CutShort { found, expected }, Unfit::CutShort { .. }) => {
+                assert!(found < expected, "{found} {expected}");
+            }
+            (found, expected) => assert_eq!(found, expected),
+        }
+        assert_eq!(content(&home), before, "{expected:?}");
+        let error = home.try_open().err().unwrap().to_string();
+        assert!(error.contains("--new-log"), "{error}");
+
+        let log = home.open_new();
+        assert!(log.is_new);
+        fill(&log, [1]).await;
+        log.appender.finish().await;
+        // All that was there still is, under names that belong together.
+        let after = content(&home);
+        for (name, bytes) in before
+            .iter()
+            .filter(|(name, _)| name.starts_with("events.db"))
+        {
+            let end = name.trim_start_matches("events.db");
+            let aside = after.iter().find(|(kept, _)| {
+                let kept = kept.strip_prefix("events.db.aside-");
+                kept.is_some_and(|kept| kept.find('-').map_or("", |at| &kept[at..]) == end)
+            });
+            assert_eq!(
+                aside.map(|(_, bytes)| bytes),
+                Some(bytes),
+                "{name} of {expected:?}"
+            );
+        }
+        assert!(!home.open().is_new);
+    }
+}
+
+#[tokio::test]
+async fn where_a_log_is_nothing_new_begins() {
+    let home = Home::new();
+    let log = home.open();
+    assert!(log.is_new);
+    let epoch = log.identity.epoch;
+    log.appender.finish().await;
+    let log = home.open_new();
+    assert!(!log.is_new);
+    assert_eq!(log.identity.epoch, epoch);
+}
+
+#[tokio::test]
+async fn a_start_that_was_killed_while_it_made_the_log_is_made_up_for() {
+    let home = Home::new();
+    home.open().appender.finish().await;
+    fs::rename(home.file(), home.beside(".new")).unwrap();
+    fs::write(home.beside(".new-journal"), "half").unwrap();
+    let log = home.open();
+    assert!(log.is_new);
+    fill(&log, [1]).await;
+    log.appender.finish().await;
+    let names: Vec<_> = content(&home).into_keys().collect();
+    assert_eq!(names, ["events.db", "gateway.lock"]);
+    let mode = fs::metadata(home.file()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn what_is_no_file_or_a_link_that_leads_nowhere_is_no_place_for_a_log() {
+    let home = Home::new();
+    fs::create_dir(home.config().data_dir).unwrap();
+    let target = home.folder.path().join("disk/events.db");
+    symlink(&target, home.file()).unwrap();
+    let error = home.try_open().err().unwrap();
+    assert!(error.to_string().contains("leads nowhere"), "{error}");
+    fs::remove_file(home.file()).unwrap();
+    fs::create_dir(home.file()).unwrap();
+    let error = home.try_open().err().unwrap();
+    assert!(error.to_string().contains("is no file"), "{error}");
+}

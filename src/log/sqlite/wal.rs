@@ -1,0 +1,174 @@
+//! The write-ahead log, written once more.
+//!
+//! When a sync fails, the system reports it once and then takes the pages for clean: what was written still reads as if it were
+//! there, later syncs succeed, and the disk has none of it. SQLite, started anew, takes such frames up, and what it appends hangs on
+//! them. So after a failed write or sync, and at each start, since the process before may have died of one, the frames are read and
+//! written again at their places, and synced. Then the disk has what reads have shown.
+//!
+//! The same for the pages that SQLite has moved into the file. It syncs the file only when it moves the last frame, and never moves
+//! a frame again that it has counted as moved.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt,
+    time::SystemTime,
+};
+
+/// Bytes before the first frame, and before the page of each frame.
+const HEADER_BYTES: usize = 32;
+const FRAME_HEADER_BYTES: usize = 24;
+/// The first word; the last bit says in which order of bytes the checksums read the rest.
+const MAGIC: u32 = 0x377f_0682;
+
+/// Where the newest frame of each page is that has been moved: what [`move_again`] needs.
+pub(super) struct Moved {
+    page_bytes: usize,
+    places: BTreeMap<u32, u64>,
+}
+
+/// The bytes of a write-ahead log with so many frames of pages of this size.
+pub(super) fn bytes(frames: u64, page_bytes: u64) -> u64 {
+    match frames {
+        0 => 0,
+        frames => HEADER_BYTES as u64 + frames * (FRAME_HEADER_BYTES as u64 + page_bytes),
+    }
+}
+
+/// Whether a write-ahead log begins here.
+pub(super) fn begins(wal: &File) -> io::Result<bool> {
+    let mut header = [0; HEADER_BYTES];
+    match wal.read_exact_at(&mut header, 0) {
+        Ok(()) => Ok(Chain::begin(&header).is_some()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes all frames again and syncs them. There are at least `frames`, of which `moved` have been moved into the file. Nobody may
+/// append meanwhile.
+pub(super) fn write_again(wal: &File, frames: u64, moved: u64) -> io::Result<Moved> {
+    // So that its length is written again, too.
+    wal.set_modified(SystemTime::now())?;
+    let mut header = [0; HEADER_BYTES];
+    let mut places = BTreeMap::new();
+    let chain = match wal.read_exact_at(&mut header, 0) {
+        Ok(()) => Chain::begin(&header),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
+        Err(error) => return Err(error),
+    };
+    let mut found = 0;
+    let page_bytes = chain.as_ref().map_or(0, |chain| chain.page_bytes);
+    if let Some(mut chain) = chain {
+        wal.write_all_at(&header, 0)?;
+        let mut frame = vec![0; FRAME_HEADER_BYTES + page_bytes];
+        let mut place = HEADER_BYTES as u64;
+        loop {
+            match wal.read_exact_at(&mut frame, place) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            }
+            let Some(page) = chain.next(&frame) else {
+                break;
+            };
+            wal.write_all_at(&frame, place)?;
+            found += 1;
+            if found <= moved {
+                places.insert(page, place);
+            }
+            place += frame.len() as u64;
+        }
+    }
+    if found < frames {
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            format!("the write-ahead log has {found} whole frames where {frames} were read"),
+        ));
+    }
+    wal.sync_all()?;
+    Ok(Moved { page_bytes, places })
+}
+
+impl Moved {
+    /// Whether nothing has been moved.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Writes the pages into the file again and syncs it.
+    pub(super) fn move_again(&self, wal: &File, file: &File) -> io::Result<()> {
+        let mut bytes = vec![0; self.page_bytes];
+        for (page, place) in &self.places {
+            wal.read_exact_at(&mut bytes, place + FRAME_HEADER_BYTES as u64)?;
+            let target = u64::from(page - 1) * self.page_bytes as u64;
+            file.write_all_at(&bytes, target)?;
+        }
+        file.sync_all()
+    }
+}
+
+/// What makes frames valid: each has the salts of the header, and a checksum over all before it.
+struct Chain {
+    page_bytes: usize,
+    salts: [u8; 8],
+    big_endian: bool,
+    sums: (u32, u32),
+}
+
+impl Chain {
+    /// None if this is no header.
+    fn begin(header: &[u8; HEADER_BYTES]) -> Option<Self> {
+        let magic = word(header, 0);
+        let page_bytes = usize::try_from(word(header, 8)).ok()?;
+        if magic & !1 != MAGIC
+            || !page_bytes.is_power_of_two()
+            || !(512..=65_536).contains(&page_bytes)
+        {
+            return None;
+        }
+        let mut chain = Self {
+            page_bytes,
+            salts: header[16..24].try_into().ok()?,
+            big_endian: magic & 1 == 1,
+            sums: (0, 0),
+        };
+        chain.sum(&header[..24]);
+        (chain.sums == (word(header, 24), word(header, 28))).then_some(chain)
+    }
+
+    /// The page that the next frame holds; none if it does not go on from the one before.
+    fn next(&mut self, frame: &[u8]) -> Option<u32> {
+        let page = word(frame, 0);
+        if page == 0 || frame[8..16] != self.salts {
+            return None;
+        }
+        self.sum(&frame[..8]);
+        self.sum(&frame[FRAME_HEADER_BYTES..]);
+        (self.sums == (word(frame, 16), word(frame, 20))).then_some(page)
+    }
+
+    fn sum(&mut self, bytes: &[u8]) {
+        let read = if self.big_endian {
+            u32::from_be_bytes
+        } else {
+            u32::from_le_bytes
+        };
+        let (mut one, mut two) = self.sums;
+        let (words, _) = bytes.as_chunks::<4>();
+        let (pairs, _) = words.as_chunks::<2>();
+        for [first, second] in pairs {
+            one = one.wrapping_add(read(*first)).wrapping_add(two);
+            two = two.wrapping_add(read(*second)).wrapping_add(one);
+        }
+        self.sums = (one, two);
+    }
+}
+
+/// Four bytes as a number, as the format has them all.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..]
+        .first_chunk()
+        .map_or(0, |word| u32::from_be_bytes(*word))
+}

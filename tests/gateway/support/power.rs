@@ -1,0 +1,82 @@
+//! A disk that fails and loses power: see `power.c`, which the gateway is started with.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use super::process::Setup;
+
+/// What would be left of a gateway's data folder.
+pub(crate) struct Disk {
+    data: PathBuf,
+    shadow: PathBuf,
+}
+
+impl Disk {
+    /// Puts such a disk under a gateway that has not been started yet.
+    pub(crate) fn under(setup: Setup) -> (Setup, Self) {
+        let folder = fs::canonicalize(setup.folder()).expect("a folder");
+        let disk = Self {
+            data: folder.join("data"),
+            shadow: folder.join("shadow"),
+        };
+        fs::create_dir(&disk.shadow).expect("a shadow");
+        let text = |path: &Path| path.display().to_string();
+        let setup = setup
+            .environment("LD_PRELOAD", Some(&text(library())))
+            .environment("SHADOW_OF", Some(&text(&disk.data)))
+            .environment("SHADOW", Some(&text(&disk.shadow)));
+        (setup, disk)
+    }
+
+    /// From the next call on, the `nth` of this kind (`sync`, `write`, `name`) on this file (`*`: any) fails, and those after it, until
+    /// it has been `times`.
+    pub(crate) fn fail(&self, kind: &str, name: &str, nth: usize, times: usize) {
+        let written = self.shadow.join("fail.new");
+        fs::write(&written, format!("{kind} {name} {nth} {times}\n")).expect("a fault");
+        fs::rename(written, self.shadow.join("fail")).expect("a fault");
+    }
+
+    /// Calls so far: a line for each, `KIND NAME`, with `failed` behind it if it did.
+    pub(crate) fn calls(&self) -> String {
+        fs::read_to_string(self.shadow.join("calls")).unwrap_or_default()
+    }
+
+    /// Leaves in the folder of a gateway that was killed what a loss of power leaves. What is started next has a good disk.
+    pub(crate) fn lose_power(&self, setup: Setup) -> Setup {
+        for entry in fs::read_dir(&self.data).expect("the data folder") {
+            let path = entry.expect("a file").path();
+            if path.is_file() {
+                fs::remove_file(path).expect("a file");
+            }
+        }
+        let names = fs::read_to_string(self.shadow.join("names")).expect("a synced folder");
+        for line in names.lines() {
+            let (content, name) = line.split_once(' ').expect("a name");
+            let content = fs::read(self.shadow.join(content)).unwrap_or_default();
+            fs::write(self.data.join(name), content).expect("a file");
+        }
+        ["LD_PRELOAD", "SHADOW_OF", "SHADOW"]
+            .into_iter()
+            .fold(setup, |setup, name| setup.environment(name, None))
+    }
+}
+
+/// Compiled once for all tests.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/support/power.c");
+        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("power.so");
+        let draft = built.with_extension(std::process::id().to_string());
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&draft);
+        let compiled = cc.arg(source).args(["-ldl", "-lpthread"]).status();
+        assert!(compiled.expect("cc runs").success(), "{source}");
+        fs::rename(draft, &built).expect("a library");
+        built
+    })
+}
