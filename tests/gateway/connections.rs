@@ -10,7 +10,7 @@ use tokio::{
 use crate::support::{
     PATIENCE,
     bodies::call_started,
-    eventually_asking,
+    eventually, eventually_asking,
     process::{Gateway, Setup},
     soon,
     webhook::{Answer, BOTH, Http, client},
@@ -71,9 +71,9 @@ async fn idle_grpc_connections_beyond_the_soft_limit_keep_no_webhook_and_no_prob
 #[tokio::test]
 async fn with_few_descriptors_each_door_has_its_share_and_says_so() {
     let gateway = Setup::new().shell("ulimit -n 256").start().await;
-    let (_, stderr) = gateway.output();
     for said in ["few file descriptors", "webhook=", "grpc=", "LimitNOFILE"] {
-        assert!(stderr.contains(said), "{said}: {stderr}");
+        let found = || gateway.output().1.contains(said).then_some(());
+        eventually(said, found).await;
     }
     for addr in [gateway.grpc, gateway.webhook_addr(), gateway.admin_addr()] {
         let _idle = idle(addr, 300, HTTP2).await;

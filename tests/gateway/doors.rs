@@ -4,6 +4,7 @@ use std::{fs, net::TcpListener};
 
 use crate::support::{
     bodies::call_started,
+    eventually,
     grpc::from_earliest,
     process::{Finished, Gateway, Setup},
     webhook::{Answer, Http, client},
@@ -46,8 +47,8 @@ async fn a_door_off_loopback_needs_tls_and_credentials_or_a_word_by_name() {
         .arg("--allow-insecure-grpc");
     let gateway = allowed.start().await;
     assert!(gateway.webhook_url.starts_with("https://0.0.0.0:"));
-    let (_, stderr) = gateway.output();
-    assert!(stderr.contains("WARN"), "{stderr}");
+    let warned = || gateway.output().1.contains("WARN").then_some(());
+    eventually("the warning", warned).await;
 }
 
 #[tokio::test]
