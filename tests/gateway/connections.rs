@@ -207,3 +207,31 @@ async fn what_is_no_grpc_is_told_what_the_grpc_port_is() {
         }
     }
 }
+
+#[tokio::test]
+async fn at_overload_each_post_is_answered() {
+    const CONNECTIONS: usize = 400;
+    let gateway = Setup::new()
+        .set("WEBHOOK_REQUESTS_IN_FLIGHT_MAX", "4")
+        .start()
+        .await;
+    let client = gateway.http(Http::One);
+    let mut posting = tokio::task::JoinSet::new();
+    for connection in 0..CONNECTIONS {
+        let (client, url) = (client.clone(), gateway.webhook_url.clone());
+        posting.spawn(async move {
+            let mut statuses = Vec::new();
+            for post in 0..20 {
+                let body = call_started(connection * 100 + post);
+                let request = client.post(&url).body(body);
+                let answer = request.send().await.expect("an answer");
+                statuses.push(answer.status().as_u16());
+            }
+            statuses
+        });
+    }
+    let statuses = posting.join_all().await.concat();
+    assert_eq!(statuses.len(), 8_000);
+    assert!(statuses.iter().all(|status| [200, 429].contains(status)));
+    assert!(statuses.contains(&200));
+}
