@@ -183,6 +183,7 @@ impl Door {
                     let mut ended = connection.as_mut().poll(cx);
                     if ended.is_pending() && !told && (goodbye || seen.may_end(phase)) {
                         told = true;
+                        seen.told();
                         connection.as_mut().graceful_shutdown();
                         ended = connection.as_mut().poll(cx);
                     }

@@ -66,6 +66,8 @@ pub(super) struct Seen {
     /// A request is inside of which nobody knows yet whether its client waits for the answer: over HTTP/1.1.
     waiting: AtomicBool,
     gone: Gone,
+    /// The connection was told to end between two requests, and nothing has come since: over HTTP/1.1.
+    at_rest: AtomicBool,
 }
 
 impl Seen {
@@ -91,6 +93,13 @@ impl Seen {
 
     pub(super) fn request(&self) {
         self.request.store(true, Ordering::Relaxed);
+    }
+
+    /// The library is told to end the connection.
+    pub(super) fn told(&self) {
+        let http2 = self.http2.load(Ordering::Relaxed);
+        let unanswered = self.unanswered.load(Ordering::Relaxed);
+        self.at_rest.store(!http2 && !unanswered, Ordering::Relaxed);
     }
 
     /// Nothing that came is without an answer.
@@ -213,6 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         this.read_closed |= had_room && !came;
         if came {
             this.seen.unanswered.store(true, Ordering::Relaxed);
+            this.seen.at_rest.store(false, Ordering::Relaxed);
         }
         this.watch_preface(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
@@ -275,7 +285,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
             ready!(this.poll_write_completed(cx))?;
             ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
         }
-        ready!(this.poll_linger(cx));
+        // A client that is not sending anything loses no answer, so nobody waits for it.
+        if !this.seen.at_rest.load(Ordering::Relaxed) {
+            ready!(this.poll_linger(cx));
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -1,6 +1,11 @@
 //! What a door does between the first word of leaving and its last connection.
 
-use super::*;
+use futures_util::FutureExt;
+
+use super::{
+    super::stream::{Seen, Stream},
+    *,
+};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -138,4 +143,24 @@ async fn a_socket_that_outlives_the_door_keeps_who_waits_for_the_next_one() {
     taken.write_all(b"next").await.unwrap();
     drop(taken);
     assert_eq!(read_all(&mut client).await, "next");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_client_that_keeps_its_side_of_an_idle_connection_open() {
+    let ends_at_once = async |told: bool, sends: bool| {
+        let seen = Arc::new(Seen::default());
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut stream = Stream::new(near, Arc::clone(&seen), None);
+        if told {
+            seen.told();
+        }
+        if sends {
+            far.write_all(b"GET").await.unwrap();
+            stream.read_u8().await.unwrap();
+        }
+        stream.shutdown().now_or_never().is_some()
+    };
+    assert!(ends_at_once(true, false).await);
+    assert!(!ends_at_once(true, true).await);
+    assert!(!ends_at_once(false, false).await);
 }
