@@ -424,7 +424,7 @@ async fn ended(tasks: &mut JoinSet<&'static str>, name: &str) {
 
 /// How many of a door's connections one address may have: most, since it may be a proxy's, but never all.
 fn of_one_client(connections: usize) -> usize {
-    (connections * 3 / 4).max(1)
+    (connections - connections / 8).max(1)
 }
 
 fn new_connections(served: tls::Served) -> Tls {

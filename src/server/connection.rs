@@ -70,11 +70,14 @@ impl Door {
         }
         let since = Instant::now();
         let _open = self.stop.connections.token();
+        place.seen();
         let opened = tokio::select! {
+            // First, since what has come already is read and answered.
+            biased;
+            opened = timeout(self.config.opening_timeout, self.open(stream, &place)) => opened,
             () = self.stop.over(since) => return,
             // Nothing was said yet that would need an end.
             _ = &mut left => return,
-            opened = timeout(self.config.opening_timeout, self.open(stream)) => opened,
         };
         let ended = match opened {
             Ok(Ok(Opened::Plain(stream))) => {
@@ -123,8 +126,9 @@ impl Door {
     }
 
     /// Looks at how the client begins, and shakes hands with it where this door speaks TLS.
-    async fn open(&self, stream: TcpStream) -> io::Result<Opened> {
+    async fn open(&self, stream: TcpStream, place: &Place) -> io::Result<Opened> {
         let spoken = opening::spoken(&stream).await?;
+        place.seen();
         let Some(tls) = &self.tls else {
             return Ok(match spoken {
                 Spoken::Tls => Opened::Other(stream, spoken),
@@ -136,6 +140,7 @@ impl Door {
         }
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
         let stream = acceptor.accept(stream).await?;
+        place.seen();
         Ok(Opened::Tls(Box::new(stream)))
     }
 
@@ -179,6 +184,8 @@ impl Door {
         let mut told = false;
         loop {
             tokio::select! {
+                // First, since what has come already is read and answered.
+                biased;
                 ended = poll_fn(|cx| {
                     let mut ended = connection.as_mut().poll(cx);
                     if ended.is_pending() && !told && (goodbye || seen.may_end(phase)) {
@@ -211,7 +218,8 @@ impl Door {
                     }
                 }
                 how = &mut left, if !goodbye => {
-                    if how != Ok(Leave::Gracefully) || !seen.opened() {
+                    let gracefully = how == Ok(Leave::Gracefully) || seen.owes_answer();
+                    if !(gracefully && seen.opened()) {
                         return Ok(());
                     }
                     goodbye = true;

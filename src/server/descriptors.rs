@@ -4,8 +4,8 @@ use super::places::leaving_max;
 
 /// For the log's files, its readers, sockets of the runtime, and standard input and output.
 const RESERVE: usize = 64;
-/// More connections than these are of no use at the webhook door.
-const WEBHOOK_MAX: usize = 4_096;
+/// More connections than these are of no use at the webhook door. A burst of single posts has one for each.
+const WEBHOOK_MAX: usize = 16_384;
 /// More connections than these are of no use at the operations door.
 const ADMIN_MAX: usize = 1_024;
 /// More connections than these are of no use at the gRPC door.
@@ -30,7 +30,7 @@ impl Shares {
     pub fn of(descriptors: usize) -> Self {
         let all = descriptors.saturating_sub(RESERVE);
         let admin = suffice_for(all / 16).min(ADMIN_MAX);
-        let webhook = suffice_for(all / 4).min(WEBHOOK_MAX);
+        let webhook = suffice_for(all / 2).min(WEBHOOK_MAX);
         let left = all.saturating_sub(needed_by(admin) + needed_by(webhook));
         let grpc = suffice_for(left).min(GRPC_MAX);
         Self {
@@ -122,7 +122,7 @@ mod tests {
             let granted = descriptors.saturating_sub(RESERVE);
             assert!(needed <= granted.max(9), "{descriptors}: {doors:?}");
             assert!(
-                grpc >= webhook && webhook >= admin,
+                webhook >= admin && grpc >= admin,
                 "{descriptors}: {doors:?}"
             );
         }
@@ -138,6 +138,6 @@ mod tests {
     #[test]
     fn a_process_with_few_descriptors_keeps_some_for_webhooks_and_operators() {
         let shares = Shares::of(256);
-        assert!(shares.webhook >= 40 && shares.admin >= 8, "{shares:?}");
+        assert!(shares.webhook >= 80 && shares.admin >= 8, "{shares:?}");
     }
 }

@@ -56,7 +56,7 @@ pub use service::Unread;
 pub use stream::Gone;
 
 use connection::Door;
-use places::{Bounds, Places};
+use places::{Admission, Bounds, Places};
 use said::Said;
 
 /// What a door grants its clients.
@@ -232,31 +232,48 @@ pub async fn serve<S, B>(
     let bounds = Bounds {
         connections: config.connections_max,
         of_client: config.client_connections_max,
+        moment: MOMENT,
     };
     let places = Arc::new(Places::new(bounds, metrics));
     let door = Arc::new(Door::new(config, tls, stop.clone()));
     let mut connections = JoinSet::new();
     let said = Said::default();
+    // Gives back a connection that is to wait. One that is refused is closed here.
+    let admit =
+        |(stream, peer): (TcpStream, SocketAddr), connections: &mut JoinSet<()>| match places
+            .admit(peer.ip())
+        {
+            Admission::Place(place, left) => {
+                let (door, service) = (Arc::clone(&door), service.clone());
+                connections.spawn(door.connection(stream, peer, service, (place, left)));
+                None
+            }
+            Admission::Later => Some((stream, peer)),
+            Admission::Never => None,
+        };
+    let mut next = None;
     loop {
+        if places.has_descriptors() {
+            next = next.and_then(|accepted| admit(accepted, &mut connections));
+        }
         tokio::select! {
             biased;
             () = stop.closed.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
+            () = sleep(MOMENT_STEP), if next.is_some() => {}
             // The next connection that ends makes room for it, at once or after a short goodbye.
-            accepted = accept(&listener, &places, &said), if places.has_descriptors() => {
-                let (stream, peer) = accepted;
-                // Without a place it is closed here.
-                if let Some(place) = places.admit(peer.ip()) {
-                    let service = service.clone();
-                    connections.spawn(Arc::clone(&door).connection(stream, peer, service, place));
-                }
+            accepted = accept(&listener, &places, &said), if next.is_none() && places.has_descriptors() => {
+                next = Some(accepted);
             }
         }
     }
-    for (stream, peer) in close(listener, outlives) {
-        if let Some(place) = places.admit(peer.ip()) {
-            let service = service.clone();
-            connections.spawn(Arc::clone(&door).connection(stream, peer, service, place));
+    for accepted in next.into_iter().chain(close(listener, outlives)) {
+        let mut waiting = Some(accepted);
+        while let Some(accepted) = waiting {
+            waiting = admit(accepted, &mut connections);
+            if waiting.is_some() {
+                sleep(MOMENT_STEP).await;
+            }
         }
     }
     while let Some(ended) = connections.join_next().await {
@@ -286,6 +303,11 @@ async fn accept(listener: &TcpListener, places: &Places, said: &Said) -> (TcpStr
 /// Connections that the system may keep until they are accepted. Many webhooks may come at once: one that finds no room here tries
 /// again after 1 s, and Verbex waits no longer. The system may allow less (`net.core.somaxconn`).
 const BACKLOG: u16 = 4096;
+/// How long a new connection may take to begin before it gives way to others: longer than most round trips, and well below the
+/// second that Verbex waits.
+const MOMENT: Duration = Duration::from_millis(400);
+/// How often a connection that waits for a place asks for it.
+const MOMENT_STEP: Duration = Duration::from_millis(2);
 /// How long a client that connected before the door closed may take to begin with its first request.
 const BEGINNING: Duration = Duration::from_secs(1);
 /// Between the closing of a door and that of its idle connections: what has arrived until then is read first.

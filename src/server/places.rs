@@ -1,7 +1,9 @@
 //! The places of a door: who has one, and who gives way when none is left.
 //!
-//! Nobody waits for a place. When the door is full, the idlest connection gives its place to the new one; when one client has as
-//! many as it may have, its own idlest does. A connection is idle while none of its requests is in flight, whatever else it sends.
+//! When the door is full, the idlest connection gives its place to the new one; when one client has as many as it may have, its own
+//! idlest does. A connection is idle while none of its requests is in flight, whatever else it sends. One that came only just now is
+//! not asked: many clients may come at once, and each has a moment to send its request. The newest one waits for that moment,
+//! and for places that become free, but never for one that stays busy.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -20,10 +22,10 @@ use super::{
     metrics::{Closed, DoorMetrics},
 };
 
-/// A connection that has had no request for so long after it was opened gives way before all others.
-const SILENCE: Duration = Duration::from_secs(1);
-/// So much of the places is for connections that had no request yet and are younger: under a flood of them the others stay.
+/// So much of the places is for connections that had no request yet: under a flood of them the others stay.
 const SILENT_SHARE: usize = 4;
+/// Where all are busy, places count as becoming free for so long after something has moved.
+const TURNOVER: Duration = Duration::from_millis(250);
 /// So much of the places again is for connections that have given theirs away and are about to close.
 const LEAVING_SHARE: usize = 16;
 
@@ -34,6 +36,25 @@ pub(super) struct Bounds {
     pub(super) connections: usize,
     /// Of these, connections of one client.
     pub(super) of_client: usize,
+    /// How long a connection may take to send something, and then its first request, before it is asked to give way.
+    pub(super) moment: Duration,
+}
+
+/// What a new connection is told.
+pub(super) enum Admission {
+    /// It has a place, and is told here when to give it away.
+    Place(Arc<Place>, Receiver<Leave>),
+    /// It is to ask again soon.
+    Later,
+    /// All are busy, and nothing moves.
+    Never,
+}
+
+/// Who gives way.
+enum Way {
+    Of(Id),
+    Later,
+    Nobody,
 }
 
 /// All places of a door.
@@ -61,9 +82,9 @@ struct Connection {
     client: IpAddr,
     /// When it was opened or became idle.
     since: Instant,
-    /// Its place in the queues of idle connections.
+    /// Its place in the queue of idle connections.
     turn: u64,
-    had_request: bool,
+    queue: Queue,
     /// Requests in flight: those that began since its last look, and those before.
     young: u32,
     old: u32,
@@ -77,34 +98,71 @@ impl Connection {
     }
 }
 
+/// Where a connection stands while it is idle.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    Unseen,
+    Silent,
+    Rested,
+}
+
 #[derive(Default)]
 struct Client {
     connections: usize,
     idle: Idle,
 }
 
-/// Idle connections by turn, so the idlest first: those that had no request yet, and the others.
+/// Idle connections, of the door or of one client.
 #[derive(Default)]
 struct Idle {
+    /// Those whose task has not run yet: a request may have come that nobody has read.
+    unseen: usize,
+    /// By turn, so the idlest first: those that had no request yet, and the others.
     silent: BTreeMap<u64, Id>,
     rested: BTreeMap<u64, Id>,
+    /// When one of the connections last began or ended something.
+    moved: Option<Instant>,
 }
 
 impl Idle {
-    fn of(&mut self, had_request: bool) -> &mut BTreeMap<u64, Id> {
-        match had_request {
-            true => &mut self.rested,
-            false => &mut self.silent,
+    fn put(&mut self, connection: &Connection, id: Id) {
+        self.moved = Some(Instant::now());
+        match connection.queue {
+            Queue::Unseen => self.unseen += 1,
+            Queue::Silent => drop(self.silent.insert(connection.turn, id)),
+            Queue::Rested => drop(self.rested.insert(connection.turn, id)),
         }
     }
 
-    /// Who gives way, of `places`. Connections that are only just opened have a moment to send a request, unless they are many.
-    fn idlest(&self, places: usize, is_old: impl Fn(Id) -> bool) -> Option<Id> {
+    fn take(&mut self, connection: &Connection) {
+        self.moved = Some(Instant::now());
+        match connection.queue {
+            Queue::Unseen => self.unseen -= 1,
+            Queue::Silent => drop(self.silent.remove(&connection.turn)),
+            Queue::Rested => drop(self.rested.remove(&connection.turn)),
+        }
+    }
+
+    /// The idlest, whenever it came.
+    fn first(&self) -> Option<Id> {
+        let silent = self.silent.values().next();
+        silent.or(self.rested.values().next()).copied()
+    }
+
+    /// Who gives way, of `places`.
+    fn way(&self, places: usize, has_had_its_moment: impl Fn(Id) -> bool) -> Way {
         let silent = self.silent.values().next().copied();
         let rested = self.rested.values().next().copied();
-        let silent_first =
-            silent.filter(|&id| self.silent.len() > places / SILENT_SHARE || is_old(id));
-        silent_first.or(rested).or(silent)
+        let new = self.unseen + self.silent.len();
+        let is_moving = || self.moved.is_some_and(|at| at.elapsed() < TURNOVER);
+        match silent.filter(|&id| has_had_its_moment(id)) {
+            Some(id) => Way::Of(id),
+            None => match rested.filter(|_| new <= places / SILENT_SHARE) {
+                Some(id) => Way::Of(id),
+                None if new > 0 || is_moving() => Way::Later,
+                None => Way::Nobody,
+            },
+        }
     }
 }
 
@@ -144,35 +202,47 @@ impl Places {
         &self.metrics
     }
 
-    /// A place for a connection from `peer`, and the word that it is to give it away. None if nobody who could give way is idle.
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<(Arc<Place>, Receiver<Leave>)> {
+    /// A place for a connection from `peer`.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Admission {
         let client = client(peer);
         let mut inner = self.lock();
         let of_client = inner.clients.get(&client);
-        let room = if of_client.is_some_and(|it| it.connections >= self.bounds.of_client) {
-            let idlest = of_client.and_then(|it| inner.idlest(&it.idle, self.bounds.of_client));
-            self.give_way(
-                &mut inner,
-                idlest,
-                Closed::ClientLimit,
-                Closed::ClientLimit,
-                client,
-            )
-        } else if inner.open.len() >= self.bounds.connections {
-            let idlest = inner.idlest(&inner.idle, self.bounds.connections);
-            self.give_way(&mut inner, idlest, Closed::Evicted, Closed::Full, client)
-        } else {
-            true
-        };
-        if !room {
-            return None;
+        let (way, evicted, refused) =
+            if of_client.is_some_and(|it| it.connections >= self.bounds.of_client) {
+                let way = of_client.map(|it| self.way(&inner, &it.idle, self.bounds.of_client));
+                (way, Closed::ClientLimit, Closed::ClientLimit)
+            } else if inner.open.len() >= self.bounds.connections {
+                let way = self.way(&inner, &inner.idle, self.bounds.connections);
+                (Some(way), Closed::Evicted, Closed::Full)
+            } else {
+                (None, Closed::Evicted, Closed::Full)
+            };
+        match way {
+            None => {}
+            Some(Way::Of(id)) => {
+                // The other half is for those who leave at once, so that the door never waits for goodbyes.
+                let at_once = inner.leaving.len() >= leaving_max(self.bounds.connections) / 2;
+                self.evict(&mut inner, id, evicted, at_once);
+            }
+            Some(Way::Later) => return Admission::Later,
+            Some(Way::Nobody) => {
+                self.metrics.closed(refused, client);
+                return Admission::Never;
+            }
         }
         let (leave, left) = oneshot::channel();
         let id = inner.open(client, leave);
         drop(inner);
         self.metrics.connections.inc();
         let places = Arc::clone(self);
-        Some((Arc::new(Place { places, id, client }), left))
+        Admission::Place(Arc::new(Place { places, id, client }), left)
+    }
+
+    fn way(&self, inner: &Inner, idle: &Idle, places: usize) -> Way {
+        idle.way(places, |id| {
+            let connection = inner.open.get(&id);
+            connection.is_some_and(|it| it.since.elapsed() >= self.bounds.moment)
+        })
     }
 
     /// Whether there is a descriptor for one more connection: those that were told to leave have to be closed first.
@@ -183,28 +253,9 @@ impl Places {
     /// Closes the idlest connection, so that its descriptor is free.
     pub(super) fn free_one(&self) {
         let mut inner = self.lock();
-        if let Some(id) = inner.idlest(&inner.idle, self.bounds.connections) {
+        if let Some(id) = inner.idle.first() {
             self.evict(&mut inner, id, Closed::Evicted, true);
         }
-    }
-
-    fn give_way(
-        &self,
-        inner: &mut Inner,
-        idlest: Option<Id>,
-        evicted: Closed,
-        refused: Closed,
-        newcomer: IpAddr,
-    ) -> bool {
-        match idlest {
-            Some(id) => {
-                // The other half is for those who leave at once, so that the door never waits for goodbyes.
-                let at_once = inner.leaving.len() >= leaving_max(self.bounds.connections) / 2;
-                self.evict(inner, id, evicted, at_once);
-            }
-            None => self.metrics.closed(refused, newcomer),
-        }
-        idlest.is_some()
     }
 
     fn evict(&self, inner: &mut Inner, id: Id, reason: Closed, at_once: bool) {
@@ -237,74 +288,61 @@ impl Inner {
         self.turn
     }
 
-    fn idlest(&self, idle: &Idle, places: usize) -> Option<Id> {
-        let is_old = |id| {
-            let connection = self.open.get(&id);
-            connection.is_some_and(|it| it.since.elapsed() >= SILENCE)
-        };
-        idle.idlest(places, is_old)
-    }
-
     fn open(&mut self, client: IpAddr, leave: Sender<Leave>) -> Id {
         let id = self.next_turn();
         let connection = Connection {
             client,
             since: Instant::now(),
             turn: id,
-            had_request: false,
+            queue: Queue::Unseen,
             young: 0,
             old: 0,
             looks: 0,
             leave,
         };
+        self.clients.entry(client).or_default().connections += 1;
         self.open.insert(id, connection);
-        self.idle.silent.insert(id, id);
-        let client = self.clients.entry(client).or_default();
-        client.connections += 1;
-        client.idle.silent.insert(id, id);
+        self.put(id);
         id
     }
 
     fn remove(&mut self, id: Id) -> Option<Connection> {
+        if self.open.get(&id)?.is_idle() {
+            self.take(id);
+        }
         let connection = self.open.remove(&id)?;
-        self.idle
-            .of(connection.had_request)
-            .remove(&connection.turn);
         if let Some(client) = self.clients.get_mut(&connection.client) {
-            client
-                .idle
-                .of(connection.had_request)
-                .remove(&connection.turn);
             client.connections -= 1;
+            client.idle.moved = Some(Instant::now());
             if client.connections == 0 {
                 self.clients.remove(&connection.client);
             }
         }
+        self.idle.moved = Some(Instant::now());
         Some(connection)
     }
 
+    /// Something has come, or could have come, on a connection that had no request yet.
+    fn seen(&mut self, id: Id) {
+        let silent = |it: &Connection| it.is_idle() && it.queue != Queue::Rested;
+        if self.open.get(&id).is_some_and(silent) {
+            self.take(id);
+            self.rest(id, Queue::Silent);
+        }
+    }
+
     fn begin(&mut self, id: Id) -> u64 {
+        if self.open.get(&id).is_some_and(Connection::is_idle) {
+            self.take(id);
+        }
         let Some(connection) = self.open.get_mut(&id) else {
             return 0;
         };
-        if connection.is_idle() {
-            self.idle
-                .of(connection.had_request)
-                .remove(&connection.turn);
-            if let Some(client) = self.clients.get_mut(&connection.client) {
-                client
-                    .idle
-                    .of(connection.had_request)
-                    .remove(&connection.turn);
-            }
-        }
-        connection.had_request = true;
         connection.young += 1;
         connection.looks
     }
 
     fn end(&mut self, id: Id, began: u64) {
-        let turn = self.next_turn();
         let Some(connection) = self.open.get_mut(&id) else {
             return;
         };
@@ -314,11 +352,35 @@ impl Inner {
             connection.old -= 1;
         }
         if connection.is_idle() {
+            self.rest(id, Queue::Rested);
+        }
+    }
+
+    /// A connection is idle from now on.
+    fn rest(&mut self, id: Id, queue: Queue) {
+        let turn = self.next_turn();
+        if let Some(connection) = self.open.get_mut(&id) {
             connection.since = Instant::now();
             connection.turn = turn;
-            self.idle.rested.insert(turn, id);
+            connection.queue = queue;
+        }
+        self.put(id);
+    }
+
+    fn put(&mut self, id: Id) {
+        if let Some(connection) = self.open.get(&id) {
+            self.idle.put(connection, id);
             if let Some(client) = self.clients.get_mut(&connection.client) {
-                client.idle.rested.insert(turn, id);
+                client.idle.put(connection, id);
+            }
+        }
+    }
+
+    fn take(&mut self, id: Id) {
+        if let Some(connection) = self.open.get(&id) {
+            self.idle.take(connection);
+            if let Some(client) = self.clients.get_mut(&connection.client) {
+                client.idle.take(connection);
             }
         }
     }
@@ -337,6 +399,11 @@ impl Place {
         let began = self.places.lock().begin(self.id);
         let place = Arc::clone(self);
         InFlight { place, began }
+    }
+
+    /// The connection's task runs, or the client has sent something: from now on its moment counts.
+    pub(super) fn seen(&self) {
+        self.places.lock().seen(self.id);
     }
 
     /// What the connection is doing. Each look makes the requests in flight older.

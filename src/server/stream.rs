@@ -98,8 +98,13 @@ impl Seen {
     /// The library is told to end the connection.
     pub(super) fn told(&self) {
         let http2 = self.http2.load(Ordering::Relaxed);
-        let unanswered = self.unanswered.load(Ordering::Relaxed);
-        self.at_rest.store(!http2 && !unanswered, Ordering::Relaxed);
+        let at_rest = !http2 && !self.owes_answer();
+        self.at_rest.store(at_rest, Ordering::Relaxed);
+    }
+
+    /// Whether something has come that has no answer yet, over HTTP/1.1.
+    pub(super) fn owes_answer(&self) -> bool {
+        !self.http2.load(Ordering::Relaxed) && self.unanswered.load(Ordering::Relaxed)
     }
 
     /// Nothing that came is without an answer.
@@ -117,7 +122,7 @@ impl Seen {
     pub(super) fn may_end(&self, phase: Phase) -> bool {
         let http2 = self.http2.load(Ordering::Relaxed);
         let request = self.request.load(Ordering::Relaxed);
-        let unanswered = !http2 && self.unanswered.load(Ordering::Relaxed);
+        let unanswered = self.owes_answer();
         match phase {
             Phase::Open => false,
             Phase::Leaving => http2 && request,

@@ -110,7 +110,7 @@ async fn senders_hear_what_to_do() {
     )
     .await;
     check(url.clone(), &[], &["not trusted", "--ca", "tls/dev-ca.pem"]).await;
-    check(format!("http://{door}/"), &[], &["use https://"]).await;
+    check(format!("http://{door}/"), &[], &["write https://"]).await;
     check(
         format!("https://{}/", gateway.grpc),
         &[],

@@ -235,3 +235,29 @@ async fn at_overload_each_post_is_answered() {
     assert!(statuses.iter().all(|status| [200, 429].contains(status)));
     assert!(statuses.contains(&200));
 }
+
+#[tokio::test]
+async fn of_more_new_connections_than_a_door_has_places_each_is_answered() {
+    let gateway = Setup::new()
+        .set("WEBHOOK_PLAIN_HTTP", "true")
+        .shell("ulimit -n 256")
+        .start()
+        .await;
+    let addr = gateway.webhook_addr();
+    let mut posting = tokio::task::JoinSet::new();
+    for number in 0..500 {
+        posting.spawn(async move {
+            let body = call_started(number);
+            let head = format!(
+                "POST /webhooks/verbex HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            let mut stream = TcpStream::connect(addr).await.expect("a connection");
+            stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await.expect("room");
+            read_all(&mut stream).await
+        });
+    }
+    for answer in posting.join_all().await {
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    }
+}

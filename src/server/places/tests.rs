@@ -4,10 +4,16 @@ use super::{super::metrics::Metrics, *};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
+/// Places whose connections have no moment.
 fn places(connections: usize, of_client: usize) -> Arc<Places> {
+    places_with(connections, of_client, Duration::ZERO)
+}
+
+fn places_with(connections: usize, of_client: usize, moment: Duration) -> Arc<Places> {
     let bounds = Bounds {
         connections,
         of_client,
+        moment,
     };
     Arc::new(Places::new(bounds, Metrics::default().door("test")))
 }
@@ -36,8 +42,20 @@ impl Held {
 }
 
 fn admit(places: &Arc<Places>, peer: IpAddr) -> Option<Held> {
-    let (place, left) = places.admit(peer)?;
+    let Admission::Place(place, left) = places.admit(peer) else {
+        return None;
+    };
+    place.seen();
     Some(Held { place, left })
+}
+
+/// As if nothing had moved for a while.
+fn stand_still(places: &Places) {
+    let mut inner = places.lock();
+    inner.idle.moved = None;
+    for client in inner.clients.values_mut() {
+        client.idle.moved = None;
+    }
 }
 
 fn leaving(held: &mut [Held]) -> Vec<bool> {
@@ -51,7 +69,6 @@ fn the_idlest_gives_way_and_one_with_a_request_never() {
     let busy = held[0].place.request();
     held[2].asks();
     held[1].asks();
-    held[3].was_opened_earlier(SILENCE);
     let silent = admit(&places, HERE).unwrap();
     assert_eq!(leaving(&mut held), [false, false, false, true]);
     silent.asks();
@@ -68,9 +85,39 @@ fn a_new_connection_is_refused_only_if_all_others_are_busy() {
     let places = places(2, 2);
     let held: Vec<_> = (0..2).map(|_| admit(&places, HERE).unwrap()).collect();
     let requests: Vec<_> = held.iter().map(|held| held.place.request()).collect();
-    assert!(admit(&places, HERE).is_none());
+    assert!(matches!(places.admit(HERE), Admission::Later));
+    stand_still(&places);
+    assert!(matches!(places.admit(HERE), Admission::Never));
     drop(requests);
     assert!(admit(&places, HERE).is_some());
+}
+
+#[test]
+fn many_that_come_at_once_have_a_moment_each_and_the_newest_waits_for_it() {
+    let moment = Duration::from_secs(60);
+    let places = places_with(4, 4, moment);
+    let mut held: Vec<_> = (0..3).map(|_| admit(&places, HERE).unwrap()).collect();
+    let Admission::Place(unseen, left) = places.admit(HERE) else {
+        panic!("there is room")
+    };
+    held.push(Held {
+        place: unseen,
+        left,
+    });
+    let waits = || matches!(places.admit(HERE), Admission::Later);
+    assert!(waits());
+    let busy: Vec<_> = held[..3].iter().map(|held| held.place.request()).collect();
+    stand_still(&places);
+    assert!(waits(), "nobody has read yet what came on the last one");
+    held[3].place.seen();
+    assert!(waits());
+    held[3].was_opened_earlier(moment);
+    held[3].place.seen();
+    assert!(waits(), "it has sent something");
+    held[3].was_opened_earlier(moment);
+    assert!(admit(&places, HERE).is_some());
+    assert_eq!(leaving(&mut held), [false, false, false, true]);
+    drop(busy);
 }
 
 #[test]
@@ -85,7 +132,7 @@ fn a_flood_of_silent_connections_pushes_out_only_silent_ones() {
 
 #[test]
 fn a_newcomer_has_a_moment_to_ask_though_the_others_ask_all_the_time() {
-    let places = places(16, 16);
+    let places = places_with(16, 16, Duration::from_secs(60));
     let asking: Vec<_> = (0..16).map(|_| admit(&places, HERE).unwrap()).collect();
     asking.iter().for_each(Held::asks);
     let mut newcomer = admit(&places, HERE).unwrap();
@@ -105,7 +152,8 @@ fn a_client_at_its_bound_gives_way_to_itself() {
     let _busy = own[1].place.request();
     let _new = admit(&places, HERE).unwrap();
     let _busy_too = _new.place.request();
-    assert!(admit(&places, HERE).is_none());
+    stand_still(&places);
+    assert!(matches!(places.admit(HERE), Admission::Never));
     assert!(!neighbour.is_told_to_leave());
 }
 
@@ -174,5 +222,6 @@ fn nothing_is_remembered_of_connections_that_are_gone() {
     }
     let inner = places.lock();
     assert!(inner.open.is_empty() && inner.clients.is_empty() && inner.leaving.is_empty());
-    assert!(inner.idle.silent.is_empty() && inner.idle.rested.is_empty());
+    let idle = &inner.idle;
+    assert!(idle.unseen == 0 && idle.silent.is_empty() && idle.rested.is_empty());
 }
