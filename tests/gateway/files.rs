@@ -239,3 +239,23 @@ async fn nothing_is_answered_with_200_that_is_in_no_file_a_restart_finds() {
     let another = setup.log_file();
     join_all(HARMS.iter().map(|harm| judge(harm, &another))).await;
 }
+
+#[tokio::test]
+async fn what_becomes_of_the_files_is_noticed_while_nothing_comes_in() {
+    let gateway = Gateway::start().await;
+    gateway.post(call_started(1)).await;
+    let place = Place {
+        setup: gateway.setup.clone(),
+    };
+    let ready = async |status: u16| {
+        eventually_asking(PATIENCE, "the probe", async || {
+            (gateway.operations("/readyz").await.status == status).then_some(())
+        })
+        .await;
+    };
+    place.take_away(&ALL);
+    ready(503).await;
+    place.put_back(&ALL);
+    ready(200).await;
+    gateway.post(call_started(2)).await;
+}

@@ -193,7 +193,7 @@ impl File {
     }
 
     /// Whether the files are as they were left.
-    fn check(&mut self) -> Result<(), Trouble> {
+    pub(super) fn check(&mut self) -> Result<(), Trouble> {
         let now = connection::checkpoint(&self.conn, "NOOP")?;
         self.pages = now.pages;
         let checked = self.watch.check(&now);

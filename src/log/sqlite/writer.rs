@@ -1,6 +1,6 @@
 //! The appender: a thread that owns the file and commits what waits as one group.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::{self, Runtime},
@@ -23,6 +23,8 @@ const QUEUE_EVENTS_MAX: usize = 1024;
 /// under what they queue for a subscriber.
 const GROUP_EVENTS_MAX: usize = 512;
 const GROUP_BYTES_MAX: usize = 256 * 1024;
+/// How often the files are looked at while nothing comes in.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups that wait for the follower. When it is full the next one is left out, and the follower reads it.
 const GROUPS_MAX: usize = 64;
 
@@ -136,6 +138,8 @@ enum Command {
 /// What the thread does next.
 enum Step {
     Obey(Command),
+    /// Nothing has come for a while: look whether the files are still there, so that `/readyz` knows before a webhook does.
+    Look,
     Retry,
 }
 
@@ -183,7 +187,7 @@ struct Writer {
     tail: watch::Sender<Tail>,
     groups: mpsc::Sender<Group>,
     metrics: Metrics,
-    /// A timer for the retries; it drives nothing else.
+    /// A timer for retries and looks; it drives nothing else.
     clock: Runtime,
 }
 
@@ -194,6 +198,7 @@ impl Writer {
                 Step::Obey(Command::Append(first)) => self.append(*first),
                 // What was taken before still comes out.
                 Step::Obey(Command::Finish) => self.commands.close(),
+                Step::Look => self.look(),
                 Step::Retry => self.retry(),
             }
         }
@@ -208,21 +213,30 @@ impl Writer {
     }
 
     fn next(&mut self) -> Option<Step> {
-        let command = match &self.standing {
-            Standing::Open => self.commands.blocking_recv(),
+        let (until, otherwise) = match &self.standing {
+            // Under load nobody needs the timer.
+            Standing::Open => match self.commands.try_recv() {
+                Ok(command) => return Some(Step::Obey(command)),
+                Err(_) => (Instant::now() + LOOK_INTERVAL, Step::Look),
+            },
             // However many come to be refused meanwhile.
             Standing::Away { retry_at, .. } if *retry_at <= Instant::now() => {
                 return Some(Step::Retry);
             }
-            Standing::Away { retry_at, .. } => {
-                let command = async { timeout_at(*retry_at, self.commands.recv()).await };
-                match self.clock.block_on(command) {
-                    Ok(command) => command,
-                    Err(_) => return Some(Step::Retry),
-                }
-            }
+            Standing::Away { retry_at, .. } => (*retry_at, Step::Retry),
         };
-        command.map(Step::Obey)
+        let command = async { timeout_at(until, self.commands.recv()).await };
+        match self.clock.block_on(command) {
+            Ok(command) => command.map(Step::Obey),
+            Err(_) => Some(otherwise),
+        }
+    }
+
+    fn look(&mut self) {
+        // A file that is only locked just now says nothing.
+        if let Err(error @ Trouble::Changed(_)) = self.file.check() {
+            self.leave(&error);
+        }
     }
 
     /// Commits one event and all that wait behind it.
