@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{handshake::Failure, said::Said};
+use super::handshake::Failure;
 use crate::notices::{Notice, Notices, WINDOW};
 
 /// The counters of all doors. The default ones are nowhere registered.
@@ -17,9 +17,12 @@ pub struct Metrics {
     connections: Family<DoorLabel, Gauge>,
     closed: Family<ClosedLabels, Counter>,
     handshakes: Family<ClosedLabels, Counter>,
+    closed_said: Notices<ClosedConnection>,
     handshakes_said: Notices<FailedHandshake>,
 }
 
+/// At which door, why, and whose.
+type ClosedConnection = (&'static str, Closed, IpAddr);
 /// At which door, why, and whose.
 type FailedHandshake = (&'static str, Failure, IpAddr);
 
@@ -35,7 +38,7 @@ struct ClosedLabels {
 }
 
 /// Why a door closed a connection that its client might have kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Closed {
     /// It was without a request for too long.
     Idle,
@@ -106,6 +109,7 @@ impl Default for Metrics {
             connections: Family::default(),
             closed: Family::default(),
             handshakes: Family::default(),
+            closed_said: Notices::new(say_closed),
             handshakes_said: Notices::new(say_handshake),
         }
     }
@@ -138,10 +142,8 @@ impl Metrics {
     pub fn door(&self, door: &'static str) -> DoorMetrics {
         let closed = Closed::ALL.map(|closed| {
             let reason = closed.reason();
-            let counter = self
-                .closed
-                .get_or_create_owned(&ClosedLabels { door, reason });
-            (counter, Said::default())
+            let labels = ClosedLabels { door, reason };
+            self.closed.get_or_create_owned(&labels)
         });
         let handshakes = Failure::ALL.map(|failure| {
             let reason = failure.reason();
@@ -153,6 +155,7 @@ impl Metrics {
             connections: self.connections.get_or_create_owned(&DoorLabel { door }),
             closed,
             handshakes,
+            closed_said: self.closed_said.clone(),
             handshakes_said: self.handshakes_said.clone(),
         }
     }
@@ -163,21 +166,18 @@ impl Metrics {
 pub struct DoorMetrics {
     pub(super) door: &'static str,
     pub(super) connections: Gauge,
-    closed: [(Counter, Said); Closed::ALL.len()],
+    closed: [Counter; Closed::ALL.len()],
+    closed_said: Notices<ClosedConnection>,
     handshakes: [Counter; Failure::ALL.len()],
     handshakes_said: Notices<FailedHandshake>,
 }
 
 impl DoorMetrics {
-    /// Counts a connection that is closed, and says so now and then. `client` is an address.
+    /// Counts a connection that is closed, and says so where it is worth a line. `client` is an address.
     pub(super) fn closed(&self, closed: Closed, client: IpAddr) {
-        let (counter, said) = &self.closed[closed as usize];
-        counter.inc();
-        if let Some(line) = closed.line()
-            && let Some(left_out) = said.again()
-        {
-            let (door, reason) = (self.door, closed.reason());
-            tracing::warn!(door, reason, %client, left_out, "{line}");
+        self.closed[closed as usize].inc();
+        if closed.line().is_some() {
+            self.closed_said.notice((self.door, closed, client), &());
         }
     }
 
@@ -186,6 +186,26 @@ impl DoorMetrics {
         self.handshakes[failure as usize].inc();
         self.handshakes_said
             .notice((self.door, failure, client), &());
+    }
+}
+
+fn say_closed(notice: Notice<'_, ClosedConnection, ()>) {
+    let seconds = WINDOW.as_secs();
+    match notice {
+        Notice::First(&(door, closed, client), ()) => {
+            let line = closed.line().unwrap_or_default();
+            tracing::warn!(door, reason = closed.reason(), %client, "{line}");
+        }
+        Notice::More(&(door, closed, client), more) => {
+            let reason = closed.reason();
+            tracing::warn!(door, reason, %client, more, "more connections went the same way within {seconds} s");
+        }
+        Notice::Others(more) => {
+            tracing::warn!(
+                more,
+                "connections of many other clients were closed within {seconds} s"
+            );
+        }
     }
 }
 

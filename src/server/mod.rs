@@ -25,7 +25,6 @@ mod handshake;
 mod metrics;
 mod opening;
 mod places;
-mod said;
 mod service;
 mod stream;
 
@@ -55,9 +54,9 @@ pub use places::client;
 pub use service::Unread;
 pub use stream::Gone;
 
+use crate::notices::{Notice, Notices};
 use connection::Door;
 use places::{Admission, Bounds, Places};
-use said::Said;
 
 /// What a door grants its clients.
 #[derive(Clone, Debug)]
@@ -237,7 +236,7 @@ pub async fn serve<S, B>(
     let places = Arc::new(Places::new(bounds, metrics));
     let door = Arc::new(Door::new(config, tls, stop.clone()));
     let mut connections = JoinSet::new();
-    let said = Said::default();
+    let said = Notices::new(say_refused);
     // Gives back a connection that is to wait. One that is refused is closed here.
     let admit =
         |(stream, peer): (TcpStream, SocketAddr), connections: &mut JoinSet<()>| match places
@@ -282,17 +281,18 @@ pub async fn serve<S, B>(
 }
 
 /// The next connection. While descriptors are short, the idlest ones give theirs back.
-async fn accept(listener: &TcpListener, places: &Places, said: &Said) -> (TcpStream, SocketAddr) {
+async fn accept(
+    listener: &TcpListener,
+    places: &Places,
+    said: &Notices<&'static str, io::Error>,
+) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             // The client's own doing, and over with it.
             Err(error) if is_of_client(&error) => {}
             Err(error) => {
-                if let Some(left_out) = said.again() {
-                    let door = places.metrics().door;
-                    tracing::warn!(door, %error, left_out, "cannot accept a connection");
-                }
+                said.notice(places.metrics().door, &error);
                 places.free_one();
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -341,6 +341,16 @@ fn close(listener: TcpListener, outlives: bool) -> Vec<(TcpStream, SocketAddr)> 
 
 /// How long the door pauses when it cannot accept: the same error would come back at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+fn say_refused(notice: Notice<'_, &'static str, io::Error>) {
+    match notice {
+        Notice::First(door, error) => tracing::warn!(door, %error, "cannot accept a connection"),
+        Notice::More(door, more) => {
+            tracing::warn!(door, more, "could not accept connections at once");
+        }
+        Notice::Others(_) => {}
+    }
+}
 
 fn is_of_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
