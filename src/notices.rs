@@ -20,7 +20,7 @@ const KINDS_MAX: usize = 64;
 
 /// A line that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice<'a, K, D> {
+pub enum Notice<'a, K, D: ?Sized> {
     /// The first of its kind, with details.
     First(&'a K, &'a D),
     /// So many more of this kind within [`WINDOW`].
@@ -30,9 +30,9 @@ pub enum Notice<'a, K, D> {
 }
 
 /// Says what is noticed, and bounds how often. Clones share the bounds.
-pub struct Notices<K, D = ()>(Arc<Shared<K, D>>);
+pub struct Notices<K, D: ?Sized = ()>(Arc<Shared<K, D>>);
 
-struct Shared<K, D> {
+struct Shared<K, D: ?Sized> {
     say: fn(Notice<'_, K, D>),
     length: Duration,
     window: Mutex<Window<K>>,
@@ -45,7 +45,7 @@ struct Window<K> {
     others: u64,
 }
 
-impl<K: Ord + Send + 'static, D: 'static> Notices<K, D> {
+impl<K: Ord + Send + 'static, D: ?Sized + 'static> Notices<K, D> {
     /// Lines are written by `say`.
     #[must_use]
     pub fn new(say: fn(Notice<'_, K, D>)) -> Self {
@@ -80,14 +80,14 @@ impl<K: Ord + Send + 'static, D: 'static> Notices<K, D> {
     }
 }
 
-async fn close_in_time<K: Ord, D>(shared: Weak<Shared<K, D>>, length: Duration) {
+async fn close_in_time<K: Ord, D: ?Sized>(shared: Weak<Shared<K, D>>, length: Duration) {
     sleep(length).await;
     if let Some(shared) = shared.upgrade() {
         shared.close();
     }
 }
 
-impl<K, D> Shared<K, D> {
+impl<K, D: ?Sized> Shared<K, D> {
     fn close(&self) {
         let Window { more, others } = std::mem::take(&mut *self.lock());
         for (kind, count) in more.iter().filter(|(_, count)| **count > 0) {
@@ -105,19 +105,19 @@ impl<K, D> Shared<K, D> {
 }
 
 /// What was counted is said, even if the gateway ends before the window does.
-impl<K, D> Drop for Shared<K, D> {
+impl<K, D: ?Sized> Drop for Shared<K, D> {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-impl<K, D> Clone for Notices<K, D> {
+impl<K, D: ?Sized> Clone for Notices<K, D> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K, D> fmt::Debug for Notices<K, D> {
+impl<K, D: ?Sized> fmt::Debug for Notices<K, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Notices")
     }

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -95,9 +95,6 @@ impl Door {
             }
             Ok(Ok(Opened::Other(stream, spoken))) => {
                 place.closed(spoken.reason());
-                if let (Spoken::PlainHttp, Some(refusals)) = (spoken, self.refusals(peer)) {
-                    drop(refusals.body(StatusCode::BAD_REQUEST));
-                }
                 opening::answer(stream, spoken).await.map_err(Into::into)
             }
             Ok(Err(error)) => {
@@ -188,7 +185,7 @@ impl Door {
                 biased;
                 ended = poll_fn(|cx| {
                     let mut ended = connection.as_mut().poll(cx);
-                    if ended.is_pending() && !told && (goodbye || seen.may_end(phase)) {
+                    if ended.is_pending() && !told && (goodbye || Self::may_end(&seen, phase, &place)) {
                         told = true;
                         seen.told();
                         connection.as_mut().graceful_shutdown();
@@ -204,10 +201,10 @@ impl Door {
                     if goodbye {
                         return Ok(());
                     }
-                    match self.due(&place, seen.opened()) {
+                    match self.due(&place, &seen) {
                         Due::Nothing { until } => timer.as_mut().reset(until),
-                        Due::Goodbye => {
-                            place.closed(Closed::Idle);
+                        Due::Goodbye(reason) => {
+                            place.closed(reason);
                             goodbye = true;
                             timer.as_mut().reset(Instant::now() + GOODBYE);
                         }
@@ -232,10 +229,20 @@ impl Door {
         }
     }
 
+    /// Whether the library may now be told to end the connection. While the door leaves, over HTTP/2 only between requests: some
+    /// clients take a GOAWAY for the end though their answer is still to come.
+    fn may_end(seen: &Seen, phase: Phase, place: &Place) -> bool {
+        seen.may_end(phase) && (phase != Phase::Leaving || place.is_idle())
+    }
+
     /// What is to be done about a connection whose timer has run out.
-    fn due(&self, place: &Place, opened: bool) -> Due {
-        if !opened {
+    fn due(&self, place: &Place, seen: &Seen) -> Due {
+        if !seen.opened() {
             return Due::Cut(Closed::Opening);
+        }
+        // A gRPC channel may wait for its first call. Nobody else has a reason to.
+        if self.config.answer_timeout.is_some() && !seen.had_request() {
+            return Due::Goodbye(Closed::Opening);
         }
         let now = Instant::now();
         let idle_timeout = self.config.idle_timeout;
@@ -244,7 +251,9 @@ impl Door {
             (Standing::Busy { .. }, answer_timeout) => Due::Nothing {
                 until: now + answer_timeout.unwrap_or(idle_timeout),
             },
-            (Standing::Idle { since }, _) if since + idle_timeout <= now => Due::Goodbye,
+            (Standing::Idle { since }, _) if since + idle_timeout <= now => {
+                Due::Goodbye(Closed::Idle)
+            }
             (Standing::Idle { since }, _) => Due::Nothing {
                 until: since + idle_timeout,
             },
@@ -266,7 +275,7 @@ enum Opened {
 
 enum Due {
     Nothing { until: Instant },
-    Goodbye,
+    Goodbye(Closed),
     Cut(Closed),
 }
 

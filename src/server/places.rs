@@ -406,6 +406,12 @@ impl Place {
         self.places.lock().seen(self.id);
     }
 
+    /// Whether no request of the connection is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        let inner = self.places.lock();
+        inner.open.get(&self.id).is_none_or(Connection::is_idle)
+    }
+
     /// What the connection is doing. Each look makes the requests in flight older.
     pub(super) fn look(&self) -> Standing {
         let mut inner = self.places.lock();

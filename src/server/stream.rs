@@ -112,6 +112,11 @@ impl Seen {
         self.unanswered.store(false, Ordering::Relaxed);
     }
 
+    /// Whether there was a request.
+    pub(super) fn had_request(&self) -> bool {
+        self.request.load(Ordering::Relaxed)
+    }
+
     /// Whether the client has begun to speak HTTP in earnest.
     pub(super) fn opened(&self) -> bool {
         self.http2.load(Ordering::Relaxed) || self.request.load(Ordering::Relaxed)

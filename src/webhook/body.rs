@@ -124,7 +124,7 @@ fn broken(error: &(dyn Error + 'static)) -> Refusal {
     let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
     let malformed = [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData];
     if kinds.any(|kind| malformed.contains(&kind)) {
-        Refusal::body_invalid("the body is not framed as HTTP says")
+        Refusal::BodyUnframed
     } else {
         Refusal::BodyBrokenOff
     }

@@ -19,6 +19,9 @@ use crate::{
 /// Longer than Verbex waits for an answer: see docs/operations.md.
 const SLOW: Duration = Duration::from_secs(1);
 
+/// Why there is no answer.
+const GONE: &str = "its client did not wait for the answer";
+
 /// A request that is inside. Dropped without an answer, its client has gone.
 pub(super) struct Course {
     metrics: Metrics,
@@ -51,17 +54,19 @@ impl Course {
     /// It is decided what it is answered.
     pub(super) fn answered(mut self, answer: Result<&Appended, &Refusal>) {
         self.answered = true;
-        let code = answer.map_or_else(Refusal::counted, |_| refusal::OK);
-        let gone = self.gone.is_gone();
-        self.over(if gone { refusal::CLIENT_GONE } else { code });
+        match answer {
+            Err(refusal) => self.over(refusal.counted(), &refusal.to_string()),
+            Ok(_) if self.gone.is_gone() => self.over(refusal::CLIENT_GONE, GONE),
+            Ok(_) => self.over(refusal::OK, ""),
+        }
     }
 
-    fn over(&self, code: &'static str) {
+    fn over(&self, code: &'static str, why: &str) {
         let now = Instant::now();
         let time = now - self.started;
         self.metrics.over(code, time);
         if code != refusal::OK {
-            self.metrics.refused(code, self.client);
+            self.metrics.refused(code, self.client, why);
         }
         if time > SLOW {
             let body = self.body_came.unwrap_or(now) - self.started;
@@ -78,7 +83,7 @@ impl Course {
 impl Drop for Course {
     fn drop(&mut self) {
         if !self.answered {
-            self.over(refusal::CLIENT_GONE);
+            self.over(refusal::CLIENT_GONE, GONE);
         }
     }
 }
@@ -109,7 +114,8 @@ impl fmt::Display for Client {
     }
 }
 
-/// Why requests were refused, and whose: never what was in them.
+/// By what code requests were refused, and whose. The line of the first also has the words that the client was told: never
+/// what was in the request.
 pub(super) type Refused = (&'static str, Client);
 
 /// Where the time of a slow request went.
@@ -120,23 +126,26 @@ pub(super) struct Slow {
 }
 
 /// Says that a request was refused, or that its client has gone.
-pub(super) fn say_refused(notice: Notice<'_, Refused, ()>) {
+pub(super) fn say_refused(notice: Notice<'_, Refused, str>) {
     let seconds = WINDOW.as_secs();
     match notice {
         // What strangers ask for all day long; everything else is somebody who knows the URL.
-        Notice::First(&(code @ ("NOT_FOUND" | "METHOD_NOT_ALLOWED"), client), ()) => {
-            tracing::info!(code, %client, "a webhook was refused");
+        Notice::First(&(code @ ("NOT_FOUND" | "METHOD_NOT_ALLOWED"), client), why) => {
+            tracing::info!(code, %client, why, "a webhook was refused");
         }
-        Notice::First(&(refusal::CLIENT_GONE, client), ()) => tracing::warn!(
+        Notice::First(&(refusal::CLIENT_GONE, client), _) => tracing::warn!(
             code = refusal::CLIENT_GONE,
             %client,
             "a webhook's client has gone before its answer; if its body had come, the event is stored all the same"
         ),
-        Notice::First(&(code, client), ()) => {
-            tracing::warn!(code, %client, "a webhook was refused");
+        Notice::First(&(code, client), why) => {
+            tracing::warn!(code, %client, why, "a webhook was refused");
+        }
+        Notice::More(&(code @ ("NOT_FOUND" | "METHOD_NOT_ALLOWED"), client), more) => {
+            tracing::info!(code, %client, more, "more webhooks went the same way within {seconds} s");
         }
         Notice::More(&(code, client), more) => {
-            tracing::info!(code, %client, more, "more webhooks went the same way within {seconds} s");
+            tracing::warn!(code, %client, more, "more webhooks went the same way within {seconds} s");
         }
         Notice::Others(more) => {
             tracing::warn!(

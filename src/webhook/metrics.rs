@@ -33,7 +33,7 @@ pub struct Metrics {
     surprises: Family<Kind, Counter>,
     seconds: Histogram,
     slow: Counter,
-    refused: Notices<Refused>,
+    refused: Notices<Refused, str>,
     slow_said: Notices<Client, Slow>,
     /// Unknown fields that have been told of.
     told: Arc<Mutex<HashSet<String>>>,
@@ -127,13 +127,13 @@ impl Metrics {
         let refusal = refusal::of_library(status);
         let code = refusal.counted();
         self.answers.get_or_create(&Answered { code }).inc();
-        self.refused(code, Client::of(peer));
+        self.refused(code, Client::of(peer), &refusal.to_string());
         refusal.body()
     }
 
     /// Says that a request got no 200.
-    pub(super) fn refused(&self, code: &'static str, client: Client) {
-        self.refused.notice((code, client), &());
+    pub(super) fn refused(&self, code: &'static str, client: Client, why: &str) {
+        self.refused.notice((code, client), why);
     }
 
     /// A request took longer than Verbex waits.

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | requests in flight | [`Config::requests_in_flight_max`] | `RATE_LIMITED` at once, no queue |
 //! | requests of a client | [`Config::client_requests_per_second_max`] | `RATE_LIMITED` |
-//! | a request's head | [`HEAD_BYTES_MAX`], 100 headers over HTTP/1.1 | `HEADERS_TOO_LARGE` |
+//! | a request's head | [`HEAD_BYTES_MAX`], `HEADERS_MAX` headers | `HEADERS_TOO_LARGE` |
 //! | a body, as sent and unpacked | [`Config::body_bytes_max`] | `BODY_TOO_LARGE` |
 //! | a body's time | [`Config::body_timeout`] | `BODY_TIMEOUT` |
 
@@ -66,6 +66,8 @@ pub const BODY_BYTES_LIMIT: usize = 1792 * 1024;
 
 /// Largest head of a request: path, names and values of headers, in bytes.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Most headers of a request; over HTTP/1.1 the library allows no more.
+const HEADERS_MAX: usize = 100;
 
 /// What the door asks for and grants.
 #[derive(Clone, Debug)]
@@ -228,12 +230,14 @@ impl Door {
         B: Body<Data = Bytes> + Send + 'static,
     {
         let mut response = refusal.response();
-        if body.is_end_stream() {
+        // Where a broken body ends, nobody knows.
+        let broken = matches!(refusal, Refusal::BodyUnframed | Refusal::BodyBrokenOff);
+        if body.is_end_stream() && !broken {
             return response;
         }
         // A client that asks before it sends has nothing on the way, and is not told to go on.
         let asks = head.headers.contains_key(header::EXPECT);
-        let comes = !asks && !matches!(refusal, Refusal::BodyTimeout { .. });
+        let comes = !broken && !asks && !matches!(refusal, Refusal::BodyTimeout { .. });
         // If the body is not read to its end, HTTP/1.1 has no way on. Over HTTP/2 only the stream ends.
         let whole = comes && body.size_hint().lower() <= body::THROWN_AWAY_MAX;
         if head.version < Version::HTTP_2 && !whole {
@@ -267,7 +271,7 @@ impl Door {
     }
 
     fn check_sender(&self, head: &request::Parts, peer: IpAddr) -> Result<(), Refusal> {
-        if head_bytes(head) > HEAD_BYTES_MAX {
+        if head_bytes(head) > HEAD_BYTES_MAX || head.headers.len() > HEADERS_MAX {
             return Err(Refusal::HeadersTooLarge);
         }
         if !self.is_at(head.uri.path()) {

@@ -23,8 +23,9 @@ pub(super) enum Refusal {
     #[error("the request's path is too long")]
     PathTooLong,
     #[error(
-        "the request's head is too large: over {} bytes or 100 headers",
-        super::HEAD_BYTES_MAX
+        "the request's head is too large: over {} bytes or {} headers",
+        super::HEAD_BYTES_MAX,
+        super::HEADERS_MAX
     )]
     HeadersTooLarge,
     /// Another path, or a wrong path secret: the answers are the same, byte for byte.
@@ -58,6 +59,8 @@ pub(super) enum Refusal {
     BodyTimeout { limit: Duration },
     #[error("{reason}")]
     BodyInvalid { reason: Cow<'static, str> },
+    #[error("the body is not framed as HTTP says")]
+    BodyUnframed,
     /// The connection broke off, most likely: hardly anybody is left to hear it.
     #[error("the body broke off")]
     BodyBrokenOff,
@@ -156,7 +159,7 @@ impl Refusal {
             Self::Draining => later(StatusCode::SERVICE_UNAVAILABLE, "DRAINING", DRAINING_RETRY),
             Self::BodyTooLarge { .. } => row(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
             Self::BodyTimeout { .. } => row(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
-            Self::BodyInvalid { .. } | Self::BodyBrokenOff => {
+            Self::BodyInvalid { .. } | Self::BodyUnframed | Self::BodyBrokenOff => {
                 row(StatusCode::BAD_REQUEST, "BODY_INVALID")
             }
             Self::BodyTooDeep => row(StatusCode::BAD_REQUEST, "BODY_TOO_DEEP"),
@@ -289,6 +292,7 @@ mod tests {
                 "BODY_INVALID",
                 None,
             ),
+            (Refusal::BodyUnframed, 400, "BODY_INVALID", None),
             (Refusal::BodyBrokenOff, 400, "BODY_INVALID", None),
             (Refusal::BodyTooDeep, 400, "BODY_TOO_DEEP", None),
             (Refusal::LogUnavailable, 503, "LOG_UNAVAILABLE", Some(5)),

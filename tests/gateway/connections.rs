@@ -184,6 +184,61 @@ async fn a_refusal_comes_before_the_body_and_the_connection_goes_on_or_says_that
 }
 
 #[tokio::test]
+async fn where_a_body_is_not_framed_as_http_says_the_answer_is_the_last_and_says_so() {
+    let gateway = Gateway::start().await;
+    for body in [
+        "zz\r\n{}\r\n0\r\n\r\n",
+        "2\r\n{}XX",
+        "fffffffffffffffff\r\n{}",
+    ] {
+        let mut socket = gateway.socket().await;
+        socket
+            .write(format!(
+                "POST /webhooks/verbex HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{body}"
+            ))
+            .await;
+        let answer = socket.answer().await;
+        assert_eq!((answer.status, answer.code()), (400, "BODY_INVALID".into()));
+        assert_eq!(answer.header("connection"), Some("close"), "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn so_many_headers_are_too_many_over_both_protocols() {
+    let gateway = Gateway::start().await;
+    for http in BOTH {
+        let mut request = gateway.http(http).post(&gateway.webhook_url);
+        for number in 0..150 {
+            request = request.header(format!("x-{number}"), "a");
+        }
+        let answer = Answer::of(request.body(call_started(1)).send().await.unwrap()).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (431, "HEADERS_TOO_LARGE".into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_http2_connection_without_a_request_is_closed_as_soon_as_one_over_http1() {
+    let gateway = Setup::new()
+        .set("WEBHOOK_PLAIN_HTTP", "true")
+        .set("TLS_HANDSHAKE_SECONDS", "1")
+        .start()
+        .await;
+    for addr in [gateway.webhook_addr(), gateway.admin_addr()] {
+        for stream in &mut idle(addr, 2, HTTP2).await {
+            read_all(stream).await;
+        }
+    }
+    for door in ["webhook", "admin"] {
+        let closed =
+            format!(r#"verbex_gateway_connections_closed_total{{door="{door}",reason="opening"}}"#);
+        assert!(gateway.metric(&closed).await >= 2.0, "{door}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_grpc_is_told_what_the_grpc_port_is() {
     let gateway = Gateway::start().await;
     let url = format!("http://{}/webhooks/verbex", gateway.grpc);
