@@ -1,6 +1,14 @@
 //! One connection, from its first byte to its last.
 
-use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Context,
+    time::Duration,
+};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -13,7 +21,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::oneshot::Receiver,
-    time::{Instant, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service};
@@ -31,6 +39,9 @@ use super::{
 
 /// How long a client may take to close a connection that was idle for too long, or gave its place away.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long an HTTP/2 connection is without a request before it is told that the door leaves.
+const LULL: Duration = Duration::from_millis(10);
 
 /// What all connections of a door share.
 pub(super) struct Door {
@@ -179,13 +190,14 @@ impl Door {
         let mut phase = Phase::Open;
         let mut goodbye = false;
         let mut told = false;
+        let mut may_end = MayEnd::default();
         loop {
             tokio::select! {
                 // First, since what has come already is read and answered.
                 biased;
                 ended = poll_fn(|cx| {
                     let mut ended = connection.as_mut().poll(cx);
-                    if ended.is_pending() && !told && (goodbye || Self::may_end(&seen, phase, &place)) {
+                    if ended.is_pending() && !told && (goodbye || may_end.poll(cx, &seen, phase, &place)) {
                         told = true;
                         seen.told();
                         connection.as_mut().graceful_shutdown();
@@ -229,12 +241,6 @@ impl Door {
         }
     }
 
-    /// Whether the library may now be told to end the connection. While the door leaves, over HTTP/2 only between requests: some
-    /// clients take a GOAWAY for the end though their answer is still to come.
-    fn may_end(seen: &Seen, phase: Phase, place: &Place) -> bool {
-        seen.may_end(phase) && (phase != Phase::Leaving || place.is_idle())
-    }
-
     /// What is to be done about a connection whose timer has run out.
     fn due(&self, place: &Place, seen: &Seen) -> Due {
         if !seen.opened() {
@@ -262,6 +268,31 @@ impl Door {
                 until: now + GOODBYE,
             },
         }
+    }
+}
+
+/// Finds out when the library may be told to end a connection.
+#[derive(Default)]
+struct MayEnd {
+    lull: Option<Pin<Box<Sleep>>>,
+}
+
+impl MayEnd {
+    /// While the door leaves, an HTTP/2 connection is told some time after its last answer: some clients take a GOAWAY for the end
+    /// though their answer is still to come, and the library sends it before what waits on streams.
+    fn poll(&mut self, cx: &mut Context<'_>, seen: &Seen, phase: Phase, place: &Place) -> bool {
+        if !seen.may_end(phase) {
+            return false;
+        }
+        if phase != Phase::Leaving {
+            return true;
+        }
+        if !place.is_idle() {
+            self.lull = None;
+            return false;
+        }
+        let lull = self.lull.get_or_insert_with(|| Box::pin(sleep(LULL)));
+        lull.as_mut().poll(cx).is_ready()
     }
 }
 

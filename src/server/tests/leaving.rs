@@ -164,3 +164,34 @@ async fn nobody_waits_for_a_client_that_keeps_its_side_of_an_idle_connection_ope
     assert!(!ends_at_once(true, true).await);
     assert!(!ends_at_once(false, false).await);
 }
+
+#[tokio::test]
+async fn a_goaway_comes_behind_the_answer_and_not_before() {
+    const DATA: u8 = 0;
+    const GOAWAY: u8 = 7;
+    let running = run(Config::default()).await;
+    running.stop.leave();
+    let mut stream = running.connect().await;
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // GET http://a/, all of it from the static table but the authority (RFC 7541, appendix A).
+    let request = [0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'a'];
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let sent = [&preface[..], &settings, &request].concat();
+    stream.write_all(&sent).await.unwrap();
+
+    let mut kinds = Vec::new();
+    while kinds.last() != Some(&GOAWAY) {
+        let mut head = [0; 9];
+        timeout(PATIENCE, stream.read_exact(&mut head))
+            .await
+            .unwrap()
+            .unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        kinds.push(head[3]);
+    }
+    assert!(kinds.contains(&DATA), "{kinds:?}");
+    drop(stream);
+    running.stopped().await;
+}
