@@ -59,6 +59,21 @@ impl Place {
         file.unwrap().set_len(bytes).unwrap();
     }
 
+    /// Copies all three files to where [`Self::write_over`] finds them.
+    fn copy(&self, of: &Setup, kind: &str) {
+        fs::create_dir(self.aside(kind)).unwrap();
+        for name in ALL {
+            fs::copy(of.data().join(name), self.aside(kind).join(name)).unwrap();
+        }
+    }
+
+    /// As `cp` does: into the same file.
+    fn write_over(&self, names: &[&str], kind: &str) {
+        for name in names {
+            fs::copy(self.aside(kind).join(name), self.file(name)).unwrap();
+        }
+    }
+
     /// A whole log of another gateway.
     fn another_log(&self) -> PathBuf {
         self.aside("another.db")
@@ -67,7 +82,7 @@ impl Place {
 
 const ALL: [&str; 3] = ["events.db", "events.db-wal", "events.db-shm"];
 
-const HARMS: [Harm; 11] = [
+const HARMS: [Harm; 15] = [
     Harm {
         what: "rm events.db*",
         done: |place| place.take_away(&ALL),
@@ -165,6 +180,40 @@ const HARMS: [Harm; 11] = [
         undone: None,
         kept: true,
     },
+    Harm {
+        what: "cp an older -shm over it",
+        done: |place| place.write_over(&["events.db-shm"], "older"),
+        said: "events.db was written over",
+        undone: None,
+        kept: true,
+    },
+    Harm {
+        what: "cp an older copy of all three over them",
+        done: |place| place.write_over(&ALL, "older"),
+        said: "events.db was written over",
+        undone: None,
+        kept: false,
+    },
+    Harm {
+        what: "cp the -wal of another log over it",
+        done: |place| {
+            fs::copy(place.file("events.db-wal"), place.aside("first-wal")).unwrap();
+            place.write_over(&["events.db-wal"], "another");
+        },
+        said: "was written over by something else: they do not belong together",
+        undone: Some(|place| {
+            fs::copy(place.aside("first-wal"), place.file("events.db-wal")).unwrap();
+        }),
+        kept: true,
+    },
+    Harm {
+        what: "cp the -shm of another log over it",
+        done: |place| place.write_over(&["events.db-shm"], "another"),
+        // It tells of more than the -wal has.
+        said: "events.db-wal was emptied or cut short",
+        undone: None,
+        kept: true,
+    },
 ];
 
 fn names(folder: &Path) -> BTreeSet<String> {
@@ -182,7 +231,7 @@ async fn taken(gateway: &Gateway, client: &reqwest::Client, number: usize) -> St
     taken.await
 }
 
-async fn judge(harm: &Harm, another_log: &Path) {
+async fn judge(harm: &Harm, another_log: &Path, running: &Setup) {
     let gateway = Gateway::start().await;
     let place = Place {
         setup: gateway.setup.clone(),
@@ -192,7 +241,11 @@ async fn judge(harm: &Harm, another_log: &Path) {
     let mut stored = Vec::new();
     for number in 0..3 {
         stored.push(taken(&gateway, &client, number).await);
+        if number == 0 {
+            place.copy(&place.setup, "older");
+        }
     }
+    place.copy(running, "another");
     (harm.done)(&place);
     let before = names(&place.setup.data());
     let found = fs::read(place.file("events.db")).ok();
@@ -237,7 +290,34 @@ async fn nothing_is_answered_with_200_that_is_in_no_file_a_restart_finds() {
     other.post(call_started(1)).await;
     let setup = other.stop().await;
     let another = setup.log_file();
-    join_all(HARMS.iter().map(|harm| judge(harm, &another))).await;
+    // And one that runs, with more in its -wal than those it is copied to.
+    let running = Gateway::start().await;
+    for number in 0..20 {
+        running.post(call_started(number)).await;
+    }
+    let harms = HARMS.iter();
+    join_all(harms.map(|harm| judge(harm, &another, &running.setup))).await;
+}
+
+#[tokio::test]
+async fn a_log_that_has_lost_its_one_row_takes_nothing() {
+    let gateway = Gateway::start().await;
+    gateway.post(call_started(1)).await;
+    let log = rusqlite::Connection::open(gateway.setup.log_file()).unwrap();
+    log.execute("DELETE FROM log", []).unwrap();
+    let client = gateway.http(Http::One);
+    for number in 1..4 {
+        let answer: Answer = gateway.send(&client, call_started(number)).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (503, "LOG_UNAVAILABLE".to_owned())
+        );
+    }
+    eventually_asking(PATIENCE, "the reason", async || {
+        let (_, log) = gateway.output();
+        log.contains("events.db was written over").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ impl File {
         Ok(Self {
             epoch,
             watch: Watch::new(place, epoch, page_bytes),
-            last: last(&conn)?,
+            last: last(&conn, epoch)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
             pages: 0,
             wal_pages_max: WAL_PAGES_MAX,
             checkpointed_at: 0,
@@ -106,13 +106,14 @@ impl File {
         let conn = connection::writer(place.log())?;
         place.check()?;
         conn.busy_timeout(BRIEF_WAIT)?;
+        // Before anything is moved: where only the -shm is wrong, the write-ahead log still has all.
+        let last = match last(&conn, self.epoch)? {
+            Some(last) if last == self.last || last.sequence > self.last.sequence => last,
+            _ => return Err(overwritten(place)),
+        };
         settle(&conn, place)?;
         probe(&conn)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
-        let last = last(&conn)?;
-        if schema::identity(&conn)?.epoch != self.epoch || last.sequence < self.last.sequence {
-            return Err(Changed::Overwritten(place.log().to_owned()).into());
-        }
         self.conn = conn;
         self.last = last;
         self.checkpointed_at = 0;
@@ -139,6 +140,9 @@ impl File {
         let transaction = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if last(&transaction, self.epoch)? != Some(self.last) {
+            return Err(overwritten(self.watch.place()));
+        }
         let mut last = self.last;
         let mut committed = Committed {
             answers: Vec::new(),
@@ -171,7 +175,7 @@ impl File {
             }
         }
         if let Some(event) = committed.events.last() {
-            transaction
+            let updated = transaction
                 .prepare_cached(
                     "UPDATE log SET last_sequence = ?1, last_id = ?2, last_receive_time = ?3,
                                     event_count = event_count + ?4, event_bytes = event_bytes + ?5",
@@ -183,6 +187,9 @@ impl File {
                     committed.events.len(),
                     bytes,
                 ])?;
+            if updated != 1 {
+                return Err(overwritten(self.watch.place()));
+            }
         }
         // Without a new row there is nothing to write, and no sync.
         transaction.commit()?;
@@ -202,6 +209,15 @@ impl File {
             let _ = self.briefly(|file| connection::checkpoint(&file.conn, "FULL"));
         }
         checked
+    }
+
+    /// The same, and whether the log still ends where it did.
+    pub(super) fn look(&mut self) -> Result<(), Trouble> {
+        self.check()?;
+        match last(&self.conn, self.epoch)? {
+            Some(last) if last == self.last => Ok(()),
+            _ => Err(overwritten(self.watch.place())),
+        }
     }
 
     /// Writes as much as a large event takes, all the way to the disk, and takes it back: a disk that is nearly full must not seem
@@ -265,8 +281,15 @@ fn probe(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn last(conn: &Connection) -> rusqlite::Result<Position> {
-    conn.query_row(rows::LAST, [], rows::last)
+fn overwritten(place: &Place) -> Trouble {
+    Changed::Overwritten(place.log().to_owned()).into()
+}
+
+/// Where the log ends; none if it is no more the one with this identity.
+fn last(conn: &Connection, epoch: Epoch) -> rusqlite::Result<Option<Position>> {
+    conn.prepare_cached(&format!("{} WHERE epoch = ?1", rows::LAST))?
+        .query_row([epoch.0], rows::last)
+        .optional()
 }
 
 #[cfg(test)]
@@ -317,7 +340,7 @@ mod tests {
                 let mut held = None;
                 for reader in readers.iter().cycle() {
                     let snapshot = reader.unchecked_transaction().unwrap();
-                    last(&snapshot).unwrap();
+                    last(&snapshot, Epoch([0; 16])).unwrap();
                     held = Some(snapshot);
                     if done.load(Ordering::Relaxed) {
                         break;

@@ -24,6 +24,8 @@ pub(super) struct Place {
     /// Of each, in this order.
     marks: [Mark; 3],
     wal_file: fs::File,
+    /// Never closed, like [`Place::file`].
+    shm_file: ManuallyDrop<fs::File>,
     /// See [`Place::file`].
     file: OnceLock<ManuallyDrop<fs::File>>,
 }
@@ -66,6 +68,11 @@ pub(super) enum Changed {
          stop the gateway, restore a backup if you have one, and start again"
     )]
     WalCutShort(PathBuf),
+    #[error(
+        "{0}, or the -shm file beside it, was written over by something else: they do not belong together any more; put the right \
+         content back, or stop the gateway, restore a backup if you have one, and start again"
+    )]
+    WalOverwritten(PathBuf),
 }
 
 impl Place {
@@ -75,6 +82,7 @@ impl Place {
         let real = fs::canonicalize(log)?;
         let (wal, shm) = (beside(&real, "-wal"), beside(&real, "-shm"));
         let wal_file = OpenOptions::new().read(true).write(true).open(&wal)?;
+        let shm_file = ManuallyDrop::new(fs::File::open(&shm)?);
         let marks = [
             Mark::of(&fs::metadata(log)?),
             Mark::of(&fs::metadata(&wal)?),
@@ -86,6 +94,7 @@ impl Place {
             shm,
             marks,
             wal_file,
+            shm_file,
             file: OnceLock::new(),
         })
     }
@@ -202,19 +211,37 @@ impl Watch {
 
     /// Whether all files are as the gateway has left them, with what the write-ahead log holds now.
     pub(super) fn check(&mut self, now: &Checkpoint) -> Result<(), Trouble> {
-        let frames = now.pages;
         let log = self.place.look()?;
-        let wal = &self.place.wal_file;
-        if frames > 0
-            && (wal.metadata()?.len() < wal::bytes(frames, self.page_bytes) || !wal::begins(wal)?)
-        {
-            return Err(Changed::WalCutShort(self.place.wal.clone()).into());
-        }
+        self.check_wal()?;
         // Only checkpoints change it, an operator's too.
         if self.seen != Some(stamp(&log)) {
             self.recognize(&log, now)?;
         }
         Ok(())
+    }
+
+    /// Whether the write-ahead log is still the one that SQLite has written.
+    fn check_wal(&self) -> Result<(), Trouble> {
+        let Place {
+            wal,
+            wal_file,
+            shm_file,
+            ..
+        } = &*self.place;
+        let Some(index) = wal::Index::read(shm_file)? else {
+            return Ok(());
+        };
+        // Read twice: others may have begun a new write-ahead log in between.
+        if index.is_of(wal_file, self.page_bytes)? || wal::Index::read(shm_file)? != Some(index) {
+            return Ok(());
+        }
+        Err(
+            match wal_file.metadata()?.len() < index.bytes(self.page_bytes) {
+                true => Changed::WalCutShort(wal.clone()),
+                false => Changed::WalOverwritten(wal.clone()),
+            }
+            .into(),
+        )
     }
 
     /// The files.

@@ -19,6 +19,8 @@ use std::{
 /// Bytes before the first frame, and before the page of each frame.
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
+/// Bytes of the header of the `-shm`, which has it twice.
+const INDEX_BYTES: usize = 48;
 /// The first word; the last bit says in which order of bytes the checksums read the rest.
 const MAGIC: u32 = 0x377f_0682;
 
@@ -28,21 +30,72 @@ pub(super) struct Moved {
     places: BTreeMap<u32, u64>,
 }
 
-/// The bytes of a write-ahead log with so many frames of pages of this size.
-pub(super) fn bytes(frames: u64, page_bytes: u64) -> u64 {
-    match frames {
-        0 => 0,
-        frames => HEADER_BYTES as u64 + frames * (FRAME_HEADER_BYTES as u64 + page_bytes),
-    }
+/// What SQLite's index of the write-ahead log, the `-shm`, says of it (<https://sqlite.org/walformat.html>).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Index {
+    /// Frames that are committed.
+    frames: u32,
+    /// Checksum of the last one, and so of all before it.
+    sums: (u32, u32),
+    salts: [u8; 8],
 }
 
-/// Whether a write-ahead log begins here.
-pub(super) fn begins(wal: &File) -> io::Result<bool> {
-    let mut header = [0; HEADER_BYTES];
-    match wal.read_exact_at(&mut header, 0) {
-        Ok(()) => Ok(Chain::begin(&header).is_some()),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
+impl Index {
+    /// None while somebody writes it, and before SQLite has filled it.
+    pub(super) fn read(shm: &File) -> io::Result<Option<Self>> {
+        let mut bytes = [0; 2 * INDEX_BYTES];
+        match shm.read_exact_at(&mut bytes, 0) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let (one, two) = bytes.split_at(INDEX_BYTES);
+        if one != two || one[12] == 0 {
+            return Ok(None);
+        }
+        // In this machine's order of bytes, all but the salts.
+        let word = |at: usize| {
+            one[at..]
+                .first_chunk()
+                .map_or(0, |b| u32::from_ne_bytes(*b))
+        };
+        Ok(Some(Self {
+            frames: word(16),
+            sums: (word(24), word(28)),
+            salts: one[32..].first_chunk().copied().unwrap_or_default(),
+        }))
+    }
+
+    /// Whether the write-ahead log is the one that this is of: its header, and its last frame, which SQLite writes before it says so
+    /// here.
+    pub(super) fn is_of(&self, wal: &File, page_bytes: u64) -> io::Result<bool> {
+        if self.frames == 0 {
+            return Ok(true);
+        }
+        let place = self.bytes(page_bytes) - page_bytes - FRAME_HEADER_BYTES as u64;
+        let (mut header, mut frame) = ([0; HEADER_BYTES], [0; FRAME_HEADER_BYTES]);
+        let read = wal
+            .read_exact_at(&mut header, 0)
+            .and_then(|()| wal.read_exact_at(&mut frame, place));
+        match read {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
+            read => read?,
+        }
+        Ok(
+            Chain::begin(&header).is_some_and(|chain| chain.salts == self.salts)
+                && frame[8..16] == self.salts
+                && (word(&frame, 16), word(&frame, 20)) == self.sums
+                && wal.metadata()?.len() >= self.bytes(page_bytes),
+        )
+    }
+
+    /// What the write-ahead log has at the least.
+    pub(super) fn bytes(&self, page_bytes: u64) -> u64 {
+        match self.frames {
+            0 => 0,
+            frames => {
+                HEADER_BYTES as u64 + u64::from(frames) * (FRAME_HEADER_BYTES as u64 + page_bytes)
+            }
+        }
     }
 }
 

@@ -234,7 +234,7 @@ impl Writer {
 
     fn look(&mut self) {
         // A file that is only locked just now says nothing.
-        if let Err(error @ Trouble::Changed(_)) = self.file.check() {
+        if let Err(error @ Trouble::Changed(_)) = self.file.look() {
             self.leave(&error);
         }
     }
