@@ -14,7 +14,7 @@ pub(super) struct Alone {
     pub(super) last: Sequence,
 }
 
-/// Looks into the file. None if it has no table that could be the log's.
+/// Looks into the file. None if it does not have the log's tables and version.
 ///
 /// # Errors
 /// If the file cannot be read, is no SQLite file, or is shorter than it says.
@@ -28,7 +28,11 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Option<Alone>> {
 
 /// What an open file says of itself.
 pub(super) fn of(conn: &Connection) -> rusqlite::Result<Option<Alone>> {
-    let read = conn.query_row("SELECT epoch, last_sequence FROM log", [], |row| {
+    const LOOK: &str = "
+        SELECT epoch, last_sequence FROM log
+        WHERE EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'events')
+          AND (SELECT user_version FROM pragma_user_version) > 0";
+    let read = conn.query_row(LOOK, [], |row| {
         Ok(Alone {
             epoch: Epoch(row.get(0)?),
             last: Sequence(row.get(1)?),

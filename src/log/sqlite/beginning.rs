@@ -14,6 +14,8 @@ use jiff::Timestamp;
 use super::{alone, connection, folder, place, schema};
 use crate::log::{Identity, OpenError, Unfit};
 
+/// What is behind the name of a log that is not finished.
+const DRAFT: &str = ".unfinished";
 /// What SQLite has beside a file.
 const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// The beginning of each SQLite file.
@@ -40,8 +42,8 @@ pub(super) fn ensure(
         path: path.to_owned(),
         source,
     };
-    // What a start that was killed has left of one.
-    let draft = place::beside(path, ".new");
+    // What a start that was killed has left of one, by a name that nobody would give to a log of theirs.
+    let draft = place::beside(path, DRAFT);
     for file in all_of(&draft) {
         remove(&file).map_err(failed)?;
     }

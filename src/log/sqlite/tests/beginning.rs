@@ -32,7 +32,7 @@ fn content(home: &Home) -> BTreeMap<String, Vec<u8>> {
 #[tokio::test]
 async fn what_is_no_log_is_refused_and_left_alone_until_a_new_one_is_asked_for() {
     type Harm = fn(&Home, Vec<u8>);
-    let harms: [(Unfit, Harm); 9] = [
+    let harms: [(Unfit, Harm); 11] = [
         (Unfit::Empty, |home, _| fs::write(home.file(), "").unwrap()),
         (Unfit::Empty, |home, wal| {
             fs::write(home.file(), "").unwrap();
@@ -63,6 +63,10 @@ async fn what_is_no_log_is_refused_and_left_alone_until_a_new_one_is_asked_for()
             home.sql(
                 "CREATE TABLE log (entry TEXT); INSERT INTO log VALUES ('of another program')",
             );
+        }),
+        (Unfit::Foreign, |home, _| home.sql("DROP TABLE events")),
+        (Unfit::Foreign, |home, _| {
+            home.sql("PRAGMA user_version = 0")
         }),
         (Unfit::ForeignWal, |home, wal| {
             fs::remove_file(home.file()).unwrap();
@@ -134,8 +138,8 @@ async fn where_a_log_is_nothing_new_begins() {
 async fn a_start_that_was_killed_while_it_made_the_log_is_made_up_for() {
     let home = Home::new();
     home.open().appender.finish().await;
-    fs::rename(home.file(), home.beside(".new")).unwrap();
-    fs::write(home.beside(".new-journal"), "half").unwrap();
+    fs::rename(home.file(), home.beside(".unfinished")).unwrap();
+    fs::write(home.beside(".unfinished-journal"), "half").unwrap();
     let log = home.open();
     assert!(log.is_new);
     fill(&log, [1]).await;
