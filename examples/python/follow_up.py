@@ -31,21 +31,27 @@ API_KEY = os.environ.get("VERBEX_API_KEY")
 
 
 def analysis(agent_id, call_id):
-    """The results of a call's analysis by their names, as configured for the agent. None if Verbex has no such analysis."""
+    """The results of a call's analysis by their names, as configured for the agent. None if Verbex has no such analysis, or answers
+    in another form than we know: asking again would not mend that, and all later calls would wait."""
     agent, call = urllib.parse.quote(agent_id, safe=""), urllib.parse.quote(call_id, safe="")
     url = f"{VERBEX}/v2/ai-agents/{agent}/postcall-analysis/results/{call}"
     try:
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {API_KEY}"})
         with urllib.request.urlopen(request, timeout=10) as response:
-            return {item["name"]: item.get("result") for item in json.load(response)["data"]["items"]}
+            answer = response.read()
     except urllib.error.HTTPError as error:
-        if error.code == 404:
+        if error.code in (400, 404, 422):  # it has none, or cannot have one for such ids
             return None
         if error.code in (401, 403):
             sys.exit(f"Verbex does not take the API key: {error}")
         raise Later(f"the analysis of call {call_id}: {error}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:  # no answer, in time or at all, or one that broke off
+    except (OSError, http.client.HTTPException) as error:  # no answer, in time or at all, or one that broke off
         raise Later(f"the analysis of call {call_id}: {error}") from error
+    try:
+        return {item["name"]: item.get("result") for item in json.loads(answer)["data"]["items"]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        print(f"the analysis of call {call_id} has another form than expected, and is left out: {error!r}", file=sys.stderr)
+        return None
 
 
 def history(channel, call_id):

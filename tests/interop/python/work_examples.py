@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 import grpc
 import shared
@@ -90,17 +91,23 @@ def check_warehouse(database: str, service):
 
 
 class Verbex(http.server.BaseHTTPRequestHandler):
-    """Verbex's API, in so far as it gives analyses: busy at the first request, and without one for the call "later"."""
+    """Verbex's API, in so far as it gives analyses: busy at the first request, and without one for some calls."""
 
     asked: list[tuple] = []
+    without = {"later": 404, "odd 400": 400, "odd 422": 422}
+    odd = {"odd 1": {}, "odd 2": {"data": None}, "odd 3": {"data": {"items": [{"result": "true"}]}}, "odd 4": [],
+           "odd 5": {"data": {"items": None}}, "odd 6": {"data": {"items": ["callback wanted"]}},
+           "odd 7": {"data": {"items": [{"name": ["callback wanted"]}]}}}
 
     def do_GET(self):
         self.asked.append((self.path, self.headers["Authorization"]))
         agent, call = self.path.removeprefix("/v2/ai-agents/").split("/postcall-analysis/results/")
         item = {"name": "callback wanted", "type": "boolean", "description": "", "analysis_prompt": "…", "result": "true"}
         answer = {"status": 200, "data": {"call_id": call, "ai_agent_id": agent, "items": [item]}}
-        status = 503 if len(self.asked) == 1 else 404 if call == "later" else 200
-        body = json.dumps(answer if status == 200 else {}).encode()
+        call = urllib.parse.unquote(call)
+        status = 503 if len(self.asked) == 1 else self.without.get(call, 200)
+        body = json.dumps(self.odd.get(call, answer) if status == 200 else {}).encode()
+        body = b"<html>" if call == "odd 8" else body
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -131,9 +138,14 @@ def check_follow_up(database: str):
     shared.post(json.dumps(analysed | {"call_id": "later"}).encode())
     program = start("follow_up.py", database)
     wait_for(database, followed, lambda found: found == [first, ("later", "an agent", "pcaCompleted success", "null", "")])
+    odd = sorted([*Verbex.odd, "odd 8", "odd 400", "odd 422"])
+    for call in odd:
+        shared.post(json.dumps(analysed | {"call_id": call}).encode())
+    wait_for(database, "SELECT call_id, analysis FROM follow_ups WHERE call_id LIKE 'odd %' ORDER BY call_id",
+             lambda found: found == [(call, "null") for call in odd])
     end(program)
     url = "/v2/ai-agents/an%20agent/postcall-analysis/results/"
-    asked = [request for request in Verbex.asked if request[0].startswith(url)]
+    asked = [request for request in Verbex.asked if request[0].startswith(url) and "/odd" not in request[0]]
     # Once more after the 503; what was killed after its work and before its cursor asks again.
     assert Verbex.asked[0] in Verbex.asked[1:], Verbex.asked
     equal(set(asked), {(url + "followed", "Bearer a key"), (url + "later", "Bearer a key")})
