@@ -5,7 +5,7 @@ use http::{HeaderMap, header};
 /// What a client says of a format: how much it wants it (in thousandths), whether by name, and how early in its list.
 type Wish = (u16, bool, std::cmp::Reverse<usize>);
 
-/// Whether the OpenMetrics text format is wanted more than the Prometheus text format, which is the default.
+/// Whether the OpenMetrics text format is wanted, and more than the Prometheus text format, which is the default.
 pub(super) fn prefers_openmetrics(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT).iter();
     let ranges: Vec<Range> = values
@@ -15,7 +15,8 @@ pub(super) fn prefers_openmetrics(headers: &HeaderMap) -> bool {
         .collect();
     let openmetrics = wish(&ranges, "application", "openmetrics-text", &["1.0.0"]);
     let prometheus = wish(&ranges, "text", "plain", &["0.0.4"]);
-    openmetrics > prometheus
+    let (quality, ..) = openmetrics;
+    quality > 0 && openmetrics > prometheus
 }
 
 /// What the most specific range that a format matches says of it.
@@ -143,6 +144,12 @@ mod tests {
             false,
         );
         check(&["application/openmetrics-text;q=0, */*"], false);
+        check(&["application/openmetrics-text;q=0"], false);
+        check(
+            &["application/openmetrics-text;q=0.0, text/plain;q=0"],
+            false,
+        );
+        check(&["application/*;q=0"], false);
         check(&["text/plain;q=0, */*;q=0.1"], true);
         check(&["text/plain;q=0.5", "application/openmetrics-text"], true);
         // What there is not.

@@ -203,9 +203,12 @@ fn canonical_json(descriptor: &MessageDescriptor, event: &Event) -> anyhow::Resu
     Ok(escaped)
 }
 
-/// A text without a byte order mark.
-pub(super) fn without_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
+/// A text without byte order marks at its beginning, and without white space before them.
+pub(super) fn without_mark(mut text: &[u8]) -> &[u8] {
+    while let Some(behind) = text.trim_ascii_start().strip_prefix("\u{feff}".as_bytes()) {
+        text = behind;
+    }
+    text
 }
 
 /// The body on one line. JSON has line breaks only between tokens: each goes, with the white space after it. So do a byte order mark

@@ -156,8 +156,11 @@ impl Pretty {
         for entry in &transfer.transcript {
             let speaker = self.style(speaker_style(&entry.role));
             let role = escape(&entry.role);
-            let head = format!("      {speaker}{role:>5}{speaker:#}  ");
-            self.wrapped(out, &head, 8 + width(&role).max(5), &entry.content);
+            let role_columns = self.columns.map_or(usize::MAX, |columns| columns / 4);
+            let role = cut(&role, role_columns.max(5));
+            let padding = 5_usize.saturating_sub(width(&role));
+            let head = format!("      {:padding$}{speaker}{role}{speaker:#}  ", "");
+            self.wrapped(out, &head, 8 + padding + width(&role), &entry.content);
         }
     }
 
@@ -178,7 +181,7 @@ impl Pretty {
             return;
         };
         let text_columns = columns.saturating_sub(head_columns).max(1);
-        for (number, line) in textwrap::wrap(&text, text_columns).iter().enumerate() {
+        for (number, line) in wrap(&text, text_columns).iter().enumerate() {
             let _ = match number {
                 0 => writeln!(out, "{head}{line}"),
                 _ => writeln!(out, "{:head_columns$}{line}", ""),
@@ -239,9 +242,48 @@ impl<'o> Line<'o> {
     }
 }
 
-/// How many columns a text takes, as most terminals count them: character by character.
+/// How many columns a text takes at the most.
 fn width(text: &str) -> usize {
-    text.chars().map(|char| char.width().unwrap_or(0)).sum()
+    text.chars().map(char_width).sum()
+}
+
+/// Terminals differ on vowel signs, as Bengali has them, and other marks: many give them a column. So each has one here.
+fn char_width(char: char) -> usize {
+    char.width().unwrap_or(0).max(1)
+}
+
+/// How many bytes of a text fit into so many columns.
+fn fitting(text: &str, columns: usize) -> usize {
+    let mut columns_left = Some(columns);
+    let fits = text.chars().take_while(|&char| {
+        columns_left = columns_left.and_then(|left| left.checked_sub(char_width(char)));
+        columns_left.is_some()
+    });
+    fits.map(char::len_utf8).sum()
+}
+
+/// A text in lines of at most so many columns, broken at spaces, or within a word that is longer than a line.
+fn wrap(text: &str, columns: usize) -> Vec<&str> {
+    let (mut rest, mut lines) = (text, Vec::new());
+    let mut fits = fitting(rest, columns);
+    while fits < rest.len() {
+        let space = if rest[fits..].starts_with(' ') {
+            Some(fits)
+        } else {
+            rest[..fits].rfind(' ')
+        };
+        let space = space.filter(|&end| !rest[..end].trim_end().is_empty());
+        // A character that is wider than a line has one all the same.
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        let end = space.unwrap_or(fits.max(first));
+        lines.push(rest[..end].trim_end());
+        rest = rest[end..].trim_start_matches(' ');
+        fits = fitting(rest, columns);
+    }
+    if lines.is_empty() || !rest.is_empty() {
+        lines.push(rest);
+    }
+    lines
 }
 
 /// A text of at most so many columns.
@@ -249,15 +291,7 @@ fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return text.into();
     }
-    let mut short = String::new();
-    let mut columns_left = columns.saturating_sub(1);
-    for char in text.chars() {
-        let Some(left) = columns_left.checked_sub(char.width().unwrap_or(0)) else {
-            break;
-        };
-        columns_left = left;
-        short.push(char);
-    }
+    let mut short = text[..fitting(text, columns.saturating_sub(1))].to_owned();
     if columns > 0 {
         short.push('…');
     }

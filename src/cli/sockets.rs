@@ -4,6 +4,7 @@ use std::{
     env, io,
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
+    process,
 };
 
 use listenfd::ListenFd;
@@ -36,8 +37,9 @@ impl Sockets {
     /// Takes all that were handed over to this process; none, where nothing says so. The second call finds none.
     ///
     /// # Errors
-    /// If one of them is no TCP socket that listens.
+    /// If their number is none, or one of them is no TCP socket that listens.
     pub(super) fn take() -> Result<Self, UsageError> {
+        check_count()?;
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut handed_over = ListenFd::from_env();
@@ -100,6 +102,26 @@ impl Sockets {
             admin,
         })
     }
+}
+
+/// Looks at `LISTEN_FDS` if it is for this process: `ListenFd` passes over one that is no number, and believes any that is.
+fn check_count() -> Result<(), UsageError> {
+    let variable = |name| env::var_os(name).unwrap_or_default();
+    let (count, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
+    let for_us = pid.is_empty() || pid == *process::id().to_string();
+    if for_us
+        && !count.is_empty()
+        && count
+            .to_str()
+            .and_then(|count| count.parse::<u16>().ok())
+            .is_none()
+    {
+        return Err(UsageError(format!(
+            "LISTEN_FDS: {count:?} is no number of sockets; expected how many were handed over, from 0 to {}",
+            u16::MAX
+        )));
+    }
+    Ok(())
 }
 
 impl Socket {

@@ -45,7 +45,7 @@ struct NewArgs {
     #[arg(long)]
     admin: bool,
 
-    /// How long it is good, such as 12h, 90d or 1y; for ever if left out
+    /// How long it is good, such as 12h, 90d, 6mo or 1y; for ever if left out
     #[arg(long, value_name = "TIME", value_parser = moment::length, allow_hyphen_values = true)]
     expires: Option<Span>,
 }

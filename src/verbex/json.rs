@@ -109,16 +109,24 @@ impl<'b> Text<'b> {
     }
 }
 
-/// Reads a body. Byte order marks before it and NULs behind it say nothing, and are passed over.
+/// What JSON has between its tokens.
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// Reads a body. Byte order marks before it, with white space around them, and NULs behind it say nothing, and are passed over.
 pub(super) fn parse(body: &[u8]) -> Result<Object<'_>, BodyError> {
     if is_wide(body) {
         return Err(BodyError::Wide);
     }
-    let text = str::from_utf8(body).map_err(|error| BodyError::NotUtf8 {
+    let mut text = str::from_utf8(body).map_err(|error| BodyError::NotUtf8 {
         valid_up_to: error.valid_up_to(),
     })?;
-    let text = text.trim_start_matches('\u{feff}');
-    let text = text.trim_end_matches(['\0', ' ', '\t', '\r', '\n']);
+    while let Some(behind) = text
+        .trim_start_matches(WHITE_SPACE)
+        .strip_prefix('\u{feff}')
+    {
+        text = behind;
+    }
+    let text = text.trim_end_matches(|char| char == '\0' || WHITE_SPACE.contains(&char));
     let valid: &RawValue = serde_json::from_str(text).map_err(BodyError::NotJson)?;
     if !valid.get().starts_with('{') {
         return Err(BodyError::NotAnObject);

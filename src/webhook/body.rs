@@ -73,8 +73,9 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
         for name in value.split(',') {
             match name.trim().to_ascii_lowercase().as_str() {
                 "" | "identity" => {}
-                // No codings: some senders name the charset, or how a mail would carry the body.
-                "utf-8" | "utf8" | "none" | "7bit" | "8bit" | "binary" => {}
+                // No codings: some senders name the charset, or how a mail would carry the body. It has to be UTF-8 all the same.
+                "none" | "7bit" | "8bit" | "binary" => {}
+                name if is_charset(name) => {}
                 "gzip" | "x-gzip" => codings.push(Coding::Gzip),
                 "deflate" => codings.push(Coding::Deflate),
                 _ => return Err(Refusal::EncodingUnsupported),
@@ -85,6 +86,18 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
         return Err(Refusal::EncodingUnsupported);
     }
     Ok(codings)
+}
+
+/// Whether this names UTF-8, or a charset that shares ASCII with it; `charset=` may stand before it.
+fn is_charset(name: &str) -> bool {
+    let name = name
+        .strip_prefix("charset=")
+        .unwrap_or(name)
+        .trim_matches('"');
+    matches!(
+        name,
+        "utf-8" | "utf8" | "us-ascii" | "ascii" | "iso-8859-1" | "latin1"
+    )
 }
 
 /// Reads a body as it was sent, of at most `bytes_max`, before `time` has passed. The rest of a larger one is left.

@@ -312,6 +312,8 @@ async fn packed_bodies_are_the_event_that_is_in_them() {
         ("deflate", packed(deflate, bytes, DeflateEncoder::finish)),
         ("identity", bytes.to_vec()),
         ("utf-8", bytes.to_vec()),
+        ("charset=us-ascii", bytes.to_vec()),
+        ("8bit", bytes.to_vec()),
         ("", bytes.to_vec()),
     ] {
         for http in BOTH {

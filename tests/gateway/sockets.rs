@@ -11,7 +11,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 use crate::support::{
     bodies::call_started,
     eventually,
-    process::{Gateway, Setup},
+    process::{Gateway, Setup, run_in_shell},
     soon,
 };
 
@@ -93,6 +93,20 @@ async fn a_socket_opens_no_door_to_other_machines_that_may_not_be() {
 #[tokio::test]
 async fn sockets_for_another_process_are_none_of_ours() {
     let words = "export LISTEN_FDS=1 LISTEN_PID=1 LISTEN_FDNAMES=webhook";
+    let gateway = Setup::new().shell(words).start().await;
+    gateway.post(call_started(1)).await;
+}
+
+#[tokio::test]
+async fn a_number_of_sockets_that_is_none_is_refused_unless_it_is_for_another_process() {
+    let setup = Setup::new();
+    for count in ["abc", "-1", "1.5", "99999999999"] {
+        let words = format!("export LISTEN_FDS={count} LISTEN_PID=$$; exec \"$0\" serve");
+        let finished = run_in_shell(setup.folder(), &words).await;
+        assert_eq!(finished.code, Some(2), "{finished}");
+        assert!(finished.stderr.contains(count), "{finished}");
+    }
+    let words = "export LISTEN_FDS=abc LISTEN_PID=1";
     let gateway = Setup::new().shell(words).start().await;
     gateway.post(call_started(1)).await;
 }

@@ -112,6 +112,7 @@ fn a_raw_body_is_one_line_and_otherwise_byte_for_byte() {
     check("{\r\n  \"a\": [\n\t1,\n\n  2 ]\n}\n", "{\"a\": [1,2 ]}");
     check("  {}", "{}");
     check("\u{feff}{\"\u{feff}\":1}\0\n\0", "{\"\u{feff}\":1}");
+    check(" \n\u{feff} \u{feff}{}", "{}");
 }
 
 #[test]

@@ -158,6 +158,7 @@ proptest! {
         if let Some(Payload::CallTransferred(transfer)) = &mut event.payload {
             transfer.transfer_to.clone_from(&text);
             transfer.transcript[0].content.clone_from(&text);
+            transfer.transcript[1].role.clone_from(&text);
         }
         let mut lines = String::new();
         pretty.render(&event, &mut lines);
@@ -165,6 +166,50 @@ proptest! {
             prop_assert!(width(line) <= columns, "{} of {columns}: {line}", width(line));
         }
     }
+}
+
+/// Bengali vowel signs take a column in terminals, and none of its characters takes more than one.
+#[test]
+fn bengali_is_not_wider_than_the_terminal() {
+    let words = "আমার বিলটা দুইবার কাটা হয়েছে, একজনের সাথে কথা বলতে চাই। ";
+    for columns in 40..130 {
+        let mut event = transferred();
+        event.status = "ব্যর্থ হয়েছে".into();
+        if let Some(Payload::CallTransferred(transfer)) = &mut event.payload {
+            transfer.transfer_to = words.into();
+            transfer.transcript[0].role = "গ্রাহক".into();
+            transfer.transcript[0].content = words.repeat(5);
+            transfer.transcript[1].content = words.replace(' ', "");
+        }
+        let pretty = Pretty {
+            columns: Some(columns),
+            details: true,
+            ..pretty()
+        };
+        let mut lines = String::new();
+        pretty.render(&event, &mut lines);
+        for line in lines.lines() {
+            let taken = line.chars().count();
+            assert!(taken <= columns, "{taken} of {columns}: {line}");
+        }
+        assert!(lines.contains("সাথে"), "{lines}");
+    }
+}
+
+#[test]
+fn a_text_is_broken_at_spaces_and_within_words_that_are_too_long() {
+    let check = |text: &str, columns: usize, expected: &[&str]| {
+        assert_eq!(wrap(text, columns), expected, "{text:?} in {columns}");
+    };
+    check("", 5, &[""]);
+    check("one two three", 7, &["one two", "three"]);
+    check("one two three", 6, &["one", "two", "three"]);
+    check("one   two", 5, &["one", "two"]);
+    check("abcdefgh ij", 3, &["abc", "def", "gh", "ij"]);
+    check("  abc", 3, &["  a", "bc"]);
+    check("你好吗", 4, &["你好", "吗"]);
+    check("你好", 1, &["你", "好"]);
+    check("কথা", 2, &["কথ", "া"]);
 }
 
 #[test]

@@ -100,13 +100,15 @@ fn a_byte_order_mark_before_and_nuls_behind_say_nothing() {
     for body in [
         "\u{feff}{\"a\":1}",
         "\u{feff}\u{feff} {\"a\":1}\n",
+        "\r\n \t\u{feff}{\"a\":1}",
+        "\u{feff}\n\u{feff} {\"a\":1}",
         "{\"a\":1}\0",
         "\u{feff}{\"a\":1}\r\n\0\0",
         "{\"a\":1}\0\n",
     ] {
         assert_eq!(parse(body.as_bytes()).unwrap(), plain, "{body:?}");
     }
-    for empty in ["\u{feff}", "\0", "\u{feff}\0"] {
+    for empty in ["\u{feff}", "\0", "\u{feff}\0", " \u{feff} ", "\u{a0}{}"] {
         assert!(parse(empty.as_bytes()).is_err(), "{empty:?}");
     }
 }

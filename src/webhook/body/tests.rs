@@ -123,6 +123,15 @@ fn codings_are_read_in_any_case_list_and_number() {
     check(&["utf-8"], Some(&[]));
     check(&["UTF8"], Some(&[]));
     check(&["none"], Some(&[]));
+    check(&["7bit", "8bit, binary"], Some(&[]));
+    check(&["US-ASCII"], Some(&[]));
+    check(&["ascii, ISO-8859-1"], Some(&[]));
+    check(&["Latin1"], Some(&[]));
+    check(&["charset=utf-8"], Some(&[]));
+    check(&["charset=\"UTF-8\", gzip"], Some(&[Coding::Gzip]));
+    check(&["charset=gzip"], None);
+    check(&["charset=utf-16"], None);
+    check(&["utf-16"], None);
     check(&["utf-8, gzip"], Some(&[Coding::Gzip]));
     check(&["", "deflate"], Some(&[Coding::Deflate]));
     check(&["utf-7"], None);
