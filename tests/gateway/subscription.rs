@@ -39,7 +39,7 @@ async fn a_subscription_as_in_the_readme_lets_verbex_in() {
     // Verbex wants both to be given.
     assert_eq!(told["active"], true);
     assert!(told["enable_signed_webhooks"].is_boolean());
-    assert_eq!(told["events"], json!([]));
+    assert_eq!(told["events"], json!(["*"]));
 
     let serve =
         commands("VERBEX_GATEWAY_WEBHOOK_BEARER_TOKEN_FILE=webhook-token verbex-gateway serve");
