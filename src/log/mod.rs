@@ -300,6 +300,11 @@ pub enum Unfit {
     /// It is something else.
     #[error("is no log of this gateway: it is no SQLite file, or one without the gateway's tables")]
     Foreign,
+    /// Something has set the version of its schema.
+    #[error(
+        "has schema version {0}, which no gateway writes: something has changed its user_version"
+    )]
+    Version(i64),
     /// The write-ahead log is another one's.
     #[error("and the -wal file beside it are of two logs, or of two states of one")]
     ForeignWal,

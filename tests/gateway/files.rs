@@ -209,8 +209,7 @@ const HARMS: [Harm; 15] = [
     Harm {
         what: "cp the -shm of another log over it",
         done: |place| place.write_over(&["events.db-shm"], "another"),
-        // It tells of more than the -wal has.
-        said: "events.db-wal was emptied or cut short",
+        said: "was written over by something else",
         undone: None,
         kept: true,
     },

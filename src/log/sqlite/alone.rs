@@ -12,9 +12,20 @@ pub(super) struct Alone {
     pub(super) epoch: Epoch,
     /// The newest event that has been moved into it.
     pub(super) last: Sequence,
+    /// Of the schema: `user_version`.
+    pub(super) version: i64,
 }
 
-/// Looks into the file. None if it does not have the log's tables and version.
+/// Reads no row of `events`, but fails if one of the columns is not there.
+const READ: &str = "
+    SELECT epoch, last_sequence, user_version FROM log, pragma_user_version
+    WHERE NOT EXISTS (SELECT id_key, created, trimmed_sequence, last_id, last_receive_time, event_count, event_bytes, probe
+                      FROM log WHERE FALSE)
+      AND NOT EXISTS (SELECT sequence, id, type, event_name, trace_id, organization_id, agent_id, call_id, status,
+                             event_time, receive_time, raw_json, raw_headers, encoded
+                      FROM events WHERE FALSE)";
+
+/// Looks into the file. None if it has not the log's tables and columns.
 ///
 /// # Errors
 /// If the file cannot be read, is no SQLite file, or is shorter than it says.
@@ -28,14 +39,11 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Option<Alone>> {
 
 /// What an open file says of itself.
 pub(super) fn of(conn: &Connection) -> rusqlite::Result<Option<Alone>> {
-    const LOOK: &str = "
-        SELECT epoch, last_sequence FROM log
-        WHERE EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'events')
-          AND (SELECT user_version FROM pragma_user_version) > 0";
-    let read = conn.query_row(LOOK, [], |row| {
+    let read = conn.query_row(READ, [], |row| {
         Ok(Alone {
             epoch: Epoch(row.get(0)?),
             last: Sequence(row.get(1)?),
+            version: row.get(2)?,
         })
     });
     match read {

@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use super::{alone, connection, folder, place, schema};
 use crate::log::{Identity, OpenError, Unfit};
 
-/// What is behind the name of a log that is not finished.
-const DRAFT: &str = ".unfinished";
 /// What SQLite has beside a file.
 const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// A new log while it is made. Nobody gives a backup this name, since what has it is removed.
+const DRAFT_NAME: &str = ".events.db.unfinished";
 /// The beginning of each SQLite file.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
@@ -42,8 +42,8 @@ pub(super) fn ensure(
         path: path.to_owned(),
         source,
     };
-    // What a start that was killed has left of one, by a name that nobody would give to a log of theirs.
-    let draft = place::beside(path, DRAFT);
+    // What a start that was killed has left of one.
+    let draft = path.with_file_name(DRAFT_NAME);
     for file in all_of(&draft) {
         remove(&file).map_err(failed)?;
     }
@@ -123,20 +123,18 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
         Err(_) if has_wal => None,
         alone => alone.map_err(sqlite)?,
     };
-    if !has_wal {
-        return match alone {
-            Some(_) => Ok(Beginning::Found),
-            None => unfit(Unfit::Foreign),
-        };
-    }
-    let conn = connection::reader(path).map_err(sqlite)?;
-    let Some(whole) = alone::of(&conn).map_err(sqlite)? else {
-        return unfit(Unfit::Foreign);
+    let whole = if has_wal {
+        let conn = connection::reader(path).map_err(sqlite)?;
+        alone::of(&conn).map_err(sqlite)?
+    } else {
+        alone
     };
-    match alone {
-        Some(alone) if alone.epoch != whole.epoch || alone.last > whole.last => {
+    match (alone, whole) {
+        (_, None) => unfit(Unfit::Foreign),
+        (Some(alone), Some(whole)) if alone.epoch != whole.epoch || alone.last > whole.last => {
             unfit(Unfit::ForeignWal)
         }
+        (_, Some(whole)) if whole.version < 1 => unfit(Unfit::Version(whole.version)),
         _ => Ok(Beginning::Found),
     }
 }

@@ -235,13 +235,11 @@ impl Watch {
         if index.is_of(wal_file, self.page_bytes)? || wal::Index::read(shm_file)? != Some(index) {
             return Ok(());
         }
-        Err(
-            match wal_file.metadata()?.len() < index.bytes(self.page_bytes) {
-                true => Changed::WalCutShort(wal.clone()),
-                false => Changed::WalOverwritten(wal.clone()),
-            }
-            .into(),
-        )
+        Err(match index.is_of_longer(wal_file, self.page_bytes)? {
+            true => Changed::WalCutShort(wal.clone()),
+            false => Changed::WalOverwritten(wal.clone()),
+        }
+        .into())
     }
 
     /// The files.

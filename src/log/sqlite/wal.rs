@@ -72,30 +72,41 @@ impl Index {
             return Ok(true);
         }
         let place = self.bytes(page_bytes) - page_bytes - FRAME_HEADER_BYTES as u64;
-        let (mut header, mut frame) = ([0; HEADER_BYTES], [0; FRAME_HEADER_BYTES]);
-        let read = wal
-            .read_exact_at(&mut header, 0)
-            .and_then(|()| wal.read_exact_at(&mut frame, place));
-        match read {
+        let mut frame = [0; FRAME_HEADER_BYTES];
+        match wal.read_exact_at(&mut frame, place) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
             read => read?,
         }
-        Ok(
-            Chain::begin(&header).is_some_and(|chain| chain.salts == self.salts)
-                && frame[8..16] == self.salts
-                && (word(&frame, 16), word(&frame, 20)) == self.sums
-                && wal.metadata()?.len() >= self.bytes(page_bytes),
-        )
+        Ok(salts(wal)? == Some(self.salts)
+            && frame[8..16] == self.salts
+            && (word(&frame, 16), word(&frame, 20)) == self.sums
+            && wal.metadata()?.len() >= self.bytes(page_bytes))
+    }
+
+    /// Whether the write-ahead log is what is left of the one that this is of.
+    pub(super) fn is_of_longer(&self, wal: &File, page_bytes: u64) -> io::Result<bool> {
+        let is_short = wal.metadata()?.len() < self.bytes(page_bytes);
+        Ok(is_short && salts(wal)?.is_none_or(|salts| salts == self.salts))
     }
 
     /// What the write-ahead log has at the least.
-    pub(super) fn bytes(&self, page_bytes: u64) -> u64 {
+    fn bytes(&self, page_bytes: u64) -> u64 {
         match self.frames {
             0 => 0,
             frames => {
                 HEADER_BYTES as u64 + u64::from(frames) * (FRAME_HEADER_BYTES as u64 + page_bytes)
             }
         }
+    }
+}
+
+/// What tells a write-ahead log from others; none if none begins here.
+fn salts(wal: &File) -> io::Result<Option<[u8; 8]>> {
+    let mut header = [0; HEADER_BYTES];
+    match wal.read_exact_at(&mut header, 0) {
+        Ok(()) => Ok(Chain::begin(&header).map(|chain| chain.salts)),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -32,7 +32,7 @@ fn content(home: &Home) -> BTreeMap<String, Vec<u8>> {
 #[tokio::test]
 async fn what_is_no_log_is_refused_and_left_alone_until_a_new_one_is_asked_for() {
     type Harm = fn(&Home, Vec<u8>);
-    let harms: [(Unfit, Harm); 11] = [
+    let harms: [(Unfit, Harm); 14] = [
         (Unfit::Empty, |home, _| fs::write(home.file(), "").unwrap()),
         (Unfit::Empty, |home, wal| {
             fs::write(home.file(), "").unwrap();
@@ -66,7 +66,14 @@ async fn what_is_no_log_is_refused_and_left_alone_until_a_new_one_is_asked_for()
         }),
         (Unfit::Foreign, |home, _| home.sql("DROP TABLE events")),
         (Unfit::Foreign, |home, _| {
-            home.sql("PRAGMA user_version = 0")
+            home.sql("ALTER TABLE events DROP COLUMN trace_id");
+        }),
+        (Unfit::Foreign, |home, _| home.sql("DELETE FROM log")),
+        (Unfit::Version(0), |home, _| {
+            home.sql("PRAGMA user_version = 0");
+        }),
+        (Unfit::Version(-1), |home, _| {
+            home.sql("PRAGMA user_version = -1");
         }),
         (Unfit::ForeignWal, |home, wal| {
             fs::remove_file(home.file()).unwrap();
@@ -138,8 +145,12 @@ async fn where_a_log_is_nothing_new_begins() {
 async fn a_start_that_was_killed_while_it_made_the_log_is_made_up_for() {
     let home = Home::new();
     home.open().appender.finish().await;
-    fs::rename(home.file(), home.beside(".unfinished")).unwrap();
-    fs::write(home.beside(".unfinished-journal"), "half").unwrap();
+    let draft = |end| {
+        home.file()
+            .with_file_name(format!(".events.db.unfinished{end}"))
+    };
+    fs::rename(home.file(), draft("")).unwrap();
+    fs::write(draft("-journal"), "half").unwrap();
     let log = home.open();
     assert!(log.is_new);
     fill(&log, [1]).await;
@@ -148,6 +159,24 @@ async fn a_start_that_was_killed_while_it_made_the_log_is_made_up_for() {
     assert_eq!(names, ["events.db", "gateway.lock"]);
     let mode = fs::metadata(home.file()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_backup_beside_the_log_is_left_alone() {
+    let home = Home::new();
+    closed(&home).await;
+    let backup = fs::read(home.file()).unwrap();
+    let ends = [".new", ".new-wal", ".bak", ".unfinished", ".aside"];
+    for end in ends {
+        fs::write(home.beside(end), &backup).unwrap();
+    }
+    fs::remove_file(home.file()).unwrap();
+    for _ in 0..2 {
+        home.open().appender.finish().await;
+    }
+    for end in ends {
+        assert!(fs::read(home.beside(end)).unwrap() == backup, "{end}");
+    }
 }
 
 #[test]
