@@ -1,11 +1,13 @@
-//! A subscriber that does something with each event and goes on where it stopped, whatever happens between.
+//! A subscriber that does something with each event and goes on where it stopped, whatever happens
+//! between.
 //!
 //! ```toml
 //! tokio = { version = "1", features = ["macros", "rt", "signal"] }
 //! verbex-gateway = { version = "0.1", default-features = false, features = ["client"] }
 //! ```
 //!
-//! Change `work`, the filter, and where it begins the first time. Here: `cargo run --example subscriber -- http://127.0.0.1:50051`
+//! Change `work`, the filter, and where it begins the first time. Here: `cargo run --example
+//! subscriber -- http://127.0.0.1:50051`
 
 use std::{env, error::Error, io::Write, pin::pin};
 
@@ -13,7 +15,8 @@ use tokio::signal::{self, unix::SignalKind};
 use verbex_gateway::client::{CursorStore, FileStore, Gateway, Item, Start, Subscription};
 use verbex_gateway::proto::{Event, EventFilter, EventType};
 
-/// Must be repeatable by `event.id`: an event comes again if the program dies between the work and the saving of its cursor.
+/// Must be repeatable by `event.id`: an event comes again if the program dies between the work and
+/// the saving of its cursor.
 fn work(event: &Event) -> Result<(), Box<dyn Error>> {
     let (sequence, call, name) = (event.sequence, &event.call_id, &event.event_name);
     Ok(writeln!(std::io::stdout(), "{sequence} {call} {name}")?)

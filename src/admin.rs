@@ -1,4 +1,5 @@
-//! The operators' door: whether the gateway lives, whether it is ready, its metrics, and what it speaks.
+//! The operators' door: whether the gateway lives, whether it is ready, its metrics, and what it
+//! speaks.
 
 mod accept;
 mod pages;
@@ -30,7 +31,7 @@ const PROTOBUF: &str = "application/x-protobuf";
 
 /// Whether the gateway takes webhooks and subscribers. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// Open from when everything is started until it begins to drain.
     open: Arc<AtomicBool>,
     tail: watch::Receiver<Tail>,
@@ -39,7 +40,7 @@ pub struct Readiness {
 impl Readiness {
     /// Not ready yet.
     #[must_use]
-    pub fn new(tail: watch::Receiver<Tail>) -> Self {
+    pub(crate) fn new(tail: watch::Receiver<Tail>) -> Self {
         Self {
             open: Arc::default(),
             tail,
@@ -47,7 +48,7 @@ impl Readiness {
     }
 
     /// Ready, or not, from now on.
-    pub fn set(&self, open: bool) {
+    pub(crate) fn set(&self, open: bool) {
         self.open.store(open, Ordering::Relaxed);
     }
 
@@ -63,7 +64,7 @@ impl Readiness {
 }
 
 /// The door's service. `descriptor_set` is that of the gRPC door.
-pub fn router(readiness: Readiness, metrics: Registry, descriptor_set: Bytes) -> Router {
+pub(crate) fn router(readiness: Readiness, metrics: Registry, descriptor_set: Bytes) -> Router {
     Router::new()
         .route("/", get(pages::index))
         .fallback(pages::not_found)

@@ -77,7 +77,8 @@ impl fmt::Display for Epoch {
 pub struct Position {
     /// The last event that is covered; [`Sequence::ZERO`] if none is.
     pub sequence: Sequence,
-    /// The first bytes of that event's id: they tell a log from a rewound or restored copy of it. Zeroes at the origin.
+    /// The first bytes of that event's id: they tell a log from a rewound or restored copy of it.
+    /// Zeroes at the origin.
     pub id_tag: [u8; 6],
     /// That event's receive time; none at the origin.
     pub receive_time: Option<Timestamp>,
@@ -104,7 +105,8 @@ impl Position {
     }
 }
 
-/// A webhook as it came: the body byte for byte, and the headers that were read with it (lower-case names).
+/// A webhook as it came: the body byte for byte, and the headers that were read with it (lower-case
+/// names).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raw {
     /// The body: a JSON object in UTF-8.
@@ -118,7 +120,8 @@ pub struct Raw {
 pub struct NewEvent {
     /// Its identity.
     pub id: EventId,
-    /// The event in `EVENT_VIEW_STANDARD`, with its receive time as the door saw it and without a sequence.
+    /// The event in `EVENT_VIEW_STANDARD`, with its receive time as the door saw it and without a
+    /// sequence.
     pub event: proto::Event,
     /// Whether `event.event_time` is Verbex's. If not it follows the receive time.
     pub event_time_given: bool,
@@ -127,7 +130,8 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// Gives the event its place: `sequence`, and a receive time that does not lie before that of the event before it.
+    /// Gives the event its place: `sequence`, and a receive time that does not lie before that of
+    /// the event before it.
     #[must_use]
     pub fn place(mut self, sequence: Sequence, receive_time: Timestamp) -> StoredEvent {
         let receive = timestamp(receive_time);

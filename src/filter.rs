@@ -7,7 +7,8 @@ use crate::{
 
 /// A filter with sorted, unique values, so that equal wishes are equal values.
 ///
-/// Values within a field are alternatives; fields that have any must all match. The empty filter matches every event.
+/// Values within a field are alternatives; fields that have any must all match. The empty filter
+/// matches every event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     event_types: Vec<EventType>,
@@ -19,7 +20,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The canonical form of a valid filter; types that this version does not know are left out (validation refuses them).
+    /// The canonical form of a valid filter; types that this version does not know are left out
+    /// (validation refuses them).
     #[must_use]
     pub fn new(filter: EventFilter) -> Self {
         let event_types: Vec<EventType> = filter.event_types().collect();

@@ -1,14 +1,16 @@
-//! The wiring: opens the log, binds every door, hands out the handles, and leaves in order. The only file that knows every room.
+//! The wiring: opens the log, binds every door, hands out the handles, and leaves in order. The
+//! only file that knows every room.
 
+mod certificates;
 mod sockets;
 
 use std::{
     future::Future,
     io,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     pin::Pin,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use prometheus_client::{
@@ -20,7 +22,7 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use crate::{
     admin::{self, Readiness},
     auth::Tokens,
-    config::{self, Config, WebhookTls},
+    config::{self, Config},
     fanout::{self, Fanout},
     grpc::{self, Health},
     log::{self, Appender, Tail},
@@ -29,13 +31,14 @@ use crate::{
     webhook::{self, Webhook},
 };
 
-pub use sockets::Sockets;
+use certificates::certificate;
+pub(crate) use sockets::Sockets;
 use sockets::bind;
 
 /// What waits for all subscribers together, each shared buffer counted once.
 const QUEUES_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// How long the webhook door stays open for connections that are kept. Each answer ends one: so a proxy has none left that it would
-/// take just when it is closed.
+/// How long the webhook door stays open for connections that are kept. Each answer ends one: so a
+/// proxy has none left that it would take just when it is closed.
 const KEPT_CONNECTIONS: Duration = Duration::from_secs(1);
 /// How long the webhook door waits for a moment without a request before it closes.
 const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
@@ -48,19 +51,22 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// The parts that are waited for, by name.
 const WEBHOOK_DOOR: &str = "the webhook door";
 const GRPC_DOOR: &str = "the gRPC door";
-/// Room above the subscriber limit on one connection: clients queue silently at `MAX_CONCURRENT_STREAMS`, and one that has
-/// as many subscriptions as allowed must still hear `SUBSCRIBER_LIMIT` and be able to ask.
+/// Room above the subscriber limit on one connection: clients queue silently at
+/// `MAX_CONCURRENT_STREAMS`, and one that has as many subscriptions as allowed must still hear
+/// `SUBSCRIBER_LIMIT` and be able to ask.
 const STREAMS_SPARE: usize = 1_000;
 
-/// How long a gRPC connection may be without a call. Channels of gRPC's own libraries give theirs up after the same time.
+/// How long a gRPC connection may be without a call. Channels of gRPC's own libraries give theirs
+/// up after the same time.
 const CHANNEL_IDLE: Duration = Duration::from_secs(30 * 60);
 
-// Said twice, since neither room knows the other: what the configuration takes is what the rooms were made for.
+// Said twice, since neither room knows the other: what the configuration takes is what the rooms
+// were made for.
 const _: () = assert!(config::BODY_BYTES_LIMIT as usize == webhook::BODY_BYTES_LIMIT);
 const _: () = assert!(config::QUEUE_BYTES_LEAST as usize == fanout::QUEUE_BYTES_MIN);
 
 /// A gateway whose doors are bound.
-pub struct Gateway {
+pub(crate) struct Gateway {
     addresses: Addresses,
     has_new_log: bool,
     drain: Duration,
@@ -89,7 +95,7 @@ struct Stop {
 
 /// Where everything is.
 #[derive(Clone, Debug)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     /// Where Verbex posts, without a path secret.
     pub webhook_url: String,
     /// The gRPC door.
@@ -102,7 +108,7 @@ pub struct Addresses {
 
 /// Why the gateway does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The log.
     #[error(transparent)]
     Log(#[from] log::OpenError),
@@ -131,15 +137,15 @@ pub enum StartError {
 #[error(
     "{0} has ended unexpectedly; nothing that was answered with 200 is lost, start the gateway again"
 )]
-pub struct Broken(&'static str);
+pub(crate) struct Broken(&'static str);
 
 impl Gateway {
-    /// Opens the log and binds every door. Nothing is served before [`Gateway::run`]. `log_lines_dropped` counts the lines of
-    /// the gateway's own log that were not written.
+    /// Opens the log and binds every door. Nothing is served before [`Gateway::run`].
+    /// `log_lines_dropped` counts the lines of the gateway's own log that were not written.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn build(
+    pub(crate) async fn build(
         config: Config,
         sockets: Sockets,
         log_lines_dropped: Counter,
@@ -322,27 +328,28 @@ impl Gateway {
 
     /// Where everything is, with the ports that the system chose.
     #[must_use]
-    pub fn addresses(&self) -> &Addresses {
+    pub(crate) fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
     /// Whether there was no log in the data folder before.
     #[must_use]
-    pub fn has_new_log(&self) -> bool {
+    pub(crate) fn has_new_log(&self) -> bool {
         self.has_new_log
     }
 
     /// Reads the log, beside all who read it through a door.
     #[must_use]
-    pub fn reader(&self) -> log::Reader {
+    pub(crate) fn reader(&self) -> log::Reader {
         self.reader.clone()
     }
 
-    /// Serves until `shutdown`, then leaves in order: subscribers within the drain deadline, all else within some seconds more.
+    /// Serves until `shutdown`, then leaves in order: subscribers within the drain deadline, all
+    /// else within some seconds more.
     ///
     /// # Errors
     /// If a part ends that must not.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), Broken> {
+    pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), Broken> {
         // Before the door opens: it has calls waiting.
         self.health.set(true).await;
         let mut tasks = JoinSet::new();
@@ -369,13 +376,15 @@ impl Gateway {
 
     /// The order of leaving, read from top to bottom.
     async fn leave(self, mut tasks: JoinSet<&'static str>) {
-        // Load balancers look elsewhere from now on, nobody new subscribes, and who posts is asked to connect anew.
+        // Load balancers look elsewhere from now on, nobody new subscribes, and who posts is asked
+        // to connect anew.
         self.readiness.set(false);
         self.health.set(false).await;
         self.fanout.close();
         self.stop.webhook.leave();
         let unkept = timeout(KEPT_CONNECTIONS, self.stop.webhook.emptied());
-        // Subscribers first: each stream ends behind what is in its queue, and resumes by cursor. Webhooks are taken all the while.
+        // Subscribers first: each stream ends behind what is in its queue, and resumes by cursor.
+        // Webhooks are taken all the while.
         if timeout(self.drain, self.fanout.drain()).await.is_err() {
             tracing::warn!(
                 seconds = self.drain.as_secs(),
@@ -384,18 +393,21 @@ impl Gateway {
         }
         self.health.end().await;
         self.stop.grpc.close();
-        // What is written has time to go out. What else is open, such as a reflection stream, has nothing more to come.
+        // What is written has time to go out. What else is open, such as a reflection stream, has
+        // nothing more to come.
         if timeout(CLOSING, ended(&mut tasks, GRPC_DOOR))
             .await
             .is_err()
         {
             tracing::debug!("connections of subscribers that are still open are cut");
         }
-        // Then the webhook door, which nobody else can answer for. What comes in now is there for those who resume.
+        // Then the webhook door, which nobody else can answer for. What comes in now is there for
+        // those who resume.
         let _ = unkept.await;
         // It stays open while a body trickles in: the others are not to wait for that.
         let _ = timeout(LAST_WEBHOOKS, self.webhook.emptied()).await;
-        // From here on nobody is answered until the next start, so nothing waits for longer than it must.
+        // From here on nobody is answered until the next start, so nothing waits for longer than it
+        // must.
         self.stop.webhook.close();
         self.stop.admin.close();
         let last_webhooks = async {
@@ -422,39 +434,14 @@ async fn ended(tasks: &mut JoinSet<&'static str>, name: &str) {
     }
 }
 
-/// How many of a door's connections one address may have: most, since it may be a proxy's, but never all.
+/// How many of a door's connections one address may have: most, since it may be a proxy's, but
+/// never all.
 fn of_one_client(connections: usize) -> usize {
     (connections - connections / 8).max(1)
 }
 
 fn new_connections(served: tls::Served) -> Tls {
     watch::channel(served.config).1
-}
-
-struct Certificate {
-    /// None where the door speaks plain HTTP.
-    served: Option<tls::Served>,
-    ca_pem: Option<PathBuf>,
-}
-
-fn certificate(door: &config::Webhook, data_dir: &Path) -> Result<Certificate, tls::Error> {
-    Ok(match &door.tls {
-        WebhookTls::PlainHttp => Certificate {
-            served: None,
-            ca_pem: None,
-        },
-        WebhookTls::Files(files) => Certificate {
-            served: Some(tls::load(&files.cert, &files.key)?),
-            ca_pem: None,
-        },
-        WebhookTls::SelfMade => {
-            let made = tls::self_made(&data_dir.join("tls"), door.addr.ip(), SystemTime::now())?;
-            Certificate {
-                served: Some(made.served),
-                ca_pem: Some(made.ca_path),
-            }
-        }
-    })
 }
 
 fn encoding(compression: config::Compression) -> fanout::Encoding {

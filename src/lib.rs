@@ -28,38 +28,78 @@ pub mod client;
 pub mod proto;
 
 #[cfg(feature = "gateway")]
-pub mod admin;
-#[cfg(feature = "gateway")]
-pub mod auth;
-#[cfg(feature = "gateway")]
 pub mod cli;
+
 #[cfg(feature = "gateway")]
-pub mod config;
+mod admin;
 #[cfg(feature = "gateway")]
-pub mod event;
+mod auth;
 #[cfg(feature = "gateway")]
-pub mod fanout;
+mod config;
 #[cfg(feature = "gateway")]
-pub mod filter;
+mod event;
 #[cfg(feature = "gateway")]
-pub mod gateway;
+mod fanout;
 #[cfg(feature = "gateway")]
-pub mod grpc;
+mod filter;
 #[cfg(feature = "gateway")]
-pub mod log;
+mod gateway;
 #[cfg(feature = "gateway")]
-pub mod notices;
+mod grpc;
+#[cfg(feature = "gateway")]
+mod log;
+#[cfg(feature = "gateway")]
+mod notices;
 #[cfg(feature = "gateway")]
 mod sealed;
 #[cfg(feature = "gateway")]
-pub mod server;
+mod server;
 #[cfg(feature = "gateway")]
-pub mod tls;
+mod tls;
 #[cfg(feature = "gateway")]
-pub mod verbex;
+mod verbex;
 #[cfg(feature = "gateway")]
-pub mod view;
+mod view;
 #[cfg(feature = "gateway")]
-pub mod vitals;
+mod vitals;
 #[cfg(feature = "gateway")]
-pub mod webhook;
+mod webhook;
+
+/// What the benchmarks and the tests of the program reach beside its doors. No promise is made
+/// about it.
+#[cfg(feature = "gateway")]
+#[doc(hidden)]
+pub mod inside {
+    pub mod auth {
+        pub use crate::auth::{TokenHash, Tokens, token_from};
+    }
+    pub mod event {
+        pub use crate::event::{
+            Epoch, EventId, Group, NewEvent, Position, Raw, Sequence, StoredEvent, timestamp,
+        };
+    }
+    pub mod fanout {
+        pub use crate::fanout::{Config, Encoding, Fanout, Metrics};
+    }
+    pub mod filter {
+        pub use crate::filter::Filter;
+    }
+    pub mod grpc {
+        pub use crate::grpc::{Config, Parts, service};
+    }
+    pub mod log {
+        pub use crate::log::{Config, Lane, Log, Metrics, Query, Reader, Tail, open};
+        pub mod cursor {
+            pub use crate::log::cursor::{Cursor, encode};
+        }
+    }
+    pub mod server {
+        pub use crate::server::{Config, Metrics, Stop, serve};
+    }
+    pub mod tls {
+        pub use crate::tls::self_made;
+    }
+    pub mod webhook {
+        pub use crate::webhook::{Metrics, PATH, server_config};
+    }
+}

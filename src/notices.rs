@@ -1,8 +1,9 @@
-//! Log lines about what may happen very often: the first of a kind is said at once, further ones are counted and said together.
+//! Log lines about what may happen very often: the first of a kind is said at once, further ones
+//! are counted and said together.
 //!
-//! Time is cut into windows of [`WINDOW`]. In each, the first of every kind has a line, and the end of the window has one with
-//! the number of those that came after it. Kinds beyond `KINDS_MAX` in a window are only counted, so neither memory nor
-//! the log grows with what strangers send.
+//! Time is cut into windows of [`WINDOW`]. In each, the first of every kind has a line, and the end
+//! of the window has one with the number of those that came after it. Kinds beyond `KINDS_MAX` in a
+//! window are only counted, so neither memory nor the log grows with what strangers send.
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +15,13 @@ use std::{
 use tokio::{runtime::Handle, time::sleep};
 
 /// How long further ones of a kind are counted before they are said.
-pub const WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 /// Kinds that have lines of their own in one window.
 const KINDS_MAX: usize = 64;
 
 /// A line that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice<'a, K, D: ?Sized> {
+pub(crate) enum Notice<'a, K, D: ?Sized> {
     /// The first of its kind, with details.
     First(&'a K, &'a D),
     /// So many more of this kind within [`WINDOW`].
@@ -30,7 +31,7 @@ pub enum Notice<'a, K, D: ?Sized> {
 }
 
 /// Says what is noticed, and bounds how often. Clones share the bounds.
-pub struct Notices<K, D: ?Sized = ()>(Arc<Shared<K, D>>);
+pub(crate) struct Notices<K, D: ?Sized = ()>(Arc<Shared<K, D>>);
 
 struct Shared<K, D: ?Sized> {
     say: fn(Notice<'_, K, D>),
@@ -48,7 +49,7 @@ struct Window<K> {
 impl<K: Ord + Send + 'static, D: ?Sized + 'static> Notices<K, D> {
     /// Lines are written by `say`.
     #[must_use]
-    pub fn new(say: fn(Notice<'_, K, D>)) -> Self {
+    pub(crate) fn new(say: fn(Notice<'_, K, D>)) -> Self {
         Self(Arc::new(Shared {
             say,
             length: WINDOW,
@@ -57,7 +58,7 @@ impl<K: Ord + Send + 'static, D: ?Sized + 'static> Notices<K, D> {
     }
 
     /// Says that this has happened, or counts it.
-    pub fn notice(&self, kind: K, details: &D) {
+    pub(crate) fn notice(&self, kind: K, details: &D) {
         let mut window = self.0.lock();
         let opens = window.more.is_empty();
         if let Some(more) = window.more.get_mut(&kind) {

@@ -2,12 +2,15 @@
 //!
 //! # The self-made certificate
 //!
-//! For trying things out on one machine. A CA that exists for this one certificate signs it, and its key is thrown away at once:
-//! whoever trusts `dev-ca.pem` trusts nothing but `localhost`, `127.0.0.1`, `::1` and the address that the door is bound to, and only
-//! with the key that is kept here.
+//! For trying things out on one machine. A CA that exists for this one certificate signs it, and
+//! its key is thrown away at once: whoever trusts `dev-ca.pem` trusts nothing but `localhost`,
+//! `127.0.0.1`, `::1` and the address that the door is bound to, and only with the key that is kept
+//! here.
 //!
-//! It is good for [`VALIDITY_DAYS`], the longest that all clients accept. At start it is made anew when less than [`RENEW_DAYS`] are
-//! left, when the door is bound to another address, or when its files are missing, damaged or do not belong together. The CA is then another one, and is to be trusted again.
+//! It is good for [`VALIDITY_DAYS`], the longest that all clients accept. At start it is made anew
+//! when less than [`RENEW_DAYS`] are left, when the door is bound to another address, or when its
+//! files are missing, damaged or do not belong together. The CA is then another one, and is to be
+//! trusted again.
 
 mod validity;
 mod watch;
@@ -35,13 +38,14 @@ use rustls::{
     },
 };
 
-pub use validity::{Fault, Finding, SOON_DAYS, Validity};
-pub use watch::Watch;
+pub(crate) use validity::Validity;
+pub(crate) use watch::Watch;
 
-/// Days from the making of the gateway's own certificate to its end. Some clients accept no more than 398.
-pub const VALIDITY_DAYS: u32 = 397;
+/// Days from the making of the gateway's own certificate to its end. Some clients accept no more
+/// than 398.
+pub(crate) const VALIDITY_DAYS: u32 = 397;
 /// Days before its end when it is made anew, at start.
-pub const RENEW_DAYS: u32 = 30;
+pub(crate) const RENEW_DAYS: u32 = 30;
 
 const CA_FILE: &str = "dev-ca.pem";
 const CERT_FILE: &str = "server.pem";
@@ -121,10 +125,11 @@ pub struct SelfMade {
     pub ca_path: PathBuf,
 }
 
-/// Reads a certificate chain (leaf first) and its private key (PKCS #8, PKCS #1 or SEC 1) from PEM files.
+/// Reads a certificate chain (leaf first) and its private key (PKCS #8, PKCS #1 or SEC 1) from PEM
+/// files.
 ///
 /// Whether the chain is good at the moment is for the caller to ask: see [`Validity`].
-pub fn load(cert_path: &Path, key_path: &Path) -> Result<Served, Error> {
+pub(crate) fn load(cert_path: &Path, key_path: &Path) -> Result<Served, Error> {
     let chain = chain(cert_path)?;
     let validity = Validity::of(cert_path.into(), &chain);
     let key = PrivateKeyDer::from_pem_slice(&read("private key", key_path)?).map_err(|error| {
@@ -143,7 +148,8 @@ pub fn load(cert_path: &Path, key_path: &Path) -> Result<Served, Error> {
     Ok(Served { config, validity })
 }
 
-/// The certificate that is kept in the folder `dir` for a door that is bound to `ip`; made first if there is none that will do at `now`.
+/// The certificate that is kept in the folder `dir` for a door that is bound to `ip`; made first if
+/// there is none that will do at `now`.
 pub fn self_made(dir: &Path, ip: IpAddr, now: SystemTime) -> Result<SelfMade, Error> {
     let ips = ips(ip);
     let ca_path = dir.join(CA_FILE);
@@ -220,7 +226,8 @@ fn ips(ip: IpAddr) -> Vec<IpAddr> {
     ips
 }
 
-/// Whether a client that trusts `ca_path` would take the certificate for [`NAME`] and each of `ips`, at `time`.
+/// Whether a client that trusts `ca_path` would take the certificate for [`NAME`] and each of
+/// `ips`, at `time`.
 fn is_trusted(ca_path: &Path, cert_path: &Path, ips: &[IpAddr], time: SystemTime) -> bool {
     let (Ok(ca), Ok(served)) = (chain(ca_path), chain(cert_path)) else {
         return false;
@@ -245,7 +252,8 @@ fn is_trusted(ca_path: &Path, cert_path: &Path, ips: &[IpAddr], time: SystemTime
         })
 }
 
-/// Makes CA and certificate and keeps all but the CA's key. What a crash leaves half done is found by the next start.
+/// Makes CA and certificate and keeps all but the CA's key. What a crash leaves half done is found
+/// by the next start.
 fn make(dir: &Path, ips: &[IpAddr], now: SystemTime) -> Result<(), Error> {
     // A clock that is a little behind is to find the certificate valid.
     let (from, until) = (now - DAY, now + (VALIDITY_DAYS - 1) * DAY);

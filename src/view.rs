@@ -26,7 +26,8 @@ impl View {
         self == Self::Raw
     }
 
-    /// The encoded `Event` as this view shows it. Costs a copy where that differs from what is stored.
+    /// The encoded `Event` as this view shows it. Costs a copy where that differs from what is
+    /// stored.
     ///
     /// # Errors
     /// If the stored event is no `Event`: the log is damaged.
@@ -43,7 +44,8 @@ impl View {
                 Ok(message.encode_to_vec().into())
             }
             (Self::Raw, Some(raw)) => {
-                // The encodings of two messages, one after the other, are the encoding of both merged.
+                // The encodings of two messages, one after the other, are the encoding of both
+                // merged.
                 let rest = proto::Event {
                     raw_json: raw.json.clone(),
                     raw_headers: raw.headers.iter().cloned().collect(),

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use verbex_gateway::{
-    event::{EventId, NewEvent, Position, Raw, Sequence, StoredEvent, timestamp},
-    log::cursor,
+    inside::{
+        event::{EventId, NewEvent, Position, Raw, Sequence, StoredEvent, timestamp},
+        log::cursor,
+    },
     proto::{
         CallEnded, CallTransferred, Event, EventFilter, EventType, SubscribeResponse,
         TranscriptEntry, event::Payload as EventPayload, subscribe_response::Response,
@@ -98,7 +100,7 @@ impl Maker {
     /// As a message to a subscriber, for peers that know messages and not events.
     pub(crate) fn message(&self, number: u64) -> SubscribeResponse {
         let stored = self.stored(number);
-        let epoch = verbex_gateway::event::Epoch([7; 16]);
+        let epoch = verbex_gateway::inside::event::Epoch([7; 16]);
         let position = Position::of(stored.sequence, stored.id, stored.receive_time);
         SubscribeResponse {
             cursor: cursor::encode(epoch, &position),

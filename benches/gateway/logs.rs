@@ -1,4 +1,5 @@
-//! Logs with many events, made once and kept beside the results, and what is to be known about them.
+//! Logs with many events, made once and kept beside the results, and what is to be known about
+//! them.
 
 use std::{
     fs,
@@ -11,7 +12,7 @@ use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
-use verbex_gateway::{
+use verbex_gateway::inside::{
     event::Sequence,
     filter::Filter,
     log::{self, Lane, Log, Query},

@@ -7,9 +7,10 @@
 //! cargo test --bench gateway                         only whether everything runs
 //! ```
 //!
-//! Servers, peers and clients are processes of their own (this executable again, see [`process`]) and talk over loopback sockets.
-//! CPU and memory are what the operating system says about the server's process. Contestants take turns within a run, and a
-//! ratio is made of figures of the same run. It prints a table, and writes JSON, Markdown and a plot to `target/bench/`.
+//! Servers, peers and clients are processes of their own (this executable again, see [`process`])
+//! and talk over loopback sockets. CPU and memory are what the operating system says about the
+//! server's process. Contestants take turns within a run, and a ratio is made of figures of the
+//! same run. It prints a table, and writes JSON, Markdown and a plot to `target/bench/`.
 //!
 //! Linux only: it reads `/proc`.
 
@@ -51,7 +52,8 @@ struct Cli {
     /// Also with a log of 10 million events, which takes long to fill.
     #[arg(long, conflicts_with = "quick")]
     full: bool,
-    /// Only whether everything runs: tiny sizes, no figures worth reading. The way of `cargo test --bench gateway`.
+    /// Only whether everything runs: tiny sizes, no figures worth reading. The way of `cargo test
+    /// --bench gateway`.
     #[arg(long, conflicts_with_all = ["quick", "full"])]
     smoke: bool,
     /// Where to write the results; the Markdown table and the plot go beside it.
@@ -129,7 +131,8 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<Benchmark>> {
     Ok(ALL.into_iter().filter(wanted).collect())
 }
 
-/// Where results, logs and all that is temporary go: `target/bench`, so that the disk is the one that the project is on.
+/// Where results, logs and all that is temporary go: `target/bench`, so that the disk is the one
+/// that the project is on.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench")
 }

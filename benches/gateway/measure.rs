@@ -9,7 +9,8 @@ use rustix::{
 };
 use serde::Serialize;
 
-/// Ticks in a second of `/proc/PID/stat`: a constant of Linux's interface on every architecture that it runs on today.
+/// Ticks in a second of `/proc/PID/stat`: a constant of Linux's interface on every architecture
+/// that it runs on today.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// CPU time that all threads of a process have taken, in the program and in the kernel, to 10 ms.
@@ -60,8 +61,8 @@ pub(crate) fn raise_file_limit() -> u64 {
     }
 }
 
-/// Measures contestants in turn, several times, forwards and backwards: what changes on the machine meanwhile touches all of them.
-/// Returns the samples of each.
+/// Measures contestants in turn, several times, forwards and backwards: what changes on the machine
+/// meanwhile touches all of them. Returns the samples of each.
 pub(crate) fn interleaved<C, T>(
     runs: usize,
     contestants: &[C],
@@ -108,7 +109,8 @@ impl Summary {
     }
 }
 
-/// How long each arrival took, in microseconds and in order, if nothing was published before all that was published earlier had arrived.
+/// How long each arrival took, in microseconds and in order, if nothing was published before all
+/// that was published earlier had arrived.
 pub(crate) fn latencies(published_at: &[u64], arrivals: &[u64]) -> Vec<f64> {
     let mut latencies: Vec<f64> = arrivals
         .iter()

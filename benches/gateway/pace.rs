@@ -1,7 +1,8 @@
 //! Keeps a publisher at its subscribers' pace, the same way whatever is measured.
 //!
-//! The subscribers' process tells, over a connection of its own, how many deliveries it has counted. The publisher stays a few batches
-//! ahead of that. So every server is loaded as much as it bears, nobody's queue overflows, and nothing is counted that did not arrive.
+//! The subscribers' process tells, over a connection of its own, how many deliveries it has
+//! counted. The publisher stays a few batches ahead of that. So every server is loaded as much as
+//! it bears, nobody's queue overflows, and nothing is counted that did not arrive.
 
 use std::{
     net::SocketAddr,
@@ -31,7 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Publication {
     /// Events that are published at once.
     pub batch_events: usize,
-    /// Batches that may be published before the oldest of them has arrived everywhere. 0: one at a time.
+    /// Batches that may be published before the oldest of them has arrived everywhere. 0: one at a
+    /// time.
     pub batches_ahead: u64,
     /// Subscribers that want an event.
     pub deliveries_per_event: u64,
@@ -49,7 +51,8 @@ pub(crate) struct Published {
     pub elapsed: Duration,
     /// Groups that the log committed them in, where there is a log.
     pub groups: Option<u64>,
-    /// When each batch was published, in nanoseconds of the monotonic clock, where that was asked for.
+    /// When each batch was published, in nanoseconds of the monotonic clock, where that was asked
+    /// for.
     pub published_at: Vec<u64>,
 }
 
@@ -87,7 +90,8 @@ impl Pace {
         })
     }
 
-    /// Publishes batches by `send`, which gets the number of the first event and how many there are.
+    /// Publishes batches by `send`, which gets the number of the first event and how many there
+    /// are.
     pub(crate) async fn publish(
         &mut self,
         order: Publication,

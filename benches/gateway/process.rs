@@ -1,7 +1,9 @@
-//! Servers and clients as processes of their own: children of the benchmark, and the same executable.
+//! Servers and clients as processes of their own: children of the benchmark, and the same
+//! executable.
 //!
-//! A child reads its [`Role`] from the first line of standard input, then one order a line, and answers each with a line on standard
-//! output. It ends when its input does, so that nothing is left behind by a benchmark that was killed.
+//! A child reads its [`Role`] from the first line of standard input, then one order a line, and
+//! answers each with a line on standard output. It ends when its input does, so that nothing is
+//! left behind by a benchmark that was killed.
 
 use std::{
     io::{self, BufRead, BufReader, Stdout, Write},

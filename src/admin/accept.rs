@@ -2,10 +2,12 @@
 
 use http::{HeaderMap, header};
 
-/// What a client says of a format: how much it wants it (in thousandths), whether by name, and how early in its list.
+/// What a client says of a format: how much it wants it (in thousandths), whether by name, and how
+/// early in its list.
 type Wish = (u16, bool, std::cmp::Reverse<usize>);
 
-/// Whether the OpenMetrics text format is wanted, and more than the Prometheus text format, which is the default.
+/// Whether the OpenMetrics text format is wanted, and more than the Prometheus text format, which
+/// is the default.
 pub(super) fn prefers_openmetrics(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT).iter();
     let ranges: Vec<Range> = values

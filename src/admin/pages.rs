@@ -1,4 +1,5 @@
-//! What people who look around at this door are shown: a page for a browser, text for everybody else.
+//! What people who look around at this door are shown: a page for a browser, text for everybody
+//! else.
 
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};

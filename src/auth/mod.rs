@@ -1,6 +1,7 @@
 //! Who may subscribe: bearer tokens. Pure: the time and the randomness are arguments.
 //!
-//! The gateway keeps only hashes. A token is 32 random bytes, so a fast hash is enough: there is nothing to guess by trying words.
+//! The gateway keeps only hashes. A token is 32 random bytes, so a fast hash is enough: there is
+//! nothing to guess by trying words.
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
@@ -8,7 +9,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 
 /// What a token starts with, so that one that leaks is recognised for what it is.
-pub const TOKEN_PREFIX: &str = "vgw_";
+pub(crate) const TOKEN_PREFIX: &str = "vgw_";
 
 /// A token as the gateway knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +44,8 @@ pub struct Identity {
     pub expires: Option<Timestamp>,
 }
 
-/// Why a request is not let in. Callers learn only that it is not; the difference is for metrics and the gateway's log.
+/// Why a request is not let in. Callers learn only that it is not; the difference is for metrics
+/// and the gateway's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// There was no `authorization` header.
@@ -108,7 +110,8 @@ impl Tokens {
     }
 }
 
-/// The token made from these random bytes. It is the secret itself: show it once and keep only its hash.
+/// The token made from these random bytes. It is the secret itself: show it once and keep only its
+/// hash.
 #[must_use]
 pub fn token_from(random: [u8; 32]) -> String {
     format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random))

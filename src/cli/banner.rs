@@ -1,6 +1,7 @@
 //! What `serve` says once its doors are open: where they are, and what to try first.
 //!
-//! The lines that begin with `webhook`, `grpc` and `admin` are for programs too: the word, spaces, the address.
+//! The lines that begin with `webhook`, `grpc` and `admin` are for programs too: the word, spaces,
+//! the address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -15,10 +16,11 @@ const SUBSCRIBE: &str = "verbex.gateway.v1.EventService/Subscribe";
 const SAMPLE: &str =
     r#"{"eventName":"CallHandler.CallStarted","call_id":"1","agent_id":"2","status":"success"}"#;
 
-/// The text, for a gateway with this configuration at these addresses. `program` is what starts this program in a shell, and
-/// `new_log` says whether the log has just been made.
+/// The text, for a gateway with this configuration at these addresses. `program` is what starts
+/// this program in a shell, and `new_log` says whether the log has just been made.
 ///
-/// `Addresses::webhook_url` ends in `/webhooks/verbex`. The secret that may follow is for no screen and no log.
+/// `Addresses::webhook_url` ends in `/webhooks/verbex`. The secret that may follow is for no screen
+/// and no log.
 pub(super) fn banner(
     config: &Config,
     addresses: &Addresses,
@@ -61,8 +63,8 @@ fn doors(config: &Config, addresses: &Addresses) -> [String; 3] {
     ]
 }
 
-/// Commands that work as they stand on this machine, but for secrets and the name in a certificate that was given: those are to
-/// be filled in.
+/// Commands that work as they stand on this machine, but for secrets and the name in a certificate
+/// that was given: those are to be filled in.
 fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<String> {
     let mut steps = Vec::new();
     let mut step = |what: &str, command: String| steps.push(format!("{what:<17}{command}"));

@@ -9,9 +9,9 @@ use crate::config::{self, Invalid, Problem};
 
 /// Read and check the configuration without serving, and print what counts
 ///
-/// Takes the flags of `serve` and prints all settings as TOML: secrets masked, and behind each value that is no default
-/// where it came from. Certificates and keys are read as `serve` reads them; one that has expired is an error, one that
-/// expires within 14 days a warning.
+/// Takes the flags of `serve` and prints all settings as TOML: secrets masked, and behind each
+/// value that is no default where it came from. Certificates and keys are read as `serve` reads
+/// them; one that has expired is an error, one that expires within 14 days a warning.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("\
 Examples:

@@ -26,7 +26,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         "verbex-gateway",
         &mut script,
     );
-    // For bash it writes our name in two ways, and then knows none of our commands: clap-rs/clap#6421.
+    // For bash it writes our name in two ways, and then knows none of our commands:
+    // clap-rs/clap#6421.
     let script = String::from_utf8(script)?.replace("verbex__subcmd__gateway", "verbex__gateway");
     io::stdout().write_all(script.as_bytes())?;
     Ok(())

@@ -27,7 +27,8 @@ pub(super) struct Connect {
     /// Trust the certificates in this PEM file, instead of those of the system
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The subscriber token; better in the environment or a file, a command line can be seen by others
+    /// The subscriber token; better in the environment or a file, a command line can be seen by
+    /// others
     #[arg(
         long,
         value_name = "TOKEN",

@@ -24,11 +24,13 @@ const CALLS_PER_SECOND: f64 = 0.5;
 const SPEED: f64 = 20.0;
 const AGENTS: usize = 4;
 
-/// The newest events of the log that are looked at: many times what the calls of an earlier run can have left open.
+/// The newest events of the log that are looked at: many times what the calls of an earlier run can
+/// have left open.
 const NEWEST_EVENTS_MAX: usize = 1_000;
 const NEWEST_BYTES_MAX: usize = 16 << 20;
 
-/// Ends the calls that an earlier run of the demo left open, then posts calls until `stop` resolves. Needs the doors to be open.
+/// Ends the calls that an earlier run of the demo left open, then posts calls until `stop`
+/// resolves. Needs the doors to be open.
 ///
 /// # Errors
 /// If the door cannot be posted to at all. What it refuses is only logged.

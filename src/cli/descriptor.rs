@@ -7,8 +7,8 @@ use crate::grpc;
 
 /// Print the gRPC API as a binary FileDescriptorSet, with comments and imports
 ///
-/// For grpcurl, buf and other tools that take a descriptor set instead of protos. A running gateway gives the same at
-/// /descriptor.binpb on its operations address.
+/// For grpcurl, buf and other tools that take a descriptor set instead of protos. A running gateway
+/// gives the same at /descriptor.binpb on its operations address.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

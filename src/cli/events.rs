@@ -43,7 +43,8 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Only events received at or after this time: 10m (ago), 2026-04-27, 2026-04-27T12:00, RFC 3339
+    /// Only events received at or after this time: 10m (ago), 2026-04-27, 2026-04-27T12:00, RFC
+    /// 3339
     #[arg(long, value_name = "TIME", help_heading = RANGE, value_parser = moment::parse, allow_hyphen_values = true)]
     since: Option<Timestamp>,
     /// Only events received before this time
@@ -58,7 +59,8 @@ pub(super) struct Args {
     /// Get the event with this id, body and headers included
     #[arg(long, value_name = "EVENT_ID", help_heading = PRINT, conflicts_with_all = ["types", "agents", "calls", "organizations", "names", "statuses", "since", "until", "newest_first", "limit", "view"])]
     id: Option<String>,
-    /// Once all is written, keep the place where the list ends in this file, for `tail --cursor-file`
+    /// Once all is written, keep the place where the list ends in this file, for `tail
+    /// --cursor-file`
     #[arg(long, value_name = "FILE", help_heading = PRINT, conflicts_with_all = ["limit", "until", "id"])]
     cursor_file: Option<PathBuf>,
     /// What to print
@@ -77,7 +79,8 @@ pub(super) struct Args {
 /// Runs until all is printed.
 ///
 /// # Errors
-/// If interrupted before that, the gateway cannot be reached, refuses, or the events cannot be written.
+/// If interrupted before that, the gateway cannot be reached, refuses, or the events cannot be
+/// written.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = interrupted();
     tokio::select! {

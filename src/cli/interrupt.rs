@@ -14,7 +14,8 @@ pub(super) struct Signals {
     terminate: Signal,
     /// Not where `nohup` or a shell has said that the process is to outlive its terminal.
     hangup: Option<Signal>,
-    /// Sent for a write beyond `ulimit -f`. Once it is caught, such a write is an error like that of a full disk.
+    /// Sent for a write beyond `ulimit -f`. Once it is caught, such a write is an error like that
+    /// of a full disk.
     _file_size: Signal,
 }
 
@@ -54,7 +55,8 @@ pub(super) fn end_at_once(signal: SignalKind) -> ! {
     process::exit(128 + signal.as_raw_value())
 }
 
-/// Resolves at the first signal to stop. A second one ends the process at once, whatever it is waiting for.
+/// Resolves at the first signal to stop. A second one ends the process at once, whatever it is
+/// waiting for.
 pub(super) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     let (told, hear) = oneshot::channel();
     tokio::spawn(async move {
@@ -73,7 +75,8 @@ pub(super) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-/// Whether whoever started this process had it ignore SIGHUP. Where the system does not tell, nobody had.
+/// Whether whoever started this process had it ignore SIGHUP. Where the system does not tell,
+/// nobody had.
 fn hangups_are_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,7 +1,8 @@
 //! Output that never makes the program wait: a thread of its own writes it.
 //!
-//! A write to standard output or standard error blocks for as long as nobody reads the pipe or the terminal at its other end.
-//! Whoever writes here only leaves a line behind. Once [`LINES_MAX`] of them wait, more are dropped and counted.
+//! A write to standard output or standard error blocks for as long as nobody reads the pipe or the
+//! terminal at its other end. Whoever writes here only leaves a line behind. Once [`LINES_MAX`] of
+//! them wait, more are dropped and counted.
 
 use std::{
     collections::VecDeque,
@@ -38,8 +39,8 @@ struct State {
 }
 
 impl Lines {
-    /// Starts the thread, which writes to `out` for as long as the process lives. It calls `missed` with the number of lines that were dropped
-    /// once all that waited is written.
+    /// Starts the thread, which writes to `out` for as long as the process lives. It calls `missed`
+    /// with the number of lines that were dropped once all that waited is written.
     ///
     /// # Errors
     /// If the system gives no descriptor or no thread.
@@ -48,7 +49,8 @@ impl Lines {
         out: impl AsFd,
         missed: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Self> {
-        // Past the standard library's handle, whose lock would be held for as long as a write takes.
+        // Past the standard library's handle, whose lock would be held for as long as a write
+        // takes.
         let mut out = File::from(out.as_fd().try_clone_to_owned()?);
         let shared = Arc::new(Shared {
             state: Mutex::default(),

@@ -62,7 +62,8 @@ fn log_panics() {
     }));
 }
 
-/// Libraries quote what was sent, such as a path that cannot be one, in their lines for debugging. The gateway does not.
+/// Libraries quote what was sent, such as a path that cannot be one, in their lines for debugging.
+/// The gateway does not.
 fn is_discreet(line: &Metadata<'_>) -> bool {
     line.target().starts_with("verbex_gateway") || *line.level() <= Level::INFO
 }

@@ -90,8 +90,8 @@ impl Cli {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// What the process answers to whoever started it: 1 for what failed, 2 for what was typed or configured wrongly, and 0 if
-/// only the reader of the output has left.
+/// What the process answers to whoever started it: 1 for what failed, 2 for what was typed or
+/// configured wrongly, and 0 if only the reader of the output has left.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.chain().any(is_broken_pipe) {

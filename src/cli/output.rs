@@ -26,7 +26,8 @@ pub(super) enum Format {
     Pretty,
     /// One object an event in canonical protobuf JSON
     Json,
-    /// The webhook's body as it came; line breaks between its tokens and a byte order mark are left out
+    /// The webhook's body as it came; line breaks between its tokens and a byte order mark are left
+    /// out
     Raw,
 }
 
@@ -149,16 +150,18 @@ pub(super) fn view(
     }
 }
 
-/// A line for people, on standard error. If the terminal or the pipe is gone, there is nobody left to tell.
+/// A line for people, on standard error. If the terminal or the pipe is gone, there is nobody left
+/// to tell.
 pub(super) fn tell(line: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Resolves when nobody reads standard output any more, as after `| head -1`: no need to wait for the next event to find out.
-/// Never, where the system cannot tell.
+/// Resolves when nobody reads standard output any more, as after `| head -1`: no need to wait for
+/// the next event to find out. Never, where the system cannot tell.
 pub(super) async fn reader_gone() {
     let gone = async {
-        // Only watched, never written to: so it need not be in non-blocking mode, and is none where it is a file.
+        // Only watched, never written to: so it need not be in non-blocking mode, and is none where
+        // it is a file.
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
         let stdout = pipe::Sender::from_owned_fd_unchecked(stdout)?;
         stdout.ready(Interest::ERROR).await.map(drop)
@@ -182,7 +185,8 @@ fn event_descriptor() -> anyhow::Result<MessageDescriptor> {
         .context("the contract has no event")
 }
 
-/// Canonical protobuf JSON. What could do something to a terminal is written as an escape, which reads as the same text.
+/// Canonical protobuf JSON. What could do something to a terminal is written as an escape, which
+/// reads as the same text.
 fn canonical_json(descriptor: &MessageDescriptor, event: &Event) -> anyhow::Result<String> {
     let mut message = DynamicMessage::new(descriptor.clone());
     message.transcode_from(event)?;
@@ -211,8 +215,8 @@ pub(super) fn without_mark(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The body on one line. JSON has line breaks only between tokens: each goes, with the white space after it. So do a byte order mark
-/// before and NULs behind; all else stays byte for byte.
+/// The body on one line. JSON has line breaks only between tokens: each goes, with the white space
+/// after it. So do a byte order mark before and NULs behind; all else stays byte for byte.
 fn push_one_line(body: &[u8], out: &mut Vec<u8>) {
     let mut after_break = true;
     for &byte in without_mark(body) {

@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 use reqwest::{Certificate, Client, Url, redirect};
 use serde::Deserialize;
 
-/// Connecting, sending and the answer together. The gateway itself takes 10 s for a body at the most.
+/// Connecting, sending and the answer together. The gateway itself takes 10 s for a body at the
+/// most.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Where the gateways of this folder keep the CA that they made for themselves.
@@ -30,8 +31,8 @@ pub(super) struct To {
         default_value = "https://127.0.0.1:8443/webhooks/verbex"
     )]
     url: Url,
-    /// Trust the certificates in this PEM file, instead of those of the system; for this machine the default is the CA that a
-    /// gateway in this folder made for itself
+    /// Trust the certificates in this PEM file, instead of those of the system; for this machine
+    /// the default is the CA that a gateway in this folder made for itself
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// A header to send, as in "Authorization: Bearer …"; repeatable
@@ -133,7 +134,8 @@ pub(super) struct Receipt {
 }
 
 impl Door {
-    /// A door that trusts the certificates in `ca_pem`, or else those of the system. `headers` go with every webhook and win over its own.
+    /// A door that trusts the certificates in `ca_pem`, or else those of the system. `headers` go
+    /// with every webhook and win over its own.
     ///
     /// # Errors
     /// If there is no certificate in `ca_pem`.
@@ -188,8 +190,8 @@ impl Door {
         answer.map(drop).map_err(|error| self.no_answer(&error))
     }
 
-    /// Says where it was without the path, which may hold a secret. The error's own causes stay behind, so that a broken connection is
-    /// not taken for a broken pipe.
+    /// Says where it was without the path, which may hold a secret. The error's own causes stay
+    /// behind, so that a broken connection is not taken for a broken pipe.
     fn no_answer(&self, error: &reqwest::Error) -> anyhow::Error {
         let door = self.url.origin().ascii_serialization();
         let causes = || {

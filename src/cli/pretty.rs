@@ -16,7 +16,8 @@ pub(super) struct Pretty {
     pub zone: TimeZone,
     /// Whether to colour by type.
     pub color: bool,
-    /// How wide the terminal is: no line is wider. None for what is no terminal, which gets everything whole.
+    /// How wide the terminal is: no line is wider. None for what is no terminal, which gets
+    /// everything whole.
     pub columns: Option<usize>,
     /// Whether to add all else there is beneath the line: personal data too.
     pub details: bool,
@@ -247,7 +248,8 @@ fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
 
-/// Terminals differ on vowel signs, as Bengali has them, and other marks: many give them a column. So each has one here.
+/// Terminals differ on vowel signs, as Bengali has them, and other marks: many give them a column.
+/// So each has one here.
 fn char_width(char: char) -> usize {
     char.width().unwrap_or(0).max(1)
 }
@@ -262,7 +264,8 @@ fn fitting(text: &str, columns: usize) -> usize {
     fits.map(char::len_utf8).sum()
 }
 
-/// A text in lines of at most so many columns, broken at spaces, or within a word that is longer than a line.
+/// A text in lines of at most so many columns, broken at spaces, or within a word that is longer
+/// than a line.
 fn wrap(text: &str, columns: usize) -> Vec<&str> {
     let (mut rest, mut lines) = (text, Vec::new());
     let mut fits = fitting(rest, columns);
@@ -298,8 +301,8 @@ fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     short.into()
 }
 
-/// Text from callers, made safe for a terminal and for a line: control characters, and those that turn the direction of writing or end
-/// a line, are written as Rust writes them.
+/// Text from callers, made safe for a terminal and for a line: control characters, and those that
+/// turn the direction of writing or end a line, are written as Rust writes them.
 #[must_use]
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hazard) {
@@ -316,7 +319,8 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Whether a character does something to a terminal instead of being shown. All of them have four hexadecimal digits or fewer.
+/// Whether a character does something to a terminal instead of being shown. All of them have four
+/// hexadecimal digits or fewer.
 #[must_use]
 pub(super) fn is_hazard(char: char) -> bool {
     char.is_control()

@@ -36,7 +36,8 @@ What was sent before is a duplicate: the same event, stored once.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// JSON Lines if the first line is JSON by itself, otherwise one body as it is; - is standard input
+    /// JSON Lines if the first line is JSON by itself, otherwise one body as it is; - is standard
+    /// input
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -46,7 +47,8 @@ pub(super) struct Args {
 /// Runs until all is posted.
 ///
 /// # Errors
-/// If a file cannot be read, there is no answer, or a body was refused; the rest was posted all the same then.
+/// If a file cannot be read, there is no answer, or a body was refused; the rest was posted all the
+/// same then.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let door = args.to.door()?;
     let mut refused = 0_u64;
@@ -155,8 +157,8 @@ fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<&serde_json::value::RawValue>(without_mark(text)).is_ok()
 }
 
-/// The headers that Verbex sends with a body. What the body does not tell is made up from it, so that the same body sent again is the
-/// same event again.
+/// The headers that Verbex sends with a body. What the body does not tell is made up from it, so
+/// that the same body sent again is the same event again.
 fn verbex_headers(body: &[u8], now: Timestamp) -> HeaderMap {
     let body = without_mark(body);
     let body_fields: Value = serde_json::from_slice(body).unwrap_or_default();

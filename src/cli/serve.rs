@@ -26,9 +26,10 @@ const LAST_LINES_IN_A_HURRY: Duration = Duration::from_millis(200);
 
 /// Run the gateway
 ///
-/// Without any configuration it is for this machine: webhooks at https://127.0.0.1:8443/webhooks/verbex with a certificate
-/// that it makes for itself, gRPC at 127.0.0.1:50051, operations at http://127.0.0.1:9464, data in ./verbex-gateway-data.
-/// SIGTERM, Ctrl-C and the end of its terminal (but under nohup) let it drain; a second one ends it at once.
+/// Without any configuration it is for this machine: webhooks at
+/// https://127.0.0.1:8443/webhooks/verbex with a certificate that it makes for itself, gRPC at
+/// 127.0.0.1:50051, operations at http://127.0.0.1:9464, data in ./verbex-gateway-data. SIGTERM,
+/// Ctrl-C and the end of its terminal (but under nohup) let it drain; a second one ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("\
 Examples:
@@ -45,8 +46,9 @@ pub(super) struct Args {
     #[command(flatten)]
     settings: Settings,
 
-    /// Begin a new log if what is in the data folder is no log, or not a whole one; that gets another name. Where a log is, this
-    /// changes nothing. For one start: leave it out of unit files
+    /// Begin a new log if what is in the data folder is no log, or not a whole one; that gets
+    /// another name. Where a log is, this changes nothing. For one start: leave it out of unit
+    /// files
     #[arg(long)]
     new_log: bool,
 }
@@ -113,7 +115,8 @@ async fn serve(config: Config, sockets: gateway::Sockets, log_lines: &Lines) -> 
     }
 }
 
-/// For `Type=notify`. In a thread of its own, since nothing here waits for whoever reads it, if there is anybody.
+/// For `Type=notify`. In a thread of its own, since nothing here waits for whoever reads it, if
+/// there is anybody.
 fn tell_systemd(state: NotifyState<'static>) {
     let told = thread::Builder::new().spawn(move || sd_notify::notify(&[state]));
     if let Err(error) = told {

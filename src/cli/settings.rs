@@ -17,7 +17,8 @@ pub(super) const PRECEDENCE: &str = "\
 Every setting can also stand in the environment, as VERBEX_GATEWAY_ and its name (VERBEX_GATEWAY_WEBHOOK_ADDR), and in the \
 file that --config (or VERBEX_GATEWAY_CONFIG) names, where there are more of them. Flags count over environment, environment over file.";
 
-/// Each flag is the name of its setting; `config::load` judges the values, so that every layer hears the same errors.
+/// Each flag is the name of its setting; `config::load` judges the values, so that every layer
+/// hears the same errors.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Settings {
     /// Read settings from this TOML file
@@ -32,8 +33,8 @@ pub(super) struct Settings {
     #[arg(long, value_name = "ID")]
     organization: Option<String>,
 
-    /// Let made-up calls come in through the webhook door; the data goes to ./verbex-gateway-demo, or to a folder of that
-    /// name in --data-dir, never among real calls
+    /// Let made-up calls come in through the webhook door; the data goes to ./verbex-gateway-demo,
+    /// or to a folder of that name in --data-dir, never among real calls
     #[arg(long)]
     demo: bool,
 
@@ -41,7 +42,8 @@ pub(super) struct Settings {
     #[arg(long, value_name = "IP:PORT", help_heading = WEBHOOK)]
     webhook_addr: Option<String>,
 
-    /// The door's certificate chain (PEM); without one the gateway makes its own, good for this machine only
+    /// The door's certificate chain (PEM); without one the gateway makes its own, good for this
+    /// machine only
     #[arg(long, value_name = "FILE", help_heading = WEBHOOK)]
     tls_cert: Option<String>,
 
@@ -53,8 +55,8 @@ pub(super) struct Settings {
     #[arg(long, help_heading = WEBHOOK)]
     webhook_plain_http: bool,
 
-    /// Take webhooks at /webhooks/verbex/SECRET only; a command line can be seen by others, so better use the environment
-    /// or --webhook-secret-file
+    /// Take webhooks at /webhooks/verbex/SECRET only; a command line can be seen by others, so
+    /// better use the environment or --webhook-secret-file
     #[arg(long, value_name = "SECRET", help_heading = WEBHOOK)]
     webhook_secret: Option<String>,
 
@@ -95,8 +97,8 @@ pub(super) struct Settings {
     log_level: Option<String>,
 }
 
-/// The certificates that are configured, each by the setting that names it and as `serve` reads it: only the content of the
-/// files says whether they serve.
+/// The certificates that are configured, each by the setting that names it and as `serve` reads it:
+/// only the content of the files says whether they serve.
 pub(super) fn certificates(
     config: &Config,
 ) -> impl Iterator<Item = (&'static str, Result<tls::Served, tls::Error>)> {
@@ -125,7 +127,8 @@ const GRPC: &str = "gRPC door";
 const OPERATIONS: &str = "Operations";
 
 impl Settings {
-    /// Reads the configuration that this process was given. What is `decided` counts over all of it.
+    /// Reads the configuration that this process was given. What is `decided` counts over all of
+    /// it.
     pub(super) fn load(
         self,
         decided: Vec<(&'static str, String)>,

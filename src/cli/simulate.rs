@@ -23,7 +23,8 @@ use crate::{
     verbex::simulate::{Options, Simulation, Webhook},
 };
 
-/// Webhooks that wait for their answer at the same time. When there are so many, the next ones are late; none is left out.
+/// Webhooks that wait for their answer at the same time. When there are so many, the next ones are
+/// late; none is left out.
 const IN_FLIGHT_MAX: usize = 64;
 /// Attempts at one webhook, while the door is away or full: about two minutes.
 const ATTEMPTS_MAX: u32 = 12;
@@ -112,9 +113,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// Posts webhooks when they are due, until there are no more or `stop` resolves. `told` hears of each answer.
+/// Posts webhooks when they are due, until there are no more or `stop` resolves. `told` hears of
+/// each answer.
 ///
-/// A door that is away or full gets each webhook again and again for a while, so that nothing is lost to a restart.
+/// A door that is away or full gets each webhook again and again for a while, so that nothing is
+/// lost to a restart.
 pub(super) async fn drive(
     door: &Door,
     webhooks: impl Iterator<Item = Webhook>,
@@ -268,7 +271,8 @@ mod tests {
 
     use super::*;
 
-    /// A door that gives these answers in turn, then the last one again and again; and what came in.
+    /// A door that gives these answers in turn, then the last one again and again; and what came
+    /// in.
     async fn door(answers: &'static [(u16, &'static str)]) -> (Door, Arc<Mutex<Vec<String>>>) {
         let (turn, bodies) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
         let came = Arc::clone(&bodies);

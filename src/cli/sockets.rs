@@ -1,4 +1,5 @@
-//! Listening sockets that whoever started this process has opened for it, as systemd does: `LISTEN_FDS` and what belongs to it.
+//! Listening sockets that whoever started this process has opened for it, as systemd does:
+//! `LISTEN_FDS` and what belongs to it.
 
 use std::{
     env, io,
@@ -34,7 +35,8 @@ struct Socket {
 }
 
 impl Sockets {
-    /// Takes all that were handed over to this process; none, where nothing says so. The second call finds none.
+    /// Takes all that were handed over to this process; none, where nothing says so. The second
+    /// call finds none.
     ///
     /// # Errors
     /// If their number is none, or one of them is no TCP socket that listens.
@@ -70,7 +72,8 @@ impl Sockets {
         named.collect()
     }
 
-    /// Gives each one to its door: the one that it is named for, or else the one whose address it has.
+    /// Gives each one to its door: the one that it is named for, or else the one whose address it
+    /// has.
     ///
     /// # Errors
     /// If it fits none, or a door would have two.
@@ -104,7 +107,8 @@ impl Sockets {
     }
 }
 
-/// Looks at `LISTEN_FDS` if it is for this process: `ListenFd` passes over one that is no number, and believes any that is.
+/// Looks at `LISTEN_FDS` if it is for this process: `ListenFd` passes over one that is no number,
+/// and believes any that is.
 fn check_count() -> Result<(), UsageError> {
     let variable = |name| env::var_os(name).unwrap_or_default();
     let (count, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
@@ -147,8 +151,9 @@ impl Socket {
     }
 }
 
-/// Whether a socket may stand in for a configured address: the same port, and one of the two is all addresses of the machine. But a door that is
-/// configured for this machine alone is not opened to others.
+/// Whether a socket may stand in for a configured address: the same port, and one of the two is all
+/// addresses of the machine. But a door that is configured for this machine alone is not opened to
+/// others.
 fn serves(socket: SocketAddr, configured: SocketAddr) -> bool {
     let [ip, wanted] = [socket, configured].map(|addr| addr.ip().to_canonical());
     socket.port() == configured.port()

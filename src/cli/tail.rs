@@ -52,7 +52,8 @@ pub(super) struct Args {
     selection: Selection,
     #[command(flatten)]
     from: From,
-    /// Keep the cursor in this file, and resume after it; the flags above count only while the file is not there
+    /// Keep the cursor in this file, and resume after it; the flags above count only while the file
+    /// is not there
     #[arg(long, value_name = "FILE", help_heading = BEGIN)]
     cursor_file: Option<PathBuf>,
     /// What to print
@@ -216,7 +217,8 @@ impl Tail {
         }
     }
 
-    /// How to go on from here, for who has just pressed Ctrl-C: the terminal shows that in the same line.
+    /// How to go on from here, for who has just pressed Ctrl-C: the terminal shows that in the same
+    /// line.
     fn say_where_it_stopped(&self) {
         if !self.status.talks {
             return;
@@ -248,8 +250,8 @@ impl Tail {
     }
 }
 
-/// What the person at the terminal knows about the connection. It all goes to standard error; interruptions always, the rest
-/// only to a terminal.
+/// What the person at the terminal knows about the connection. It all goes to standard error;
+/// interruptions always, the rest only to a terminal.
 struct Status {
     address: String,
     everything: bool,

@@ -26,8 +26,8 @@ enum Command {
 
 /// Make a token: shows it once, and prints the entry for the configuration
 ///
-/// The token goes to the subscriber, the entry to the gateway's file. The gateway keeps only a hash: a lost token cannot
-/// be shown again.
+/// The token goes to the subscriber, the entry to the gateway's file. The gateway keeps only a
+/// hash: a lost token cannot be shown again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,5 +1,5 @@
-//! How long to wait before another attempt: exponential backoff with full jitter, so that many who were cut off at once do not come
-//! back at once.
+//! How long to wait before another attempt: exponential backoff with full jitter, so that many who
+//! were cut off at once do not come back at once.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ pub const FIRST: Duration = Duration::from_millis(250);
 /// The longest wait of all.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
-/// The wait after `attempt` attempts that failed in a row, counted from 0, for a `random` number from 0 to 1.
+/// The wait after `attempt` attempts that failed in a row, counted from 0, for a `random` number
+/// from 0 to 1.
 #[must_use]
 pub fn delay(attempt: u32, random: f64) -> Duration {
     let longest = FIRST

@@ -15,7 +15,8 @@ pub trait CursorStore {
     /// The cursor that was saved last; none if none ever was.
     ///
     /// # Errors
-    /// If it cannot be read, or what is there is no cursor. Never taken for "none": that would skip events.
+    /// If it cannot be read, or what is there is no cursor. Never taken for "none": that would skip
+    /// events.
     fn load(&self) -> io::Result<Option<String>>;
 
     /// Replaces the cursor. Call it once the work on its item is done.
@@ -25,13 +26,16 @@ pub trait CursorStore {
     fn save(&mut self, cursor: &str) -> io::Result<()>;
 }
 
-/// A cursor in a file of its own, replaced as a whole: a program that is killed leaves the old one or the new one, never half of one.
+/// A cursor in a file of its own, replaced as a whole: a program that is killed leaves the old one
+/// or the new one, never half of one.
 ///
-/// Each save waits for the disk to have the new file before it takes the old one's place, so that this holds through a power cut too. What may be
-/// lost then is that it took the place: the cursor before it is back, and the events after that come again, as after a kill.
+/// Each save waits for the disk to have the new file before it takes the old one's place, so that
+/// this holds through a power cut too. What may be lost then is that it took the place: the cursor
+/// before it is back, and the events after that come again, as after a kill.
 ///
-/// That wait is a few milliseconds on most disks. Where events come faster, work off those that are there together
-/// (`StreamExt::ready_chunks` of the `futures` crates), and save the last cursor once.
+/// That wait is a few milliseconds on most disks. Where events come faster, work off those that are
+/// there together (`StreamExt::ready_chunks` of the `futures` crates), and save the last cursor
+/// once.
 #[derive(Debug)]
 pub struct FileStore {
     path: PathBuf,
@@ -41,10 +45,12 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// The store in this file, which need not be there yet; its folder must be. `<path>.new` and `<path>.lock` are used beside it.
+    /// The store in this file, which need not be there yet; its folder must be. `<path>.new` and
+    /// `<path>.lock` are used beside it.
     ///
     /// # Errors
-    /// If another program has it open ([`io::ErrorKind::WouldBlock`]), or nothing can be written there.
+    /// If another program has it open ([`io::ErrorKind::WouldBlock`]), or nothing can be written
+    /// there.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         // Not of the file itself: that is another one after each save.
@@ -131,7 +137,8 @@ impl CursorStore for MemoryStore {
     }
 }
 
-/// Only the gateway can say whether it is one; this keeps a file that is something else from being taken for a cursor.
+/// Only the gateway can say whether it is one; this keeps a file that is something else from being
+/// taken for a cursor.
 fn looks_like_a_cursor(text: &str) -> bool {
     (1..=CURSOR_BYTES_MAX).contains(&text.len())
         && text

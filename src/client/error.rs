@@ -10,7 +10,8 @@ use prost_types::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// How tonic tells of a message that it cannot decode, and of one over 4 MiB. It gives them no type of their own.
+/// How tonic tells of a message that it cannot decode, and of one over 4 MiB. It gives them no type
+/// of their own.
 const UNREADABLE: [&str; 2] = [
     "failed to decode Protobuf message",
     "Error, decoded message length too large",
@@ -18,7 +19,8 @@ const UNREADABLE: [&str; 2] = [
 
 /// Why there is no answer, or no stream any more.
 ///
-/// [`may_pass`](Self::may_pass) says whether waiting helps; a [`Subscriber`](super::Subscriber) has then done so already.
+/// [`may_pass`](Self::may_pass) says whether waiting helps; a [`Subscriber`](super::Subscriber) has
+/// then done so already.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -63,7 +65,8 @@ pub enum Error {
         /// What TLS said.
         why: String,
     },
-    /// Somebody is there, and the first answer is none of gRPC's: another service, or TLS on its side only.
+    /// Somebody is there, and the first answer is none of gRPC's: another service, or TLS on its
+    /// side only.
     #[error(
         "{address} gives no answer in gRPC over {} ({why}); is it the gRPC address, and {}?",
         if address.starts_with("https") { "TLS" } else { "plain text" },
@@ -91,7 +94,8 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
-    /// The gateway sent a message that this version cannot read. It would send it again: nothing is skipped, and somebody has to look.
+    /// The gateway sent a message that this version cannot read. It would send it again: nothing is
+    /// skipped, and somebody has to look.
     #[error(
         "{address} sent a message that cannot be read ({why}); is there a newer version of this client?"
     )]
@@ -101,7 +105,8 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// Retention has removed what comes after the cursor. To go on with what is left, begin at the earliest event, knowingly.
+    /// Retention has removed what comes after the cursor. To go on with what is left, begin at the
+    /// earliest event, knowingly.
     #[error("the events after this cursor have been removed from the log (CURSOR_EXPIRED); it now begins {}",
         earliest_time.map_or_else(|| "anew".to_owned(), |time| format!("with what was received at {}", Timestamp::from(time))))]
     CursorExpired {
@@ -115,7 +120,8 @@ pub enum Error {
     Refused {
         /// The code of gRPC.
         code: Code,
-        /// The reason in `google.rpc.ErrorInfo`, which is what to decide by; empty if something on the way refused, not the gateway.
+        /// The reason in `google.rpc.ErrorInfo`, which is what to decide by; empty if something on
+        /// the way refused, not the gateway.
         reason: String,
         /// For people.
         message: String,
@@ -173,7 +179,8 @@ impl Error {
         }
     }
 
-    /// The same error, of a connection on which nothing was ever answered: losing that is how a wrong port looks.
+    /// The same error, of a connection on which nothing was ever answered: losing that is how a
+    /// wrong port looks.
     pub(super) fn before_any_answer(self) -> Self {
         match self {
             Self::Lost { address, why } => Self::NotGrpc { address, why },

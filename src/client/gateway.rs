@@ -21,12 +21,14 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Finds a dead connection below gRPC; a gateway allows a ping every 10 s.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_ANSWER: Duration = Duration::from_secs(10);
-/// The answer to a page or an event. A page that has to search a long log for few matches takes a while.
+/// The answer to a page or an event. A page that has to search a long log for few matches takes a
+/// while.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// Where a gateway is, whom to trust there, and as whom to come.
 ///
-/// Connections have HTTP/2 pings every 20 s while something is asked for, and 10 s each for TCP and for TLS to come about.
+/// Connections have HTTP/2 pings every 20 s while something is asked for, and 10 s each for TCP and
+/// for TLS to come about.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     address: String,
@@ -37,7 +39,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The gateway at `http://host:port`, or `https://host:port` where it has TLS. Nothing is connected yet.
+    /// The gateway at `http://host:port`, or `https://host:port` where it has TLS. Nothing is
+    /// connected yet.
     ///
     /// # Errors
     /// If it cannot be an address.
@@ -133,7 +136,8 @@ impl Gateway {
     }
 }
 
-/// A connection to a gateway, to ask for what was. For a stream that outlives it, see [`Gateway::subscribe`].
+/// A connection to a gateway, to ask for what was. For a stream that outlives it, see
+/// [`Gateway::subscribe`].
 #[derive(Clone, Debug)]
 pub struct Connection {
     address: String,

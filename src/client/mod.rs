@@ -1,10 +1,12 @@
-//! A subscriber that resumes: what a program written in Rust uses to follow a gateway, and what `verbex-gateway tail` uses.
+//! A subscriber that resumes: what a program written in Rust uses to follow a gateway, and what
+//! `verbex-gateway tail` uses.
 //!
 //! ```toml
 //! verbex-gateway = { version = "0.1", default-features = false, features = ["client"] }
 //! ```
 //!
-//! [`Gateway::subscribe`] gives a stream that reconnects by itself and goes on at the exact place where it was cut off:
+//! [`Gateway::subscribe`] gives a stream that reconnects by itself and goes on at the exact place
+//! where it was cut off:
 //!
 //! ```no_run
 //! use verbex_gateway::client::{CursorStore, FileStore, Gateway, Item, Start, Subscription};
@@ -27,17 +29,23 @@
 //!
 //! What it promises:
 //!
-//! - **It never skips.** It goes on after the last cursor that it has handed out, or, before the first, begins again as it was told to
-//!   begin (what that means for [`Start::Latest`] is said there). It never moves to the end of the log by itself: where the gateway
-//!   refuses a cursor, the stream ends with the error and the program decides. So it does at a message that it cannot read.
-//! - **Silence is a dead connection.** A gateway says something in every `progress_interval`; after two without a message the
-//!   connection is given up and made anew.
-//! - **It does not stampede.** Between attempts it waits with exponential [`backoff`] and full jitter, and as long as the gateway asks for.
-//! - **What waiting mends, it waits for**, and tells each time with an [`Item::Interrupted`]. [`Error::may_pass`] is the table.
+//! - **It never skips.** It goes on after the last cursor that it has handed out, or, before the
+//!   first, begins again as it was told to begin (what that means for [`Start::Latest`] is said
+//!   there). It never moves to the end of the log by itself: where the gateway refuses a cursor,
+//!   the stream ends with the error and the program decides. So it does at a message that it cannot
+//!   read.
+//! - **Silence is a dead connection.** A gateway says something in every `progress_interval`; after
+//!   two without a message the connection is given up and made anew.
+//! - **It does not stampede.** Between attempts it waits with exponential [`backoff`] and full
+//!   jitter, and as long as the gateway asks for.
+//! - **What waiting mends, it waits for**, and tells each time with an [`Item::Interrupted`].
+//!   [`Error::may_pass`] is the table.
 //!
-//! Cursors over restarts are the program's. Save each item's cursor once the work on that item is done: a program that dies between
-//! the two gets that one event again, with the same [`id`](crate::proto::Event::id). If the work is written to a database, write the cursor in
-//! the same transaction, and begin with [`Start::After`] what it holds: then the work on each event happens exactly once.
+//! Cursors over restarts are the program's. Save each item's cursor once the work on that item is
+//! done: a program that dies between the two gets that one event again, with the same
+//! [`id`](crate::proto::Event::id). If the work is written to a database, write the cursor in the
+//! same transaction, and begin with [`Start::After`] what it holds: then the work on each event
+//! happens exactly once.
 //!
 //! With TLS and a token:
 //!

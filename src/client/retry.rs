@@ -45,7 +45,8 @@ pub(super) const BY_REASON: &[(&str, Advice)] = &[
 ];
 
 impl Error {
-    /// Whether it may pass by waiting. If so, try again with the same cursor; if not, somebody has to decide.
+    /// Whether it may pass by waiting. If so, try again with the same cursor; if not, somebody has
+    /// to decide.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -64,8 +65,8 @@ impl Error {
         }
     }
 
-    /// How long to wait before another attempt, after `failures` in a row before this one: exponential [`backoff`] with full jitter, and
-    /// at least as long as the gateway asks for.
+    /// How long to wait before another attempt, after `failures` in a row before this one:
+    /// exponential [`backoff`] with full jitter, and at least as long as the gateway asks for.
     #[must_use]
     pub fn retry_in(&self, failures: u32) -> Duration {
         let asked = match self {
@@ -80,7 +81,8 @@ fn advice(code: Code, reason: &str) -> Advice {
     if let Some((_, advice)) = BY_REASON.iter().find(|(known, _)| *known == reason) {
         return *advice;
     }
-    // No reason, or one that a later gateway made: a proxy on the way answers so. Its code is all there is.
+    // No reason, or one that a later gateway made: a proxy on the way answers so. Its code is all
+    // there is.
     match code {
         Code::Unavailable
         | Code::Unknown

@@ -44,16 +44,19 @@ pub struct Subscription {
     pub start: Start,
     /// How much of each event.
     pub view: EventView,
-    /// After how long without another message the gateway sends a `Progress`: 1 s to 5 min. Twice that without one is a dead connection.
+    /// After how long without another message the gateway sends a `Progress`: 1 s to 5 min. Twice
+    /// that without one is a dead connection.
     pub progress_interval: Duration,
     /// A name to show to operators, at most 256 bytes.
     pub name: String,
-    /// What to do when retention overtakes the cursor: end with [`Error::CursorExpired`], or get an [`Item::Gap`] and go on.
+    /// What to do when retention overtakes the cursor: end with [`Error::CursorExpired`], or get an
+    /// [`Item::Gap`] and go on.
     pub expired_cursor_action: ExpiredCursorAction,
 }
 
 impl Subscription {
-    /// Everything from there on. Where a subscription begins has no default: it decides what a restart of the program misses.
+    /// Everything from there on. Where a subscription begins has no default: it decides what a
+    /// restart of the program misses.
     #[must_use]
     pub fn new(start: Start) -> Self {
         Self {
@@ -72,8 +75,9 @@ impl Subscription {
 pub enum Start {
     /// With what becomes durable after the first message.
     ///
-    /// That message is an [`Item::Progress`] and says where it is. A connection that fails before it leaves nothing to go on from, so
-    /// the next one begins at what is the latest then. To miss nothing since a moment that you know, begin [`At`](Self::At) it.
+    /// That message is an [`Item::Progress`] and says where it is. A connection that fails before
+    /// it leaves nothing to go on from, so the next one begins at what is the latest then. To miss
+    /// nothing since a moment that you know, begin [`At`](Self::At) it.
     Latest,
     /// With the oldest event in the log.
     Earliest,
@@ -118,7 +122,8 @@ pub enum Item {
         /// Where to resume.
         cursor: String,
     },
-    /// The connection, or the attempt to make it, has failed. The stream goes on by itself: nothing to do but to tell.
+    /// The connection, or the attempt to make it, has failed. The stream goes on by itself: nothing
+    /// to do but to tell.
     Interrupted {
         /// Why.
         error: Error,
@@ -140,10 +145,11 @@ impl Item {
     }
 }
 
-/// A stream of [`Item`]s that ends only with an error that does not pass by waiting. Dropping it ends the subscription.
+/// A stream of [`Item`]s that ends only with an error that does not pass by waiting. Dropping it
+/// ends the subscription.
 ///
-/// It holds one message at the most, beside the 2 MiB that HTTP/2 lets be under way: a program that is slow to ask holds back its own
-/// stream, and loses nothing.
+/// It holds one message at the most, beside the 2 MiB that HTTP/2 lets be under way: a program that
+/// is slow to ask holds back its own stream, and loses nothing.
 pub struct Subscriber(Pin<Box<dyn Stream<Item = Result<Item, Error>> + Send>>);
 
 impl Subscriber {
@@ -165,7 +171,8 @@ impl Subscriber {
         )))
     }
 
-    /// The next item; none once the stream has ended. A call that is dropped before it is done, as in `select!`, loses nothing.
+    /// The next item; none once the stream has ended. A call that is dropped before it is done, as
+    /// in `select!`, loses nothing.
     ///
     /// # Errors
     /// What ends the stream.
@@ -280,8 +287,9 @@ impl Following {
     }
 
     fn interrupted(&mut self, error: Error) -> Item {
-        // A connection that brought an event, or lasted, was worth it. One that only said hello was not: a gateway that
-        // fails on the next event again and again must not be asked for it without a pause.
+        // A connection that brought an event, or lasted, was worth it. One that only said hello was
+        // not: a gateway that fails on the next event again and again must not be asked for it
+        // without a pause.
         let worthwhile = self.messages.take().is_some_and(|messages| {
             messages.brought_event || messages.since.elapsed() >= backoff::LONGEST
         });

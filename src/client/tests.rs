@@ -29,7 +29,8 @@ use crate::proto::{
 
 type Message = Result<SubscribeResponse, Status>;
 
-/// What happens on one connection: these messages, and then silence if it does not end with an error.
+/// What happens on one connection: these messages, and then silence if it does not end with an
+/// error.
 type Script = Vec<Message>;
 
 #[derive(Clone, Default)]

@@ -6,7 +6,7 @@ use super::{Problem, file::Place};
 
 /// The effective configuration. Prints as TOML, with the origin of each value that is no default.
 #[derive(Debug, Default)]
-pub struct Effective(Vec<Entry>);
+pub(crate) struct Effective(Vec<Entry>);
 
 #[derive(Debug)]
 struct Entry {
@@ -27,7 +27,7 @@ pub(super) enum Origin {
 
 impl Effective {
     /// The names of all settings, with a value or without.
-    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|entry| entry.key)
     }
 

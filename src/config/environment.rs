@@ -1,4 +1,5 @@
-//! The variables that concern the gateway: those that are settings, and those that only look like settings.
+//! The variables that concern the gateway: those that are settings, and those that only look like
+//! settings.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +15,7 @@ const LIKENESS_MIN: f64 = 0.8;
 
 /// The variables that concern the gateway, taken once: tests give their own.
 #[derive(Debug, Default)]
-pub struct Environment(BTreeMap<String, OsString>);
+pub(crate) struct Environment(BTreeMap<String, OsString>);
 
 impl FromIterator<(OsString, OsString)> for Environment {
     fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
@@ -51,13 +52,16 @@ impl Environment {
 
 /// The variable that sets a key.
 #[must_use]
-pub fn variable_of(key: &str) -> String {
+pub(crate) fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
 /// Of the known names the one that a mistyped name most likely stands for.
 #[must_use]
-pub fn nearest<'k>(mistyped: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(
+    mistyped: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_uppercase();
     let mut mistyped = bare(mistyped);
     // Other programs have a setting for the port alone.

@@ -15,7 +15,8 @@ use super::{Problem, environment::nearest};
 /// The only key with several tables.
 pub(super) const TOKENS: &str = "tokens";
 
-/// What the file says, not yet judged. Keys that are known are taken out one by one; what is left is unknown.
+/// What the file says, not yet judged. Keys that are known are taken out one by one; what is left
+/// is unknown.
 #[derive(Debug, Default)]
 pub(super) struct File {
     /// Everything but the tokens.
@@ -109,7 +110,8 @@ impl Table {
         self.values.remove(key)
     }
 
-    /// What has not been taken: nobody knows a setting of this name. `prefix` stands before each key in what is said.
+    /// What has not been taken: nobody knows a setting of this name. `prefix` stands before each
+    /// key in what is said.
     pub(super) fn unknown_keys(self, prefix: &str, known: &[&str]) -> Vec<Problem> {
         let judge = |(key, written): (String, Written)| {
             let inner = format!("{key}.");
@@ -161,7 +163,8 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Text that is no TOML. Its key is what stands before the `=`, if that looks like one: never a piece of a value.
+    /// Text that is no TOML. Its key is what stands before the `=`, if that looks like one: never a
+    /// piece of a value.
     fn broken(&self, error: &toml::de::Error) -> Problem {
         let place = self.place(error.span().unwrap_or_default());
         let line = self.text.lines().nth(place.line - 1).unwrap_or_default();

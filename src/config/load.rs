@@ -1,4 +1,5 @@
-//! The tree, setting by setting, in the order of `config.default.toml`: each with its name, its default and its bounds.
+//! The tree, setting by setting, in the order of `config.default.toml`: each with its name, its
+//! default and its bounds.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,7 +11,7 @@ use super::{
     setting::{LogLevel, OrganizationId},
 };
 
-pub use super::environment::{Environment, nearest, variable_of};
+pub(crate) use super::environment::{Environment, nearest, variable_of};
 
 /// Names the file to read, as a flag or a variable.
 const FILE: &str = "config";
@@ -23,7 +24,7 @@ const QUEUE_BYTES_MAX: u32 = 1 << 30;
 
 /// What to read beside the file.
 #[derive(Debug, Default)]
-pub struct Layers {
+pub(crate) struct Layers {
     /// What was said on the command line: names of settings (`webhook.addr`) and their texts.
     pub flags: Vec<(&'static str, String)>,
     /// Whether calls will be made up.
@@ -34,20 +35,22 @@ pub struct Layers {
 
 /// A configuration that keeps all rules.
 #[derive(Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The configuration.
     pub config: Config,
     /// Each setting with where it came from, to be shown.
     pub effective: Effective,
-    /// Variables that look like settings and are none. No error: the environment belongs to others too.
+    /// Variables that look like settings and are none. No error: the environment belongs to others
+    /// too.
     pub unknown_variables: Vec<String>,
 }
 
 /// Reads all layers and checks what they mean together.
 ///
 /// # Errors
-/// If the file cannot be read, a value is bad, a key is unknown or a rule is broken; all that is wrong is told at once.
-pub fn load(layers: Layers) -> Result<Loaded, Invalid> {
+/// If the file cannot be read, a value is bad, a key is unknown or a rule is broken; all that is
+/// wrong is told at once.
+pub(crate) fn load(layers: Layers) -> Result<Loaded, Invalid> {
     let mut reader = Reader::new(layers.flags, layers.environment);
     if let Some(path) = reader.path_of_file(FILE) {
         reader.file = File::read(&path).map_err(|problem| Invalid(vec![problem]))?;

@@ -1,8 +1,10 @@
-//! The configuration: one typed tree, checked, and the only place that reads files, environment and flags.
+//! The configuration: one typed tree, checked, and the only place that reads files, environment and
+//! flags.
 //!
-//! A setting has one name and is written in four places alike: `webhook.addr` is `addr` under `[webhook]` in the file,
-//! `VERBEX_GATEWAY_WEBHOOK_ADDR` in the environment and `--webhook-addr` on the command line (for those that have a flag).
-//! Flags count over environment, environment over file, file over defaults.
+//! A setting has one name and is written in four places alike: `webhook.addr` is `addr` under
+//! `[webhook]` in the file, `VERBEX_GATEWAY_WEBHOOK_ADDR` in the environment and `--webhook-addr`
+//! on the command line (for those that have a flag). Flags count over environment, environment over
+//! file, file over defaults.
 //!
 //! - `file`: the file as it was written, each value with its place.
 //! - `environment`: the variables, and which of them Kubernetes set.
@@ -16,7 +18,7 @@ mod check;
 mod effective;
 mod environment;
 mod file;
-pub mod load;
+pub(crate) mod load;
 mod reader;
 mod setting;
 mod tokens;
@@ -30,23 +32,21 @@ use ipnet::IpNet;
 
 use crate::auth;
 
-pub use effective::Effective;
-pub use load::load;
-pub use tokens::token_entry;
-
-/// The defaults, with a comment on each setting.
-pub const DEFAULT_FILE: &str = include_str!("../../config.default.toml");
+pub(crate) use effective::Effective;
+pub(crate) use load::load;
+pub(crate) use tokens::token_entry;
 
 /// All that the gateway is told. Whoever has one may rely on the rules of this module.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Config {
+pub(crate) struct Config {
     /// Where everything durable lives.
     pub data_dir: PathBuf,
     /// The organisation of events that name none.
     pub organization: Option<String>,
     /// Whether made-up calls come in through the webhook's door.
     pub demo: bool,
-    /// Whether a new log may begin where something is that is no log. For one start: nothing sets it but `serve --new-log`.
+    /// Whether a new log may begin where something is that is no log. For one start: nothing sets
+    /// it but `serve --new-log`.
     pub new_log: bool,
     /// How long subscribers may take to leave.
     pub drain: Duration,
@@ -66,10 +66,11 @@ pub struct Config {
 
 /// The door for Verbex.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Webhook {
+pub(crate) struct Webhook {
     /// Where it listens.
     pub addr: SocketAddr,
-    /// Whether it was said by name that it may be open to other machines without TLS or credentials.
+    /// Whether it was said by name that it may be open to other machines without TLS or
+    /// credentials.
     pub open_allowed: bool,
     /// How it is kept from listeners on the way.
     pub tls: WebhookTls,
@@ -89,16 +90,17 @@ pub struct Webhook {
     pub body_timeout: Duration,
 }
 
-/// The largest `webhook.body_bytes_max`. Twice as much and 512 KiB for what an event carries beside its body stay under the
-/// 4 MiB that every gRPC client takes: no event that comes in is too large to go out.
-pub const BODY_BYTES_LIMIT: u32 = 1_835_008;
+/// The largest `webhook.body_bytes_max`. Twice as much and 512 KiB for what an event carries beside
+/// its body stay under the 4 MiB that every gRPC client takes: no event that comes in is too large
+/// to go out.
+pub(crate) const BODY_BYTES_LIMIT: u32 = 1_835_008;
 
 /// The smallest `grpc.subscriber_queue_bytes_max`.
-pub const QUEUE_BYTES_LEAST: u32 = 64 << 10;
+pub(crate) const QUEUE_BYTES_LEAST: u32 = 64 << 10;
 
 /// How webhooks are kept from listeners on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WebhookTls {
+pub(crate) enum WebhookTls {
     /// By a certificate that the gateway makes for itself, good for this machine only.
     SelfMade,
     /// By this certificate.
@@ -109,7 +111,7 @@ pub enum WebhookTls {
 
 /// A certificate and its key, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// The chain, the leaf first.
     pub cert: PathBuf,
     /// The leaf's private key.
@@ -118,7 +120,7 @@ pub struct TlsFiles {
 
 /// What a webhook's sender can show beside the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
+pub(crate) enum Credential {
     /// A header with this value.
     Header {
         /// Its lower-case name.
@@ -142,16 +144,18 @@ pub enum Credential {
 
 /// The door for subscribers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Grpc {
+pub(crate) struct Grpc {
     /// Where it listens.
     pub addr: SocketAddr,
-    /// Whether it was said by name that it may be open to other machines without TLS or credentials.
+    /// Whether it was said by name that it may be open to other machines without TLS or
+    /// credentials.
     pub open_allowed: bool,
     /// Plain text without.
     pub tls: Option<TlsFiles>,
     /// Subscriptions at the same time, 1 to 1,000,000.
     pub subscribers_max: usize,
-    /// What waits for one subscriber before it is served from the log instead; at least [`QUEUE_BYTES_LEAST`].
+    /// What waits for one subscriber before it is served from the log instead; at least
+    /// [`QUEUE_BYTES_LEAST`].
     pub subscriber_queue_bytes_max: usize,
     /// How streams may be compressed, what is liked best first; not at all if empty.
     pub compression: Vec<Compression>,
@@ -161,7 +165,7 @@ pub struct Grpc {
 
 /// A way to compress a stream's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
+pub(crate) enum Compression {
     /// Known to nearly every client.
     Gzip,
     /// Better and cheaper, known to fewer.
@@ -170,14 +174,14 @@ pub enum Compression {
 
 /// The door for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// Where it listens, in plain text.
     pub addr: SocketAddr,
 }
 
 /// What the gateway says about itself, on standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub(crate) struct Log {
     /// In which form.
     pub format: LogFormat,
     /// How much, in the language of `RUST_LOG`.
@@ -186,7 +190,7 @@ pub struct Log {
 
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -195,25 +199,25 @@ pub enum LogFormat {
 
 /// Whether only this machine can reach a door at this address.
 #[must_use]
-pub fn is_loopback(addr: SocketAddr) -> bool {
+pub(crate) fn is_loopback(addr: SocketAddr) -> bool {
     // `::ffff:127.0.0.1` is loopback in other clothes.
     addr.ip().to_canonical().is_loopback()
 }
 
 /// A text that is printed nowhere.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
     /// Wraps a secret.
     #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
     /// The secret itself, for the one place that compares it.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -226,7 +230,7 @@ impl fmt::Debug for Secret {
 
 /// Why there is no configuration: everything that is wrong with it, a line each.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Invalid(pub Vec<Problem>);
+pub(crate) struct Invalid(pub Vec<Problem>);
 
 impl std::error::Error for Invalid {}
 
@@ -244,7 +248,7 @@ impl fmt::Display for Invalid {
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// `file:line:column: key`, the variable or the flag.
     pub place: String,
     /// What is wrong there, and what to do.

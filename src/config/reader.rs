@@ -1,4 +1,5 @@
-//! Reads one setting at a time from all layers: the highest that says something counts, and each value is judged where it stands.
+//! Reads one setting at a time from all layers: the highest that says something counts, and each
+//! value is judged where it stands.
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +41,8 @@ impl Reader {
         }
     }
 
-    /// Ends the reading: everything that was wrong, or else what `rules` finds wrong between settings.
+    /// Ends the reading: everything that was wrong, or else what `rules` finds wrong between
+    /// settings.
     pub(super) fn finish(
         mut self,
         rules: impl FnOnce(&Effective) -> Vec<Problem>,
@@ -101,7 +103,8 @@ impl Reader {
         })
     }
 
-    /// A secret that is written down, or the content of a file that is named. The higher layer counts; in one layer both are too much.
+    /// A secret that is written down, or the content of a file that is named. The higher layer
+    /// counts; in one layer both are too much.
     pub(super) fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
         let secret = self.secret_of_layers(key, file_key);
         if secret.is_none() && self.bad.contains(&file_key) {
@@ -197,7 +200,8 @@ impl Reader {
         value
     }
 
-    /// From the lowest layer to the highest, since a bad value is an error even where a higher layer would cover it.
+    /// From the lowest layer to the highest, since a bad value is an error even where a higher
+    /// layer would cover it.
     fn within<T: Setting>(
         &mut self,
         key: &'static str,

@@ -1,4 +1,5 @@
-//! How a single value is read, from a file or from the text of a flag or variable, and how it is printed.
+//! How a single value is read, from a file or from the text of a flag or variable, and how it is
+//! printed.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -164,7 +165,8 @@ impl Setting for LogLevel {
         "error, warn, info, debug, trace or off, or directives such as info,verbex_gateway=debug";
 
     fn from_text(text: &str) -> Option<Self> {
-        // A directive without a level names a target, and any word can be one: a mistyped level would silence the rest.
+        // A directive without a level names a target, and any word can be one: a mistyped level
+        // would silence the rest.
         let levels = text.split(',').filter(|directive| !directive.contains('='));
         let mut known = levels.map(|level| level.parse::<LevelFilter>());
         (known.all(|level| level.is_ok()) && EnvFilter::try_new(text).is_ok())
@@ -276,7 +278,8 @@ impl Setting for HeaderValue {
     fn from_text(text: &str) -> Option<Self> {
         let uri: http::Uri = text.parse().ok()?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        // A browser sends scheme, host and port, and nothing behind them; anything else would never match.
+        // A browser sends scheme, host and port, and nothing behind them; anything else would never
+        // match.
         let rest = uri.authority()?.as_str();
         let is_origin = text
             .split_once("://")

@@ -17,6 +17,9 @@ struct Given {
     environment: Vec<(OsString, OsString)>,
 }
 
+/// The defaults, with a comment on each setting.
+const DEFAULT_FILE: &str = include_str!("../../config.default.toml");
+
 fn given() -> Given {
     Given {
         folder: TempDir::new().unwrap(),

@@ -9,7 +9,7 @@ use crate::auth::Token;
 
 /// The entry of a token, as the file has it.
 #[must_use]
-pub fn token_entry(token: &Token) -> String {
+pub(crate) fn token_entry(token: &Token) -> String {
     let mut entry = format!(
         "[[tokens]]\nname = {}\nhash = {}\n",
         token.name.to_string().to_toml(),

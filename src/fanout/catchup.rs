@@ -1,9 +1,11 @@
-//! Catching up: reads of the log for a class, shared by those of its subscribers that are near each other.
+//! Catching up: reads of the log for a class, shared by those of its subscribers that are near each
+//! other.
 //!
-//! Whoever comes while a read near it is on the way waits for that one, and whoever comes while another subscriber still sends what
-//! was read takes the same. So a thousand subscribers that return after a restart cost about as many reads as one, and what is
-//! read lives no longer than somebody needs it. Few make messages of what they have read at a time, in turn, so that live delivery and
-//! ingest keep the machine.
+//! Whoever comes while a read near it is on the way waits for that one, and whoever comes while
+//! another subscriber still sends what was read takes the same. So a thousand subscribers that
+//! return after a restart cost about as many reads as one, and what is read lives no longer than
+//! somebody needs it. Few make messages of what they have read at a time, in turn, so that live
+//! delivery and ingest keep the machine.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -34,15 +36,16 @@ use crate::{
 
 /// Events that one read takes at the most.
 const READ_EVENTS_MAX: usize = 500;
-/// Bytes after which a read stops, but for the one event that passes it. A subscriber that catches up costs twice as much memory: what it
-/// sends, and what is read ahead meanwhile.
+/// Bytes after which a read stops, but for the one event that passes it. A subscriber that catches
+/// up costs twice as much memory: what it sends, and what is read ahead meanwhile.
 const READ_BYTES_MAX: usize = 128 * 1024;
 /// How far behind a subscriber a read may have begun that it waits for.
 const NEAR: u64 = 4 * READ_EVENTS_MAX as u64;
-/// Reads of which the messages are made at the same time. How many read at the same time is the log's to say: see [`Lane`].
+/// Reads of which the messages are made at the same time. How many read at the same time is the
+/// log's to say: see [`Lane`].
 pub(super) const ENCODERS: usize = 2;
-/// Subscribers that send what they have read at the same time. More take turns, so that a live one never stands behind a thousand that
-/// return.
+/// Subscribers that send what they have read at the same time. More take turns, so that a live one
+/// never stands behind a thousand that return.
 pub(super) const TURNS: usize = 8;
 /// How long a turn lasts at the most: a client that does not read must not keep others from theirs.
 const TURN_MAX: Duration = Duration::from_millis(10);
@@ -122,8 +125,9 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Waits for one. A task waits and holds it, so that it ends in time even if its subscriber is not polled any more: a client
-    /// that does not read must not take a turn with it, neither while it waits nor while it sends.
+    /// Waits for one. A task waits and holds it, so that it ends in time even if its subscriber is
+    /// not polled any more: a client that does not read must not take a turn with it, neither while
+    /// it waits nor while it sends.
     pub(super) async fn take(turns: Arc<Semaphore>) -> Self {
         let (granted, wait) = oneshot::channel();
         let held = tokio::spawn(async move {
@@ -147,10 +151,12 @@ impl Catchup {
         })
     }
 
-    /// A segment for a subscriber that has come to `after` and wants to come to `through`, which lies behind it.
+    /// A segment for a subscriber that has come to `after` and wants to come to `through`, which
+    /// lies behind it.
     ///
-    /// It is read by a task of its own, which begins at once and ends with the last who waits for it: so it gives up its turn even if
-    /// those who wait are not polled, as when they send what was read before.
+    /// It is read by a task of its own, which begins at once and ends with the last who waits for
+    /// it: so it gives up its turn even if those who wait are not polled, as when they send what
+    /// was read before.
     pub(super) fn segment(
         self: Arc<Self>,
         shared: Arc<Shared>,
@@ -176,7 +182,8 @@ impl Catchup {
             if let Some(segment) = self.segment_in_use(after) {
                 return Ok(segment);
             }
-            // One that ends before this place was of no use: look again, others may have begun a better one meanwhile.
+            // One that ends before this place was of no use: look again, others may have begun a
+            // better one meanwhile.
             let Some(reading) = self.reading_near(after) else {
                 break;
             };

@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use crate::event::{Position, Sequence};
 
-/// Where a run is cut into frames, so that one stream does not hold a connection that others share for long. A single larger
-/// message is a frame of its own. Measured: see docs/performance.md.
+/// Where a run is cut into frames, so that one stream does not hold a connection that others share
+/// for long. A single larger message is a frame of its own. Measured: see docs/performance.md.
 pub(super) const FRAME_BYTES: usize = 32 * 1024;
 
 /// What is handed over in one piece, and where a stream stands that has sent it.
@@ -86,8 +86,8 @@ impl Run {
     }
 }
 
-/// Bytes of shared buffers that are in use, wherever: in queues, or on their way through HTTP/2. Each buffer counts once, however many
-/// share it, and until the last of them has let go.
+/// Bytes of shared buffers that are in use, wherever: in queues, or on their way through HTTP/2.
+/// Each buffer counts once, however many share it, and until the last of them has let go.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory(Arc<AtomicUsize>);
 

@@ -18,7 +18,8 @@ pub(super) struct Head {
 
 struct Inner {
     position: Position,
-    /// Sequence and receive time of events that were routed, [`MILESTONE_TIME`] apart or more, oldest first.
+    /// Sequence and receive time of events that were routed, [`MILESTONE_TIME`] apart or more,
+    /// oldest first.
     milestones: VecDeque<(Sequence, Timestamp)>,
 }
 
@@ -59,8 +60,9 @@ impl Head {
         }
     }
 
-    /// How long the first event after `place` has been there; `place_time` is when the event at that place came, and
-    /// answers for what was routed before the start or long ago. Zero if there is none.
+    /// How long the first event after `place` has been there; `place_time` is when the event at
+    /// that place came, and answers for what was routed before the start or long ago. Zero if there
+    /// is none.
     pub(super) fn lag(
         &self,
         place: Sequence,

@@ -1,7 +1,8 @@
 //! From an event to the classes that may want it, without asking the others.
 //!
-//! A class stands under the values of one field of its filter, the most selective that it has, or among those that want
-//! everything. An event has one value for each field, so it meets a class at most once; the class's other fields are asked then.
+//! A class stands under the values of one field of its filter, the most selective that it has, or
+//! among those that want everything. An event has one value for each field, so it meets a class at
+//! most once; the class's other fields are asked then.
 
 use std::collections::HashMap;
 
@@ -11,14 +12,16 @@ use crate::{
     proto::EventType,
 };
 
-/// Slots of classes by what they want. A class comes and goes at the cost of its own values, however many others want the same.
+/// Slots of classes by what they want. A class comes and goes at the cost of its own values,
+/// however many others want the same.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     // A field each, the most selective first: the order of `Filter::texts`.
     texts: [HashMap<String, List>; 5],
     types: HashMap<EventType, List>,
     everything: List,
-    /// Where each slot stands in the list of each of its values: it leaves without being looked for.
+    /// Where each slot stands in the list of each of its values: it leaves without being looked
+    /// for.
     places: Vec<Vec<usize>>,
 }
 
@@ -101,7 +104,8 @@ impl Index {
         }
     }
 
-    /// Every class that wants an event with these keys, as far as its most selective field goes. Each comes once.
+    /// Every class that wants an event with these keys, as far as its most selective field goes.
+    /// Each comes once.
     pub(super) fn candidates(&self, keys: &Keys, mut candidate: impl FnMut(Slot)) {
         let mut each = |list: &List| list.iter().for_each(|entry| candidate(entry.slot));
         for (field, by_value) in TextKey::ALL.into_iter().zip(&self.texts) {
@@ -187,7 +191,8 @@ mod tests {
             for (slot, (filter, _)) in filters.iter().enumerate() {
                 index.insert(filter, slot);
             }
-            // Some leave and come again in between, in an order that is not that in which they came.
+            // Some leave and come again in between, in an order that is not that in which they
+            // came.
             for (slot, (filter, _)) in filters.iter().enumerate().rev().step_by(3) {
                 index.remove(filter, slot);
                 index.insert(filter, slot);
@@ -213,7 +218,8 @@ mod tests {
         }
     }
 
-    /// Half a minute is hundreds of times what it takes; to look through all that stay would take longer.
+    /// Half a minute is hundreds of times what it takes; to look through all that stay would take
+    /// longer.
     #[test]
     fn leaving_costs_the_same_however_many_want_the_same_value() {
         const CLASSES: usize = 200_000;

@@ -22,7 +22,8 @@ use crate::{
 const PREFIX_BYTES: usize = 5;
 /// A smaller message is sent as it is: what it would save is less than what it costs on both sides.
 const COMPRESS_BYTES_MIN: usize = 1024;
-/// The cheap ends of both scales: a transcript shrinks to about a third there, and hardly further at the dear ones.
+/// The cheap ends of both scales: a transcript shrinks to about a third there, and hardly further
+/// at the dear ones.
 const GZIP_LEVEL: Compression = Compression::fast();
 const ZSTD_LEVEL: i32 = 1;
 
@@ -36,7 +37,8 @@ pub(super) struct Shape {
     pub encoding: Encoding,
 }
 
-/// Makes the messages of events for one view and encoding. Keeps the compressor's memory from message to message.
+/// Makes the messages of events for one view and encoding. Keeps the compressor's memory from
+/// message to message.
 pub(super) struct Encoder {
     epoch: Epoch,
     view: View,

@@ -129,7 +129,8 @@ impl Collector for Subscribers {
     }
 }
 
-/// Names that have a lag of their own: they are what clients say of themselves. Those who came first have one.
+/// Names that have a lag of their own: they are what clients say of themselves. Those who came
+/// first have one.
 const NAMES_MAX: usize = 100;
 /// A longer name is cut.
 const NAME_CHARS: usize = 64;

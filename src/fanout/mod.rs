@@ -1,9 +1,11 @@
-//! Fan-out: hands each committed group to those who want it, and the log to those who come late or read slowly.
+//! Fan-out: hands each committed group to those who want it, and the log to those who come late or
+//! read slowly.
 //!
-//! One task, the router, owns who is live. Subscribers with the same filter and view form a *class*; a class's share of a group
-//! is framed once, and the queues of its subscribers share that. A [`Subscription`] pops its queue; when the queue was too small,
-//! or the subscription begins in the past, it reads from the log at its own pace until it has reached the head, and joins the
-//! router at an exact place:
+//! One task, the router, owns who is live. Subscribers with the same filter and view form a
+//! *class*; a class's share of a group is framed once, and the queues of its subscribers share
+//! that. A [`Subscription`] pops its queue; when the queue was too small, or the subscription
+//! begins in the past, it reads from the log at its own pace until it has reached the head, and
+//! joins the router at an exact place:
 //!
 //! ```text
 //!  log ──catch-up reads──▶ … covered ]( covered … head ]        1. read up to the head
@@ -11,9 +13,11 @@
 //!                                covered ]( … head ]            3. read the rest up to `head`, then pop the queue
 //! ```
 //!
-//! So no event is missed or sent twice, whatever happens between the steps; a queue that overflows meanwhile starts again at 1.
+//! So no event is missed or sent twice, whatever happens between the steps; a queue that overflows
+//! meanwhile starts again at 1.
 //!
-//! `fanout` knows nothing of HTTP or tonic: it yields ready gRPC messages as bytes, and typed reasons for the end.
+//! `fanout` knows nothing of HTTP or tonic: it yields ready gRPC messages as bytes, and typed
+//! reasons for the end.
 
 mod catchup;
 mod class;
@@ -42,8 +46,8 @@ use crate::{
 };
 
 pub use metrics::Metrics;
-pub use registry::{Page, SubscriberInfo};
-pub use subscription::Subscription;
+pub(crate) use registry::{Page, SubscriberInfo};
+pub(crate) use subscription::Subscription;
 
 use class::Classes;
 use frame::Memory;
@@ -58,13 +62,13 @@ pub struct Config {
     pub subscribers_max: usize,
     /// Bytes that wait for one subscriber; beyond it the log serves. At least [`QUEUE_BYTES_MIN`].
     pub queue_bytes_max: usize,
-    /// Bytes that wait for all subscribers together, what they share counted once. Beyond it the log serves whoever has not
-    /// taken everything at once.
+    /// Bytes that wait for all subscribers together, what they share counted once. Beyond it the
+    /// log serves whoever has not taken everything at once.
     pub queues_bytes_max: usize,
 }
 
 /// The smallest queue that holds a whole frame with room to spare.
-pub const QUEUE_BYTES_MIN: usize = 64 * 1024;
+pub(crate) const QUEUE_BYTES_MIN: usize = 64 * 1024;
 const _: () =
     assert!(QUEUE_BYTES_MIN >= 2 * frame::FRAME_BYTES && QUEUE_BYTES_MIN >= router::ROUTE_BYTES);
 
@@ -85,7 +89,8 @@ struct Shared {
     catchup_turns: Arc<Semaphore>,
     registry: Registry,
     metrics: Metrics,
-    /// To the router. Unbounded as a type; in fact a subscription has at most one attach and one leave in it.
+    /// To the router. Unbounded as a type; in fact a subscription has at most one attach and one
+    /// leave in it.
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -182,7 +187,8 @@ pub enum EndReason {
 pub struct NoSuchSubscriber;
 
 impl Fanout {
-    /// Makes the fan-out of a log; the returned future is the router, which runs until every handle is gone.
+    /// Makes the fan-out of a log; the returned future is the router, which runs until every handle
+    /// is gone.
     pub fn new(
         config: Config,
         epoch: Epoch,
@@ -259,7 +265,8 @@ impl Fanout {
         self.shared.registry.close();
     }
 
-    /// Routes what is durable, ends every stream behind what is in its queue, and resolves when all of them have left.
+    /// Routes what is durable, ends every stream behind what is in its queue, and resolves when all
+    /// of them have left.
     pub async fn drain(&self) {
         self.close();
         let (done, flushed) = oneshot::channel();

@@ -1,10 +1,11 @@
 //! The queue between the router and one subscription.
 //!
 //! Invariants:
-//! - `bytes == frames.iter().map(len).sum() <= bytes_max`, unless what came at once to an empty queue is larger than that.
+//! - `bytes == frames.iter().map(len).sum() <= bytes_max`, unless what came at once to an empty
+//!   queue is larger than that.
 //! - Detached: `frames` is empty, and nothing is pushed until the router attaches the queue again.
-//! - What was pushed is popped in order, or dropped as a whole by an overflow: the subscription then reads from the log what it
-//!   has not popped, so nothing is lost.
+//! - What was pushed is popped in order, or dropped as a whole by an overflow: the subscription
+//!   then reads from the log what it has not popped, so nothing is lost.
 
 use std::{
     collections::VecDeque,
@@ -15,11 +16,13 @@ use std::{
 use super::{EndReason, frame::Frame};
 use crate::event::Position;
 
-/// Frames for one subscription, bounded in bytes. When full it is emptied and detached: the log serves instead.
+/// Frames for one subscription, bounded in bytes. When full it is emptied and detached: the log
+/// serves instead.
 #[derive(Debug)]
 pub(super) struct Queue {
     bytes_max: usize,
-    // A std mutex: held for a few instructions, never over an await; the waker is called after its release.
+    // A std mutex: held for a few instructions, never over an await; the waker is called after its
+    // release.
     inner: Mutex<Inner>,
 }
 
@@ -28,7 +31,8 @@ struct Inner {
     frames: VecDeque<Frame>,
     bytes: usize,
     attached: bool,
-    /// Something beside the queue has changed that the subscription looks at, such as the log's state.
+    /// Something beside the queue has changed that the subscription looks at, such as the log's
+    /// state.
     nudged: bool,
     end: Option<EndReason>,
     waker: Option<Waker>,
@@ -66,15 +70,17 @@ impl Queue {
         self.lock().attached
     }
 
-    /// Takes frames that belong together. False if they do not all fit or the queue was given up: it is detached then, and the router
-    /// forgets it. While memory is `crowded`, any queue that has something in it is full.
+    /// Takes frames that belong together. False if they do not all fit or the queue was given up:
+    /// it is detached then, and the router forgets it. While memory is `crowded`, any queue that
+    /// has something in it is full.
     pub(super) fn push(&self, frames: &[Frame], crowded: bool) -> bool {
         let mut inner = self.lock();
         if !inner.attached {
             return false;
         }
         let bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
-        // What is larger than the whole bound is taken when nothing else waits: else it could never be sent.
+        // What is larger than the whole bound is taken when nothing else waits: else it could never
+        // be sent.
         let over = crowded || inner.bytes + bytes > self.bytes_max;
         let taken = !over || inner.frames.is_empty();
         if taken {
@@ -94,7 +100,8 @@ impl Queue {
         wake(inner);
     }
 
-    /// Ends the stream: behind what is queued when draining, at once for any other reason. The first reason counts.
+    /// Ends the stream: behind what is queued when draining, at once for any other reason. The
+    /// first reason counts.
     pub(super) fn end(&self, reason: EndReason) {
         let mut inner = self.lock();
         if reason != EndReason::Draining {
@@ -111,8 +118,9 @@ impl Queue {
         wake(inner);
     }
 
-    /// Where a live subscription stands that has popped everything: at `head`, read before this call. The router moves the
-    /// head after its frames are pushed, so an empty queue has nothing at or before it still to be delivered.
+    /// Where a live subscription stands that has popped everything: at `head`, read before this
+    /// call. The router moves the head after its frames are pushed, so an empty queue has nothing
+    /// at or before it still to be delivered.
     pub(super) fn covers(&self, head: Position) -> Option<Position> {
         let inner = self.lock();
         (inner.attached && inner.frames.is_empty()).then_some(head)

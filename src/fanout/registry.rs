@@ -240,7 +240,8 @@ impl Registry {
             .filter(|entry| entry.id == id)
             .cloned();
         let entry = entry.ok_or(NoSuchSubscriber)?;
-        // Its place is free at once: a client that does not read hears of the end only when it does.
+        // Its place is free at once: a client that does not read hears of the end only when it
+        // does.
         inner.entries.remove(&serial);
         drop(inner);
         entry.queue.end(EndReason::Disconnected);

@@ -1,8 +1,8 @@
 //! The router: the one task that owns who is live.
 //!
-//! What a group costs: a look-up in the index for each event, a message for each event and shape that somebody wants, one
-//! buffer for each class that wants something, and a push for each of its subscribers. Nothing is paid for a subscriber that
-//! wants none of it.
+//! What a group costs: a look-up in the index for each event, a message for each event and shape
+//! that somebody wants, one buffer for each class that wants something, and a push for each of its
+//! subscribers. Nothing is paid for a subscriber that wants none of it.
 
 use std::{
     collections::HashMap,
@@ -32,8 +32,8 @@ use crate::{
 };
 
 pub(super) enum Command {
-    /// Puts what comes after the head into this queue, from now on. Answers with the head, or not at all if the router has not
-    /// come as far as `at_least` yet.
+    /// Puts what comes after the head into this queue, from now on. Answers with the head, or not
+    /// at all if the router has not come as far as `at_least` yet.
     Attach {
         id: SubscriberId,
         class: Arc<Class>,
@@ -60,10 +60,11 @@ pub(super) struct Router {
 
 /// Commands that are obeyed together: following the tail once serves them all.
 const COMMANDS_AT_ONCE: usize = 256;
-/// How long commands are obeyed before the router looks for new events again: one with a large filter costs a hundred times as much
-/// as one without.
+/// How long commands are obeyed before the router looks for new events again: one with a large
+/// filter costs a hundred times as much as one without.
 const COMMANDS_TIME_MAX: Duration = Duration::from_millis(1);
-/// Bytes of events after which no further group is routed with those before it: well under a subscriber's queue.
+/// Bytes of events after which no further group is routed with those before it: well under a
+/// subscriber's queue.
 pub(super) const ROUTE_BYTES: usize = 64 * 1024;
 
 impl Router {
@@ -100,7 +101,8 @@ impl Router {
             let Some(shared) = self.shared.upgrade() else {
                 return;
             };
-            // Before the commands, too: whoever subscribes after a webhook's answer begins behind that event.
+            // Before the commands, too: whoever subscribes after a webhook's answer begins behind
+            // that event.
             behind = self.follow(&shared).await.is_err();
             let mut began = Instant::now();
             for command in commands {
@@ -116,7 +118,8 @@ impl Router {
         }
     }
 
-    /// Routes what has become durable. An error means that the log could not be read; it is tried again.
+    /// Routes what has become durable. An error means that the log could not be read; it is tried
+    /// again.
     async fn follow(&mut self, shared: &Shared) -> Result<(), ReadError> {
         let tail = *self.tail.borrow_and_update();
         if shared
@@ -127,7 +130,8 @@ impl Router {
         {
             shared.registry.nudge_all();
         }
-        // No further than the tail was at the beginning: commands have their turn, however fast events come.
+        // No further than the tail was at the beginning: commands have their turn, however fast
+        // events come.
         while shared.head.position().sequence < tail.position.sequence {
             let groups = self.waiting();
             let events: Vec<&StoredEvent> = groups.iter().flat_map(|group| group.iter()).collect();
@@ -139,7 +143,8 @@ impl Router {
         self.read_through(shared, tail.position.sequence).await
     }
 
-    /// The groups that wait and follow each other without a hole, up to a bound: under load they go out together.
+    /// The groups that wait and follow each other without a hole, up to a bound: under load they go
+    /// out together.
     fn waiting(&mut self) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         let mut bytes = 0;

@@ -1,7 +1,8 @@
 //! One subscription: where it stands, and what it sends next.
 //!
-//! Invariant: every match at or before `covered` was returned by [`Subscription::next`], and none after it, except that the frames in
-//! `pending` move `covered` as they leave. All else that can come lies after it: in the queue, or in the log.
+//! Invariant: every match at or before `covered` was returned by [`Subscription::next`], and none
+//! after it, except that the frames in `pending` move `covered` as they leave. All else that can
+//! come lies after it: in the queue, or in the log.
 
 use std::{
     collections::VecDeque,
@@ -43,7 +44,8 @@ pub struct Subscription {
     shared: Arc<Shared>,
     entry: Arc<Entry>,
     expired: ExpiredAction,
-    /// Begun at the earliest event or at a time, and no event sent yet: then retention makes no gap, the start just moves.
+    /// Begun at the earliest event or at a time, and no event sent yet: then retention makes no
+    /// gap, the start just moves.
     from_start: bool,
 
     covered: Position,
@@ -70,7 +72,8 @@ pub struct Subscription {
 /// A stretch of the log, with leave to send what it has, if it has something.
 type Read = Result<(Arc<Segment>, Option<Turn>), ReadError>;
 
-/// Where the next message comes from. `joined` is the head where the router took over: the rest up to there is still to be read.
+/// Where the next message comes from. `joined` is the head where the router took over: the rest up
+/// to there is still to be read.
 enum Standing {
     /// To be decided, once `pending` is sent.
     Behind { joined: Option<Position> },
@@ -153,7 +156,8 @@ impl Subscription {
         self
     }
 
-    /// Starts live if nothing lies between the start and the head: who is up to date is not told to be catching up.
+    /// Starts live if nothing lies between the start and the head: who is up to date is not told to
+    /// be catching up.
     pub(super) async fn join_if_up_to_date(mut self) -> Self {
         if self.covered.sequence >= self.shared.head.position().sequence
             && let Some(head) = self.attach().await
@@ -292,7 +296,8 @@ impl Subscription {
             self.segment = None;
             self.standing = Standing::Live;
         } else {
-            // The queue overflowed while the rest was read, or what is in it begins before the end of a gap.
+            // The queue overflowed while the rest was read, or what is in it begins before the end
+            // of a gap.
             self.entry.queue.detach();
             self.standing = Standing::Behind { joined: None };
         }
@@ -325,8 +330,8 @@ impl Subscription {
         };
     }
 
-    /// The head from which on the queue is fed; none if the router has not come as far as this subscription, because it cannot
-    /// read the log.
+    /// The head from which on the queue is fed; none if the router has not come as far as this
+    /// subscription, because it cannot read the log.
     fn attach(&self) -> impl Future<Output = Option<Position>> + Send + use<> {
         let (attached, head) = oneshot::channel();
         let attach = Command::Attach {

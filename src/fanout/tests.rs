@@ -1,4 +1,5 @@
-//! The fan-out over a real log: whatever happens, each subscriber gets what it wants once, in order, and progress is true.
+//! The fan-out over a real log: whatever happens, each subscriber gets what it wants once, in
+//! order, and progress is true.
 
 mod crowd;
 

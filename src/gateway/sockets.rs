@@ -7,10 +7,10 @@ use tokio::net::TcpListener;
 use super::StartError;
 use crate::server;
 
-/// Sockets that listen already and go on to listen when this process ends, by door. They do not block. A door without one is bound to its
-/// configured address.
+/// Sockets that listen already and go on to listen when this process ends, by door. They do not
+/// block. A door without one is bound to its configured address.
 #[derive(Debug, Default)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     /// For the webhook door.
     pub webhook: Option<std::net::TcpListener>,
     /// For the gRPC door.

@@ -1,4 +1,5 @@
-//! What the gRPC door speaks, described once: for reflection, for `verbex-gateway descriptor` and for `/descriptor.binpb`.
+//! What the gRPC door speaks, described once: for reflection, for `verbex-gateway descriptor` and
+//! for `/descriptor.binpb`.
 
 use prost_reflect::DescriptorPool;
 
@@ -9,12 +10,12 @@ use crate::proto;
 #[error("the gateway cannot describe what it speaks: {0}")]
 pub struct DescriptorError(#[from] prost_reflect::DescriptorError);
 
-/// A binary `google.protobuf.FileDescriptorSet`: the contract with its comments, the details that errors carry, health, and all that these import: each file once, after
-/// those that it imports.
+/// A binary `google.protobuf.FileDescriptorSet`: the contract with its comments, the details that
+/// errors carry, health, and all that these import: each file once, after those that it imports.
 ///
 /// # Errors
 /// Never, in a sound build.
-pub fn descriptor_set() -> Result<Vec<u8>, DescriptorError> {
+pub(crate) fn descriptor_set() -> Result<Vec<u8>, DescriptorError> {
     Ok(descriptor_pool()?.encode_to_vec())
 }
 

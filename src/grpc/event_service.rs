@@ -30,7 +30,8 @@ use crate::{
     view::View,
 };
 
-/// Reads that one page costs at the most: a filter that matches little ends a page early, with a token, after a million events.
+/// Reads that one page costs at the most: a filter that matches little ends a page early, with a
+/// token, after a million events.
 const PAGE_READS_MAX: usize = 200;
 
 pub(super) struct Events {
@@ -43,8 +44,8 @@ pub(super) struct Events {
     pub lists: Semaphore,
 }
 
-/// Lists that are made at the same time, each up to [`PAGE_BYTES_MAX`] large; the others wait. Which of them reads is the log's to
-/// say: see [`Lane`].
+/// Lists that are made at the same time, each up to [`PAGE_BYTES_MAX`] large; the others wait.
+/// Which of them reads is the log's to say: see [`Lane`].
 pub(super) const LISTS_MAX: usize = 32;
 
 #[tonic::async_trait]
@@ -245,7 +246,8 @@ struct Page {
 }
 
 impl Page {
-    /// Takes events until the page is full. If some are left, says after which event the next page begins.
+    /// Takes events until the page is full. If some are left, says after which event the next page
+    /// begins.
     fn take(&mut self, view: View, events: &[StoredEvent]) -> Result<Option<Sequence>, Failure> {
         for stored in events {
             let event = decode(view, stored)?;

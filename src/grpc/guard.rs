@@ -1,4 +1,5 @@
-//! What stands before every method: who may call it, from where, and until when; and that every error says why.
+//! What stands before every method: who may call it, from where, and until when; and that every
+//! error says why.
 
 use std::{
     net::IpAddr,
@@ -144,8 +145,8 @@ impl Guard {
         }))
     }
 
-    /// A web page may send requests to this machine, under its own name (Origin) or under a name of its own that it lets
-    /// resolve to this machine (Host). Neither may read calls here.
+    /// A web page may send requests to this machine, under its own name (Origin) or under a name of
+    /// its own that it lets resolve to this machine (Host). Neither may read calls here.
     fn check_origin(&self, request: &Request) -> Result<(), Failure> {
         let host = request
             .headers()
@@ -170,7 +171,8 @@ impl Guard {
     }
 }
 
-/// How messages may be written: gRPC-Web has become gRPC before. What is no gRPC at all is not for the guard to explain.
+/// How messages may be written: gRPC-Web has become gRPC before. What is no gRPC at all is not for
+/// the guard to explain.
 const CONTENT_TYPES: [&str; 2] = ["application/grpc", "application/grpc+proto"];
 const ENCODINGS: [&str; 3] = ["identity", "gzip", "zstd"];
 
@@ -219,7 +221,8 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// gRPC over HTTP/2, "Timeout": at most eight digits and a unit. One that cannot be read is left out.
+/// gRPC over HTTP/2, "Timeout": at most eight digits and a unit. One that cannot be read is left
+/// out.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

@@ -83,7 +83,8 @@ impl Health {
     }
 }
 
-/// As tonic has it, but for who watches a service that is not here: the protocol wants that told on a stream that stays open.
+/// As tonic has it, but for who watches a service that is not here: the protocol wants that told on
+/// a stream that stays open.
 struct Service {
     known: HealthService,
     end: CancellationToken,

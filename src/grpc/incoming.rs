@@ -1,5 +1,5 @@
-//! Requests on their way in: how long a message may take, how much of unfinished ones may wait in memory, and how many calls the
-//! services may hold that are open to all.
+//! Requests on their way in: how long a message may take, how much of unfinished ones may wait in
+//! memory, and how many calls the services may hold that are open to all.
 //!
 //! | what | open services | all others |
 //! |---|---|---|
@@ -217,7 +217,8 @@ impl Drop for Call {
     }
 }
 
-/// Where in a message the bytes so far have ended: each has a flag, four bytes of length, and its content.
+/// Where in a message the bytes so far have ended: each has a flag, four bytes of length, and its
+/// content.
 #[derive(Debug, Default)]
 struct Framing {
     head: Vec<u8>,

@@ -1,8 +1,9 @@
-//! The gRPC door: thin services over the log and the fan-out, and all that gRPC users expect beside them.
+//! The gRPC door: thin services over the log and the fan-out, and all that gRPC users expect beside
+//! them.
 //!
-//! From the outside in: CORS, what is no gRPC, gRPC-Web, the guard (who, from where, until when), the bounds of requests,
-//! the swap of a subscription's frames into its
-//! response, and tonic's routes. `grpc` knows nothing of SQLite or webhooks.
+//! From the outside in: CORS, what is no gRPC, gRPC-Web, the guard (who, from where, until when),
+//! the bounds of requests, the swap of a subscription's frames into its response, and tonic's
+//! routes. `grpc` knows nothing of SQLite or webhooks.
 
 mod admin_service;
 mod descriptor;
@@ -38,8 +39,8 @@ use crate::{
     proto::{admin_service_server::AdminServiceServer, event_service_server::EventServiceServer},
 };
 
-pub use descriptor::{DescriptorError, descriptor_set};
-pub use health::Health;
+pub(crate) use descriptor::{DescriptorError, descriptor_set};
+pub(crate) use health::Health;
 
 use admin_service::Admin;
 use event_service::Events;
@@ -73,7 +74,8 @@ pub struct Parts {
     pub started: Instant,
 }
 
-/// Bytes of one page; a larger event is a page of its own. Under the 4 MiB that every gRPC client takes by default.
+/// Bytes of one page; a larger event is a page of its own. Under the 4 MiB that every gRPC client
+/// takes by default.
 const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024 - 64 * 1024;
 
 /// Bytes of one request message of the services that are open to all, after decompression too.
@@ -163,8 +165,8 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
     Ok((router, health))
 }
 
-/// What browsers must be told for gRPC-Web and from these origins. A page that may call may send what headers it likes: tracing and
-/// libraries add their own.
+/// What browsers must be told for gRPC-Web and from these origins. A page that may call may send
+/// what headers it likes: tracing and libraries add their own.
 fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))

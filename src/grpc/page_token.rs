@@ -4,7 +4,8 @@
 //! version 1 │ request 8 │ epoch 8 │ snapshot sequence 8 │ snapshot id tag 6 │ at 8 │ check 4     then base64url without padding
 //! ```
 //!
-//! A token gives no rights. `request` is a hash of all that must stay the same, so that a token is refused with another request.
+//! A token gives no rights. `request` is a hash of all that must stay the same, so that a token is
+//! refused with another request.
 
 use prost::Message;
 

@@ -1,7 +1,8 @@
 //! `grpc.reflection`: what the gateway speaks, for tools that have no proto files.
 //!
-//! A name that is not known is an answer (`ErrorResponse`), as the protocol wants it, and the stream goes on. `v1` and `v1alpha`
-//! are the same bytes under two names, so one service answers both.
+//! A name that is not known is an answer (`ErrorResponse`), as the protocol wants it, and the
+//! stream goes on. `v1` and `v1alpha` are the same bytes under two names, so one service answers
+//! both.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -162,7 +163,8 @@ impl Described {
     }
 }
 
-/// The file that declares each message, enum, service and extension, and each member of one, by full name.
+/// The file that declares each message, enum, service and extension, and each member of one, by
+/// full name.
 fn symbols(pool: &DescriptorPool) -> HashMap<String, FileDescriptor> {
     let mut symbols = HashMap::new();
     let mut add = |name: &str, file: &FileDescriptor| symbols.insert(name.into(), file.clone());

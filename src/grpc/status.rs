@@ -43,7 +43,8 @@ pub(super) enum Failure {
     OriginDenied { header: &'static str },
     /// There are as many subscribers as allowed.
     SubscriberLimit { limit: usize },
-    /// As much is unfinished, or as many calls are open, as this connection or all together may have.
+    /// As much is unfinished, or as many calls are open, as this connection or all together may
+    /// have.
     RequestLimit { what: &'static str, limit: usize },
     /// The request, or one of its messages, did not come in time.
     RequestTimeout,
@@ -307,7 +308,8 @@ impl From<Failure> for Status {
             details.set_bad_request(violations);
         }
         if let Some(after) = failure.retry_after() {
-            // Spread from once to twice as long, so that all who were told together do not come back together.
+            // Spread from once to twice as long, so that all who were told together do not come
+            // back together.
             details.set_retry_info(Some(after.mul_f64(1.0 + rand::random::<f64>())));
         }
         let mut status = Self::with_error_details(code, failure.to_string(), details);

@@ -1,8 +1,9 @@
 //! A subscription as the body of an HTTP/2 response.
 //!
-//! The generated handler answers with an empty stream and an [`Outgoing`] in the response's extensions; [`swap`] puts the
-//! subscription in the place of that stream. So decoding, errors and interceptors stay tonic's, while frames leave as they were
-//! made, many messages in one chunk, past tonic's per-message encoder (a `Codec` cannot batch). The trailers are ours to send.
+//! The generated handler answers with an empty stream and an [`Outgoing`] in the response's
+//! extensions; [`swap`] puts the subscription in the place of that stream. So decoding, errors and
+//! interceptors stay tonic's, while frames leave as they were made, many messages in one chunk,
+//! past tonic's per-message encoder (a `Codec` cannot batch). The trailers are ours to send.
 
 use std::{
     convert::Infallible,

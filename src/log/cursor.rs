@@ -6,8 +6,9 @@
 //! version 1 │ epoch 8 │ sequence 8 (big-endian) │ id tag 6 │ check 4     bytes, then base64url without padding
 //! ```
 //!
-//! The epoch tells a log from one that was made anew; sequence and id tag tell it from a rewound or restored copy. The check
-//! catches what was cut or mistyped; it is no secret, since a cursor gives no rights. A cursor knows nothing of filter or view.
+//! The epoch tells a log from one that was made anew; sequence and id tag tell it from a rewound or
+//! restored copy. The check catches what was cut or mistyped; it is no secret, since a cursor gives
+//! no rights. A cursor knows nothing of filter or view.
 
 use crate::{
     event::{Epoch, Position, Sequence},

@@ -36,7 +36,8 @@ impl Metrics {
     /// Makes the metrics and puts them into `registry`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        // From a sync of a fast disk to a disk that hardly answers; an append waits for the group before its own, too.
+        // From a sync of a fast disk to a disk that hardly answers; an append waits for the group
+        // before its own, too.
         let seconds = [
             0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
         ];

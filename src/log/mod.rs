@@ -2,14 +2,16 @@
 //!
 //! # Contract
 //!
-//! - **Committing.** [`Appender::append`] resolves when its event is on disk, together with all that waited with it (a group),
-//!   or when it is certain that the log did not take it now. An event whose id is already in the log is not stored again; the answer
-//!   is the first one's place. Sequences grow strictly, receive times never fall.
-//! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after the commit and before
-//!   the answer, so whoever has an answer can read the event. [`Log::groups`] brings what was committed without a read, before the tail
-//!   moves; it is bounded, and a group that finds it full is left out: a follower that sees the tail beyond what came reads the rest.
-//! - **Reading.** A [`Reader`] only knows the file, never the appender: whatever commits elsewhere one day and is
-//!   followed into the file is read the same way.
+//! - **Committing.** [`Appender::append`] resolves when its event is on disk, together with all
+//!   that waited with it (a group), or when it is certain that the log did not take it now. An
+//!   event whose id is already in the log is not stored again; the answer is the first one's place.
+//!   Sequences grow strictly, receive times never fall.
+//! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after
+//!   the commit and before the answer, so whoever has an answer can read the event. [`Log::groups`]
+//!   brings what was committed without a read, before the tail moves; it is bounded, and a group
+//!   that finds it full is left out: a follower that sees the tail beyond what came reads the rest.
+//! - **Reading.** A [`Reader`] only knows the file, never the appender: whatever commits elsewhere
+//!   one day and is followed into the file is read the same way.
 //!
 //! ```text
 //!       trimmed            earliest                     tail
@@ -17,9 +19,9 @@
 //!   removed by retention        what readers see          what is durable
 //! ```
 
-pub mod cursor;
+pub(crate) mod cursor;
 mod metrics;
-pub mod sqlite;
+pub(crate) mod sqlite;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -27,7 +29,8 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 pub use metrics::Metrics;
-pub use sqlite::{Appender, Reader, open};
+pub(crate) use sqlite::Appender;
+pub use sqlite::{Reader, open};
 
 use crate::{
     event::{Epoch, EventId, Group, Position, Sequence, StoredEvent},
@@ -35,15 +38,15 @@ use crate::{
 };
 
 /// The log's files in the data folder: itself, and its write-ahead log.
-pub const FILES: [&str; 2] = ["events.db", "events.db-wal"];
+pub(crate) const FILES: [&str; 2] = ["events.db", "events.db-wal"];
 
 /// How the log is kept.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The folder that holds the file and its lock. Made if it is not there.
     pub data_dir: PathBuf,
-    /// Whether a new log may begin where something is that is no log, or not a whole one ([`Unfit`]). That keeps its content under
-    /// another name. Where a log is, this means nothing.
+    /// Whether a new log may begin where something is that is no log, or not a whole one
+    /// ([`Unfit`]). That keeps its content under another name. Where a log is, this means nothing.
     pub new_log: bool,
 }
 
@@ -104,7 +107,8 @@ pub struct Appended {
 /// Why an event was not taken. It may be offered again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The file cannot be written now: a full disk, an I/O error. The log tries by itself to come back.
+    /// The file cannot be written now: a full disk, an I/O error. The log tries by itself to come
+    /// back.
     #[error("the log cannot take events now: {0}")]
     Unavailable(Arc<str>),
     /// The gateway is leaving.
@@ -129,19 +133,22 @@ pub enum ReadError {
 /// Where a log begins that has lost its first events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Earliest {
-    /// Right before the earliest event: a reader that goes on from here misses nothing that is left. The event there is gone, and
-    /// with it its id tag (zeroes) and its time, except in a log that has lost all events: that begins where it ends.
+    /// Right before the earliest event: a reader that goes on from here misses nothing that is
+    /// left. The event there is gone, and with it its id tag (zeroes) and its time, except in a log
+    /// that has lost all events: that begins where it ends.
     pub before: Position,
     /// That event's receive time; none if the log is empty.
     pub time: Option<Timestamp>,
 }
 
-/// How much a read is waited for, and how long others may wait for it. `sqlite/lanes.rs` says who waits for whom.
+/// How much a read is waited for, and how long others may wait for it. `sqlite/lanes.rs` says who
+/// waits for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Look-ups by key, and what the live stream itself has to read.
     Now,
-    /// The last stretch of a subscriber that is nearly up to date: at most [`SCAN_ROWS_MAX`] places.
+    /// The last stretch of a subscriber that is nearly up to date: at most [`SCAN_ROWS_MAX`]
+    /// places.
     Near,
     /// Pages of lists.
     Page,
@@ -164,7 +171,8 @@ pub struct Query {
     pub newest_first: bool,
     /// The most events to return, at least 1.
     pub events_max: usize,
-    /// Stop after the event that passes this many bytes of encoded event and, where asked for, raw body.
+    /// Stop after the event that passes this many bytes of encoded event and, where asked for, raw
+    /// body.
     pub bytes_max: usize,
     /// Whether to bring [`StoredEvent::raw`].
     pub with_raw: bool,
@@ -175,8 +183,10 @@ pub struct Query {
 pub struct Batch {
     /// The events, in the order asked for.
     pub events: Vec<StoredEvent>,
-    /// How far the reader looked: every match up to here is in `events` or was before it. Forward, the newest event looked at, matching
-    /// or not, and never before `after`. (Where there was none to look at, `after` itself.) Newest first, the oldest one looked at, or the origin once it has passed `after`.
+    /// How far the reader looked: every match up to here is in `events` or was before it. Forward,
+    /// the newest event looked at, matching or not, and never before `after`. (Where there was none
+    /// to look at, `after` itself.) Newest first, the oldest one looked at, or the origin once it
+    /// has passed `after`.
     pub covered: Position,
     /// Whether the whole stretch was looked at.
     pub complete: bool,
@@ -316,7 +326,8 @@ pub enum Unfit {
     Journal,
 }
 
-/// Rows looked at by one read at the most, so that a filter that matches nothing does not hold a reader for long: some 5 ms.
-pub const SCAN_ROWS_MAX: u64 = 5_000;
+/// Rows looked at by one read at the most, so that a filter that matches nothing does not hold a
+/// reader for long: some 5 ms.
+pub(crate) const SCAN_ROWS_MAX: u64 = 5_000;
 /// How often a log that is away is tried again.
-pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,8 +1,9 @@
 //! Writes of one turn of a connection, put together.
 //!
-//! The HTTP/2 library writes and flushes each frame by itself: a chunk of 40 KiB is three writes to the socket, each with all that a
-//! TCP segment costs. Here they come together in a buffer, which goes out when the connection's turn is over, or when it is
-//! full. Nothing waits longer than that turn. Measured: see docs/performance.md.
+//! The HTTP/2 library writes and flushes each frame by itself: a chunk of 40 KiB is three writes to
+//! the socket, each with all that a TCP segment costs. Here they come together in a buffer, which
+//! goes out when the connection's turn is over, or when it is full. Nothing waits longer than that
+//! turn. Measured: see docs/performance.md.
 
 use std::{
     io::{self, IoSlice},
@@ -15,7 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a turn may put together. When it is full, writes wait for the socket.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// What is read ahead to learn whether a client has gone. Clients that wait for an answer send nothing.
+/// What is read ahead to learn whether a client has gone. Clients that wait for an answer send
+/// nothing.
 const AHEAD_BYTES: usize = 512;
 /// A larger buffer is given back when it is empty: most connections are idle most of the time.
 const KEPT_BYTES: usize = 1024;
@@ -53,16 +55,17 @@ pub(super) fn coalesced<S>(stream: S) -> (Coalesced<S>, Outlet<S>) {
 }
 
 impl<S: AsyncWrite + Unpin> Outlet<S> {
-    /// Writes out what the turn has put together. To be called after each poll of the connection, in the same task: if the socket takes
-    /// no more, that task is woken when it does. An error is left for the connection's next write.
+    /// Writes out what the turn has put together. To be called after each poll of the connection,
+    /// in the same task: if the socket takes no more, that task is woken when it does. An error is
+    /// left for the connection's next write.
     pub(super) fn poll_out(&self, cx: &mut Context<'_>) {
         let _ = lock(&self.0).poll_flush(cx);
     }
 }
 
 impl<S: AsyncRead + Unpin> Outlet<S> {
-    /// Whether the client has closed its side. To be asked while the connection does not read, since a request is inside: what
-    /// comes meanwhile is kept for it.
+    /// Whether the client has closed its side. To be asked while the connection does not read,
+    /// since a request is inside: what comes meanwhile is kept for it.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
         let inner = &mut *lock(&self.0);
         if inner.ended.is_some() || !inner.ahead.is_empty() {

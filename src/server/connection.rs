@@ -37,7 +37,8 @@ use super::{
     stream::{Phase, Refusals, Seen, Stream},
 };
 
-/// How long a client may take to close a connection that was idle for too long, or gave its place away.
+/// How long a client may take to close a connection that was idle for too long, or gave its place
+/// away.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How long an HTTP/2 connection is without a request before it is told that the door leaves.
@@ -278,8 +279,9 @@ struct MayEnd {
 }
 
 impl MayEnd {
-    /// While the door leaves, an HTTP/2 connection is told some time after its last answer: some clients take a GOAWAY for the end
-    /// though their answer is still to come, and the library sends it before what waits on streams.
+    /// While the door leaves, an HTTP/2 connection is told some time after its last answer: some
+    /// clients take a GOAWAY for the end though their answer is still to come, and the library
+    /// sends it before what waits on streams.
     fn poll(&mut self, cx: &mut Context<'_>, seen: &Seen, phase: Phase, place: &Place) -> bool {
         if !seen.may_end(phase) {
             return false;

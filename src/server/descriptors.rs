@@ -4,7 +4,8 @@ use super::places::leaving_max;
 
 /// For the log's files, its readers, sockets of the runtime, and standard input and output.
 const RESERVE: usize = 64;
-/// More connections than these are of no use at the webhook door. A burst of single posts has one for each.
+/// More connections than these are of no use at the webhook door. A burst of single posts has one
+/// for each.
 const WEBHOOK_MAX: usize = 16_384;
 /// More connections than these are of no use at the operations door.
 const ADMIN_MAX: usize = 1_024;
@@ -15,7 +16,7 @@ const FEW: usize = 1_024;
 
 /// How many connections each door may have. A door that is full takes nothing from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shares {
+pub(crate) struct Shares {
     /// The webhook door.
     pub webhook: usize,
     /// The gRPC door.
@@ -27,7 +28,7 @@ pub struct Shares {
 impl Shares {
     /// Shares out `descriptors`, which are those of the whole process.
     #[must_use]
-    pub fn of(descriptors: usize) -> Self {
+    pub(crate) fn of(descriptors: usize) -> Self {
         let all = descriptors.saturating_sub(RESERVE);
         let admin = suffice_for(all / 16).min(ADMIN_MAX);
         let webhook = suffice_for(all / 2).min(WEBHOOK_MAX);
@@ -40,9 +41,10 @@ impl Shares {
         }
     }
 
-    /// Raises the limit of this process to what it may be, shares it out, and warns if it is little.
+    /// Raises the limit of this process to what it may be, shares it out, and warns if it is
+    /// little.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let descriptors = raise();
         let shares = Self::of(descriptors);
         let Self {
@@ -64,7 +66,8 @@ impl Shares {
     }
 }
 
-/// Descriptors that a door with so many connections needs, those of connections that are about to close included.
+/// Descriptors that a door with so many connections needs, those of connections that are about to
+/// close included.
 fn needed_by(connections: usize) -> usize {
     connections + leaving_max(connections)
 }

@@ -26,7 +26,8 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Looks at bytes that go out, and calls `refused` for each request that the library refuses in them.
+    /// Looks at bytes that go out, and calls `refused` for each request that the library refuses in
+    /// them.
     pub(super) fn watch(&mut self, mut bytes: &[u8], mut refused: impl FnMut(StatusCode)) {
         while !bytes.is_empty() {
             if self.head_bytes < HEAD_BYTES {

@@ -62,7 +62,8 @@ impl Failure {
         }
     }
 
-    /// Whether it is what strangers do all day long, and no sign of a client that would like to be served.
+    /// Whether it is what strangers do all day long, and no sign of a client that would like to be
+    /// served.
     pub(super) fn is_common(self) -> bool {
         matches!(self, Self::Timeout | Self::Closed | Self::NotTls)
     }

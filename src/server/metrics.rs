@@ -48,7 +48,8 @@ pub(super) enum Closed {
     Stalled,
     /// The door was full, and it was the idlest: another one has its place.
     Evicted,
-    /// Its address had as many connections as one address may have: the idlest of them, or the new one if none was idle.
+    /// Its address had as many connections as one address may have: the idlest of them, or the new
+    /// one if none was idle.
     ClientLimit,
     /// The door was full, and no connection was idle: the new one was refused.
     Full,
@@ -173,7 +174,8 @@ pub struct DoorMetrics {
 }
 
 impl DoorMetrics {
-    /// Counts a connection that is closed, and says so where it is worth a line. `client` is an address.
+    /// Counts a connection that is closed, and says so where it is worth a line. `client` is an
+    /// address.
     pub(super) fn closed(&self, closed: Closed, client: IpAddr) {
         self.closed[closed as usize].inc();
         if closed.line().is_some() {

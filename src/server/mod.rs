@@ -1,7 +1,8 @@
 //! The accept loop that every door shares: HTTP/1.1 and HTTP/2, over TLS or plain TCP.
 //!
-//! Over TLS the protocol is what ALPN settled on; on plain TCP it is seen from the first bytes (HTTP/2 with prior knowledge,
-//! or HTTP/1.1). Each connection is a task of its own: what goes wrong in it ends it, and nothing else.
+//! Over TLS the protocol is what ALPN settled on; on plain TCP it is seen from the first bytes
+//! (HTTP/2 with prior knowledge, or HTTP/1.1). Each connection is a task of its own: what goes
+//! wrong in it ends it, and nothing else.
 //!
 //! # Bounds
 //!
@@ -48,11 +49,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{BoxError, Service};
 
-pub use descriptors::Shares;
-pub use metrics::{DoorMetrics, Metrics};
-pub use places::client;
-pub use service::Unread;
-pub use stream::Gone;
+pub(crate) use descriptors::Shares;
+pub(crate) use metrics::DoorMetrics;
+pub use metrics::Metrics;
+pub(crate) use places::client;
+pub(crate) use service::Unread;
+pub(crate) use stream::Gone;
 
 use crate::notices::{Notice, Notices};
 use connection::Door;
@@ -63,13 +65,16 @@ use places::{Admission, Bounds, Places};
 pub struct Config {
     /// Connections at the same time. When there are so many, the idlest gives way to a new one.
     pub connections_max: usize,
-    /// Of these, connections from one client address ([`client`]). When it has so many, its own idlest gives way.
+    /// Of these, connections from one client address ([`client`]). When it has so many, its own
+    /// idlest gives way.
     pub client_connections_max: usize,
     /// For the TLS handshake, and again for the first request's head.
     pub opening_timeout: Duration,
-    /// How long a connection may be without a request, over HTTP/1.1 and HTTP/2. Long, so that a client finds its connection open.
+    /// How long a connection may be without a request, over HTTP/1.1 and HTTP/2. Long, so that a
+    /// client finds its connection open.
     pub idle_timeout: Duration,
-    /// How long a request may take from its head until its answer is taken; up to twice as long. None where answers are streams.
+    /// How long a request may take from its head until its answer is taken; up to twice as long.
+    /// None where answers are streams.
     pub answer_timeout: Option<Duration>,
     /// Largest head of a request, in bytes; at least 8 KiB over HTTP/1.1.
     pub head_bytes_max: u32,
@@ -83,10 +88,11 @@ pub struct Config {
     pub stream_window_bytes: u32,
     /// What an HTTP/2 client may send ahead on one connection, in bytes.
     pub connection_window_bytes: u32,
-    /// Whether an HTTP/1.1 client that closes its side right after a request still gets its answer. If not, it counts as gone,
-    /// and what is done for it ends.
+    /// Whether an HTTP/1.1 client that closes its side right after a request still gets its answer.
+    /// If not, it counts as gone, and what is done for it ends.
     pub half_close: bool,
-    /// For the answers that the HTTP libraries make themselves, to heads that they cannot read. None leaves them empty.
+    /// For the answers that the HTTP libraries make themselves, to heads that they cannot read.
+    /// None leaves them empty.
     pub error_body: Option<ErrorBody>,
 }
 
@@ -111,10 +117,11 @@ impl Default for Config {
 }
 
 /// The certificate that new connections get; a later value serves later connections.
-pub type Tls = watch::Receiver<Arc<rustls::ServerConfig>>;
+pub(crate) type Tls = watch::Receiver<Arc<rustls::ServerConfig>>;
 
-/// Gives a JSON body to an answer that the HTTP/1.1 library makes itself. It is also asked, once for each, where no body can be
-/// given: over HTTP/2, and to a client that speaks plain HTTP at a door that speaks HTTPS. So it can count.
+/// Gives a JSON body to an answer that the HTTP/1.1 library makes itself. It is also asked, once
+/// for each, where no body can be given: over HTTP/2, and to a client that speaks plain HTTP at a
+/// door that speaks HTTPS. So it can count.
 #[derive(Clone)]
 pub struct ErrorBody(Arc<dyn Fn(StatusCode, IpAddr) -> Bytes + Send + Sync>);
 
@@ -137,14 +144,15 @@ impl fmt::Debug for ErrorBody {
 
 /// The client's address, in the extensions of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+pub(crate) struct Peer(pub SocketAddr);
 
 /// Where connections come from.
 #[derive(Debug)]
 pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
-    /// Whether it listens on when this process ends. Then what waits in its backlog is left to the next one.
+    /// Whether it listens on when this process ends. Then what waits in its backlog is left to the
+    /// next one.
     pub outlives: bool,
 }
 
@@ -161,7 +169,7 @@ impl From<TcpListener> for Listener {
 ///
 /// # Errors
 /// As the system says, if the address cannot be used.
-pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -182,7 +190,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on each answer is the last one on its connection and says so. The door stays open to new connections.
+    /// From now on each answer is the last one on its connection and says so. The door stays open
+    /// to new connections.
     pub fn leave(&self) {
         self.leaving.cancel();
     }
@@ -193,13 +202,15 @@ impl Stop {
         self.connections.wait().await;
     }
 
-    /// Closes the door behind the connections that wait in its backlog, unless another process will take those. A connection ends when no request is on it any more.
+    /// Closes the door behind the connections that wait in its backlog, unless another process will
+    /// take those. A connection ends when no request is on it any more.
     pub fn close(&self) {
         self.leaving.cancel();
         self.closed.cancel();
     }
 
-    /// Resolves when the door is closed and a client has had its time to begin on a connection that it opened at `since`.
+    /// Resolves when the door is closed and a client has had its time to begin on a connection that
+    /// it opened at `since`.
     async fn over(&self, since: Instant) {
         self.closed.cancelled().await;
         sleep_until(since + BEGINNING).await;
@@ -300,17 +311,20 @@ async fn accept(
     }
 }
 
-/// Connections that the system may keep until they are accepted. Many webhooks may come at once: one that finds no room here tries
-/// again after 1 s, and Verbex waits no longer. The system may allow less (`net.core.somaxconn`).
+/// Connections that the system may keep until they are accepted. Many webhooks may come at once:
+/// one that finds no room here tries again after 1 s, and Verbex waits no longer. The system may
+/// allow less (`net.core.somaxconn`).
 const BACKLOG: u16 = 4096;
-/// How long a new connection may take to begin before it gives way to others: longer than most round trips, and well below the
-/// second that Verbex waits.
+/// How long a new connection may take to begin before it gives way to others: longer than most
+/// round trips, and well below the second that Verbex waits.
 const MOMENT: Duration = Duration::from_millis(400);
 /// How often a connection that waits for a place asks for it.
 const MOMENT_STEP: Duration = Duration::from_millis(2);
-/// How long a client that connected before the door closed may take to begin with its first request.
+/// How long a client that connected before the door closed may take to begin with its first
+/// request.
 const BEGINNING: Duration = Duration::from_secs(1);
-/// Between the closing of a door and that of its idle connections: what has arrived until then is read first.
+/// Between the closing of a door and that of its idle connections: what has arrived until then is
+/// read first.
 const ARRIVING: Duration = Duration::from_millis(1);
 
 /// Closes the listener behind the connections that wait in its backlog.

@@ -1,4 +1,5 @@
-//! How a client begins: with TLS, or with plain HTTP. Who begins as the door does not speak is told so.
+//! How a client begins: with TLS, or with plain HTTP. Who begins as the door does not speak is told
+//! so.
 
 use std::{io, sync::Arc};
 
@@ -29,7 +30,8 @@ impl Spoken {
 
     fn message(self) -> &'static str {
         match self {
-            // Clients of TLS know the beginning of an HTTP answer, and say that this port speaks plain HTTP.
+            // Clients of TLS know the beginning of an HTTP answer, and say that this port speaks
+            // plain HTTP.
             Self::Tls => "this port speaks plain HTTP, without TLS: write http://",
             Self::PlainHttp | Self::Neither => {
                 "this port speaks HTTPS, and the request came in plain HTTP: write https://"
@@ -52,7 +54,8 @@ pub(super) async fn spoken(stream: &TcpStream) -> io::Result<Spoken> {
     })
 }
 
-/// Says in plain HTTP what the client did wrong, and closes the connection so that it can read that.
+/// Says in plain HTTP what the client did wrong, and closes the connection so that it can read
+/// that.
 pub(super) async fn answer(stream: TcpStream, spoken: Spoken) -> io::Result<()> {
     let message = spoken.message();
     let body = format!(r#"{{"error":{{"code":"REQUEST_INVALID","message":"{message}"}}}}"#);

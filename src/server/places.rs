@@ -1,8 +1,9 @@
 //! The places of a door: who has one, and who gives way when none is left.
 //!
-//! When the door is full, the idlest connection gives its place to the new one; when one client has as many as it may have, its own
-//! idlest does. A connection is idle while none of its requests is in flight, whatever else it sends. One that came only just now is
-//! not asked: many clients may come at once, and each has a moment to send its request. The newest one waits for that moment,
+//! When the door is full, the idlest connection gives its place to the new one; when one client has
+//! as many as it may have, its own idlest does. A connection is idle while none of its requests is
+//! in flight, whatever else it sends. One that came only just now is not asked: many clients may
+//! come at once, and each has a moment to send its request. The newest one waits for that moment,
 //! and for places that become free, but never for one that stays busy.
 
 use std::{
@@ -22,11 +23,13 @@ use super::{
     metrics::{Closed, DoorMetrics},
 };
 
-/// So much of the places is for connections that had no request yet: under a flood of them the others stay.
+/// So much of the places is for connections that had no request yet: under a flood of them the
+/// others stay.
 const SILENT_SHARE: usize = 4;
 /// Where all are busy, places count as becoming free for so long after something has moved.
 const TURNOVER: Duration = Duration::from_millis(250);
-/// So much of the places again is for connections that have given theirs away and are about to close.
+/// So much of the places again is for connections that have given theirs away and are about to
+/// close.
 const LEAVING_SHARE: usize = 16;
 
 /// How many places there are.
@@ -36,7 +39,8 @@ pub(super) struct Bounds {
     pub(super) connections: usize,
     /// Of these, connections of one client.
     pub(super) of_client: usize,
-    /// How long a connection may take to send something, and then its first request, before it is asked to give way.
+    /// How long a connection may take to send something, and then its first request, before it is
+    /// asked to give way.
     pub(super) moment: Duration,
 }
 
@@ -74,7 +78,8 @@ struct Inner {
     open: HashMap<Id, Connection>,
     idle: Idle,
     clients: HashMap<IpAddr, Client>,
-    /// Connections that gave their place away and are not closed yet, so that their descriptors are still taken.
+    /// Connections that gave their place away and are not closed yet, so that their descriptors are
+    /// still taken.
     leaving: HashSet<Id>,
 }
 
@@ -220,7 +225,8 @@ impl Places {
         match way {
             None => {}
             Some(Way::Of(id)) => {
-                // The other half is for those who leave at once, so that the door never waits for goodbyes.
+                // The other half is for those who leave at once, so that the door never waits for
+                // goodbyes.
                 let at_once = inner.leaving.len() >= leaving_max(self.bounds.connections) / 2;
                 self.evict(&mut inner, id, evicted, at_once);
             }
@@ -245,7 +251,8 @@ impl Places {
         })
     }
 
-    /// Whether there is a descriptor for one more connection: those that were told to leave have to be closed first.
+    /// Whether there is a descriptor for one more connection: those that were told to leave have to
+    /// be closed first.
     pub(super) fn has_descriptors(&self) -> bool {
         self.lock().leaving.len() < leaving_max(self.bounds.connections)
     }
@@ -462,9 +469,10 @@ impl Drop for InFlight {
     }
 }
 
-/// Who counts as one client: an IPv4 address, or the /64 that an IPv6 host is given and can choose from.
+/// Who counts as one client: an IPv4 address, or the /64 that an IPv6 host is given and can choose
+/// from.
 #[must_use]
-pub fn client(peer: IpAddr) -> IpAddr {
+pub(crate) fn client(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),
         v4 => v4,

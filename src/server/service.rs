@@ -1,4 +1,5 @@
-//! What stands between hyper and a door's service: it tells the service who is asking, and the connection when requests begin and end.
+//! What stands between hyper and a door's service: it tells the service who is asking, and the
+//! connection when requests begin and end.
 
 use std::{
     pin::Pin,
@@ -56,13 +57,14 @@ where
     }
 }
 
-/// In the extensions of every request: tells the connection that a body came in whole which was read on behind its answer.
+/// In the extensions of every request: tells the connection that a body came in whole which was
+/// read on behind its answer.
 #[derive(Clone, Debug)]
-pub struct Unread(Arc<Seen>);
+pub(crate) struct Unread(Arc<Seen>);
 
 impl Unread {
     /// What came behind the answer was that body, and no other request.
-    pub fn came(self) {
+    pub(crate) fn came(self) {
         self.0.came();
     }
 }

@@ -1,9 +1,10 @@
 //! What stands between a connection and hyper.
 //!
-//! hyper answers a head that it cannot read by itself, with a status and an empty body, and it closes a connection whose
-//! request it did not read to the end, upon which the system throws away the answer on its way to the client (a reset).
-//! This wrapper gives those answers a body, and closes in the manner of RFC 9112, section 9.6: first its own side, then, once the client
-//! has closed too or had time to, the whole.
+//! hyper answers a head that it cannot read by itself, with a status and an empty body, and it
+//! closes a connection whose request it did not read to the end, upon which the system throws away
+//! the answer on its way to the client (a reset). This wrapper gives those answers a body, and
+//! closes in the manner of RFC 9112, section 9.6: first its own side, then, once the client has
+//! closed too or had time to, the whole.
 
 use std::{
     io::{self, IoSlice},
@@ -41,15 +42,15 @@ pub(super) enum Phase {
     Over,
 }
 
-/// Whether an HTTP/1.1 client has closed its side while its request is inside, in the extensions of every such request. Over
-/// HTTP/2 the request is dropped instead.
+/// Whether an HTTP/1.1 client has closed its side while its request is inside, in the extensions of
+/// every such request. Over HTTP/2 the request is dropped instead.
 #[derive(Clone, Debug, Default)]
-pub struct Gone(Arc<AtomicBool>);
+pub(crate) struct Gone(Arc<AtomicBool>);
 
 impl Gone {
     /// Whether it has, so far.
     #[must_use]
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -61,17 +62,21 @@ pub(super) struct Seen {
     http2: AtomicBool,
     /// There was a request.
     request: AtomicBool,
-    /// Bytes have come since the last ones went: in HTTP/1.1 a request, or a part of one, that has no answer yet.
+    /// Bytes have come since the last ones went: in HTTP/1.1 a request, or a part of one, that has
+    /// no answer yet.
     unanswered: AtomicBool,
-    /// A request is inside of which nobody knows yet whether its client waits for the answer: over HTTP/1.1.
+    /// A request is inside of which nobody knows yet whether its client waits for the answer: over
+    /// HTTP/1.1.
     waiting: AtomicBool,
     gone: Gone,
-    /// The connection was told to end between two requests, and nothing has come since: over HTTP/1.1.
+    /// The connection was told to end between two requests, and nothing has come since: over
+    /// HTTP/1.1.
     at_rest: AtomicBool,
 }
 
 impl Seen {
-    /// A request goes to the service, which can ask what comes back whether its client is still there.
+    /// A request goes to the service, which can ask what comes back whether its client is still
+    /// there.
     pub(super) fn waits(&self) -> Gone {
         self.waiting.store(true, Ordering::Relaxed);
         self.gone.clone()
@@ -122,8 +127,8 @@ impl Seen {
         self.http2.load(Ordering::Relaxed) || self.request.load(Ordering::Relaxed)
     }
 
-    /// Whether the library may now be told to end the connection. Over HTTP/1.1 it would drop a request whose head has come in part;
-    /// over HTTP/2 it says which requests it takes.
+    /// Whether the library may now be told to end the connection. Over HTTP/1.1 it would drop a
+    /// request whose head has come in part; over HTTP/2 it says which requests it takes.
     pub(super) fn may_end(&self, phase: Phase) -> bool {
         let http2 = self.http2.load(Ordering::Relaxed);
         let request = self.request.load(Ordering::Relaxed);
@@ -303,7 +308,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 }
 
-/// If `bytes` end with a refusal that has no body, the same bytes with one. Answers of the doors' own never look so.
+/// If `bytes` end with a refusal that has no body, the same bytes with one. Answers of the doors'
+/// own never look so.
 fn complete(bytes: &[u8], error_body: impl Fn(StatusCode) -> Bytes) -> Option<Bytes> {
     const EMPTY: &str = "content-length: 0\r\n";
     // What comes before is the end of an answer to an earlier request on the connection.

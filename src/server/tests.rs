@@ -32,7 +32,8 @@ struct Running {
     requests: mpsc::Receiver<tokio::sync::oneshot::Sender<()>>,
 }
 
-/// Serves a door that answers with the peer's address: `/wait` when it is told to, anything else at once, reading no body.
+/// Serves a door that answers with the peer's address: `/wait` when it is told to, anything else at
+/// once, reading no body.
 async fn run(config: Config) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 /// Days before its end from which on a certificate is said to expire soon.
-pub const SOON_DAYS: i64 = 14;
+pub(super) const SOON_DAYS: i64 = 14;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 

@@ -18,18 +18,21 @@ const EACH: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The certificates that the doors serve, by door.
 #[derive(Clone, Debug, Default)]
-pub struct Watch(Arc<Vec<(&'static str, Validity)>>);
+pub(crate) struct Watch(Arc<Vec<(&'static str, Validity)>>);
 
 impl Watch {
     /// Watches these, and makes the time that is left known as a metric.
-    pub fn register(certificates: Vec<(&'static str, Validity)>, registry: &mut Registry) -> Self {
+    pub(crate) fn register(
+        certificates: Vec<(&'static str, Validity)>,
+        registry: &mut Registry,
+    ) -> Self {
         let watch = Self(Arc::new(certificates));
         registry.register_collector(Box::new(watch.clone()));
         watch
     }
 
     /// Says what is the matter, now and each day, for as long as it is polled.
-    pub async fn run(self) -> Infallible {
+    pub(crate) async fn run(self) -> Infallible {
         let mut days = interval(EACH);
         loop {
             days.tick().await;

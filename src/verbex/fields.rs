@@ -1,7 +1,8 @@
 //! Taking known fields out of an object, and knowing what is left.
 //!
-//! An object is never changed. [`Fields`] notes which of its fields found a typed home and what each home had no place for;
-//! all else is left over by definition, so that nothing can be forgotten.
+//! An object is never changed. [`Fields`] notes which of its fields found a typed home and what
+//! each home had no place for; all else is left over by definition, so that nothing can be
+//! forgotten.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +44,8 @@ const UNKNOWN_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct Fields<'b> {
     object: &'b Object<'b>,
-    /// Those that are known, as indexes into the object's entries. A handful, so that searching them is quick.
+    /// Those that are known, as indexes into the object's entries. A handful, so that searching
+    /// them is quick.
     known: Vec<(usize, &'static str, Rest<'b>)>,
     missing: Vec<&'static str>,
 }
@@ -93,7 +95,8 @@ impl<'b> Fields<'b> {
         self.missing.extend(missing);
     }
 
-    /// Reads the first of these fields that is a non-empty string, or a number as its text; the others are left over.
+    /// Reads the first of these fields that is a non-empty string, or a number as its text; the
+    /// others are left over.
     pub(super) fn first_key(&mut self, names: &[&'static str]) -> Option<String> {
         let mut first = None;
         for name in names {
@@ -141,8 +144,8 @@ impl<'b> Fields<'b> {
             })
     }
 
-    /// The paths of fields that the schema has no place for, in this object and the known objects in it, up to a bound. A key
-    /// that does not look like a field's name is `*`.
+    /// The paths of fields that the schema has no place for, in this object and the known objects
+    /// in it, up to a bound. A key that does not look like a field's name is `*`.
     pub(super) fn unknown(&self, path: Path, paths: &mut BTreeSet<String>) {
         for (index, (key, _)) in self.object.entries().iter().enumerate() {
             if paths.len() < UNKNOWN_MAX && !self.known.iter().any(|(known, ..)| *known == index) {
@@ -205,7 +208,8 @@ pub(super) fn usable_text<'b>(value: &'b Value<'b>) -> Read<'b, String> {
     (typed.filter(|text| !text.is_empty()), rest)
 }
 
-/// A number. The nearest double is typed; where that is not the whole truth, the digits are left over.
+/// A number. The nearest double is typed; where that is not the whole truth, the digits are left
+/// over.
 pub(super) fn double<'b>(value: &'b Value<'b>) -> Read<'b, f64> {
     let Value::Number(number) = value else {
         return (None, Rest::Whole(Reason::WrongType));
@@ -237,8 +241,8 @@ pub(super) fn object<'b, T>(
     (Some(typed), Rest::Part(fields))
 }
 
-/// A list. What fits is typed, in order; if anything is left of any element, the whole list is left over too, since
-/// only so its places keep their meaning.
+/// A list. What fits is typed, in order; if anything is left of any element, the whole list is left
+/// over too, since only so its places keep their meaning.
 pub(super) fn list<'b, T>(
     value: &'b Value<'b>,
     element: impl Fn(&'b Value<'b>) -> Read<'b, T>,

@@ -11,8 +11,9 @@ const SIGNATURE: &str = "x-webhook-signature";
 pub(super) struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// Picks `x-webhook-*`, `user-agent` and `content-type`. Of a repeated header the first that is not empty counts, of
-    /// signatures all; what does not fit into [`BYTES_MAX`] is left out. Picking again from what was picked changes nothing.
+    /// Picks `x-webhook-*`, `user-agent` and `content-type`. Of a repeated header the first that is
+    /// not empty counts, of signatures all; what does not fit into [`BYTES_MAX`] is left out.
+    /// Picking again from what was picked changes nothing.
     pub(super) fn pick(given: &[(String, String)]) -> (Self, Option<Surprise>) {
         let mut picked: Vec<(String, String)> = given
             .iter()

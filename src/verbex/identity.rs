@@ -1,8 +1,9 @@
 //! The id of an event: what makes two webhooks one event.
 //!
-//! Verbex's guide says to deduplicate by `traceId`, but in its own samples a call's start, end and analysis share one, and
-//! transfers have none. So the id is made from all that a webhook says but for the top-level `timestamp`, which a redelivery may
-//! have anew. Whatever else differs is another event: a repeat is better than a loss.
+//! Verbex's guide says to deduplicate by `traceId`, but in its own samples a call's start, end and
+//! analysis share one, and transfers have none. So the id is made from all that a webhook says but
+//! for the top-level `timestamp`, which a redelivery may have anew. Whatever else differs is
+//! another event: a repeat is better than a loss.
 //!
 //! # Frozen
 //!
@@ -13,17 +14,19 @@
 //! 3. `trace_id` as in the event;
 //! 4. the body in canonical form, without its top-level `timestamp`;
 //!
-//! where 2 to 4 are UTF-8, each after its length in bytes (64 bits, little endian). The canonical form is JSON without white
-//! space, objects sorted by key (by bytes) with the last of repeated keys, numbers as written, and strings with `"`, `\` and
-//! lone surrogates escaped (`\"`, `\\`, `\ud800`) and nothing else. Lone surrogates are so told apart, which the text in the event does not do.
-//! No upgrade may change any of it: a log would take the same webhook twice.
+//! where 2 to 4 are UTF-8, each after its length in bytes (64 bits, little endian). The canonical
+//! form is JSON without white space, objects sorted by key (by bytes) with the last of repeated
+//! keys, numbers as written, and strings with `"`, `\` and lone surrogates escaped (`\"`, `\\`,
+//! `\ud800`) and nothing else. Lone surrogates are so told apart, which the text in the event does
+//! not do. No upgrade may change any of it: a log would take the same webhook twice.
 
 use super::json::{Object, Text, Value};
 use crate::event::EventId;
 
 const VERSION: u8 = 1;
 
-/// The id of an event. `body_bytes` is the size of the body as it came, which the canonical form never passes.
+/// The id of an event. `body_bytes` is the size of the body as it came, which the canonical form
+/// never passes.
 pub(super) fn event_id(
     key: &[u8; 32],
     event_name: &str,

@@ -1,8 +1,10 @@
-//! A JSON tree that keeps what was written: numbers as text, lone surrogates told apart, keys sorted and unique.
+//! A JSON tree that keeps what was written: numbers as text, lone surrogates told apart, keys
+//! sorted and unique.
 //!
-//! `serde_json` decides what is JSON; its pass over the text does not recurse, so depth is no danger there. Its own tree
-//! would lose digits, refuse `1e400` and lone surrogates, and stop where it likes. So the tree is read here, from text that
-//! is known to be valid: between values, colons and commas are then mere separators.
+//! `serde_json` decides what is JSON; its pass over the text does not recurse, so depth is no
+//! danger there. Its own tree would lose digits, refuse `1e400` and lone surrogates, and stop where
+//! it likes. So the tree is read here, from text that is known to be valid: between values, colons
+//! and commas are then mere separators.
 
 use std::{borrow::Cow, mem, str};
 
@@ -11,7 +13,7 @@ use serde_json::value::RawValue;
 use super::BodyError;
 
 /// The most levels of nesting that are read; the body's own object is the first.
-pub const LEVELS_MAX: usize = 128;
+pub(crate) const LEVELS_MAX: usize = 128;
 
 /// A JSON value, borrowed from its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +65,8 @@ impl<'b> Object<'b> {
 
 /// A JSON string in canonical form: equal if and only if the UTF-16 code units are.
 ///
-/// Only `"`, `\` and lone surrogates (`\ud800`, four lower-case digits) are escaped. A string that was
-/// written without escapes is canonical as it stands, and is borrowed.
+/// Only `"`, `\` and lone surrogates (`\ud800`, four lower-case digits) are escaped. A string that
+/// was written without escapes is canonical as it stands, and is borrowed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Text<'b>(Cow<'b, str>);
 
@@ -112,7 +114,8 @@ impl<'b> Text<'b> {
 /// What JSON has between its tokens.
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// Reads a body. Byte order marks before it, with white space around them, and NULs behind it say nothing, and are passed over.
+/// Reads a body. Byte order marks before it, with white space around them, and NULs behind it say
+/// nothing, and are passed over.
 pub(super) fn parse(body: &[u8]) -> Result<Object<'_>, BodyError> {
     if is_wide(body) {
         return Err(BodyError::Wide);
@@ -138,7 +141,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Object<'_>, BodyError> {
     reader.object(1)
 }
 
-/// Whether this begins like UTF-16 or UTF-32: with their byte order mark, or with a bare ASCII character in their width.
+/// Whether this begins like UTF-16 or UTF-32: with their byte order mark, or with a bare ASCII
+/// character in their width.
 fn is_wide(body: &[u8]) -> bool {
     match body {
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, 0, 0xfe, 0xff, ..] => true,
@@ -278,7 +282,8 @@ fn canonical(written: &str) -> String {
     canonical
 }
 
-/// The character that starts with this code unit, or the unit if it is a lone surrogate. Takes the second half from `rest`.
+/// The character that starts with this code unit, or the unit if it is a lone surrogate. Takes the
+/// second half from `rest`.
 fn unescape(unit: u16, rest: &mut &str) -> Result<char, u16> {
     if let Some(single) = char::from_u32(unit.into()) {
         return Ok(single);

@@ -14,7 +14,8 @@ pub(super) fn shown(key: &str) -> &str {
     if is_name(key) { key } else { "*" }
 }
 
-/// Letters, digits, `_` and `-`, letter or `_` first; no long number, not mostly digits, and no long hex number.
+/// Letters, digits, `_` and `-`, letter or `_` first; no long number, not mostly digits, and no
+/// long hex number.
 fn is_name(key: &str) -> bool {
     let letters = key.bytes().filter(u8::is_ascii_alphabetic).count();
     let digits = key.bytes().filter(u8::is_ascii_digit).count();

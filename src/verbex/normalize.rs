@@ -23,13 +23,15 @@ const CALL_TRANSFERRED: &str = "CallHandler.CallTransferred";
 
 /// Turns a webhook into an event. Any JSON object is one.
 ///
-/// Of the headers only `x-webhook-*`, `user-agent` and `content-type` are read, whatever their case; they are kept with the event, up to 32 KiB.
-/// The same arguments give the same event; so do the body and the headers of [`NewEvent::raw`] with the same receive time.
+/// Of the headers only `x-webhook-*`, `user-agent` and `content-type` are read, whatever their
+/// case; they are kept with the event, up to 32 KiB. The same arguments give the same event; so do
+/// the body and the headers of [`NewEvent::raw`] with the same receive time.
 ///
 /// # Errors
 ///
-/// The body is not a JSON object in UTF-8, or nested deeper than [`LEVELS_MAX`](super::LEVELS_MAX) levels. What is both invalid and too deep is invalid.
-pub fn normalize(
+/// The body is not a JSON object in UTF-8, or nested deeper than [`LEVELS_MAX`](super::LEVELS_MAX)
+/// levels. What is both invalid and too deep is invalid.
+pub(crate) fn normalize(
     rules: &Rules,
     headers: &[(String, String)],
     body: Bytes,
@@ -68,7 +70,8 @@ pub fn normalize(
     })
 }
 
-/// What headers and body say: an event without id and receive time, and with an event time only if one is given.
+/// What headers and body say: an event without id and receive time, and with an event time only if
+/// one is given.
 fn read(
     rules: &Rules,
     headers: &Headers,

@@ -61,10 +61,12 @@ pub(super) fn double(number: &str) -> Option<f64> {
         .filter(|double: &f64| double.is_finite())
 }
 
-/// The double that has exactly the number's value once it is printed in its shortest form: 0.1 has one, 2^53+1 and 1e400 have none.
+/// The double that has exactly the number's value once it is printed in its shortest form: 0.1 has
+/// one, 2^53+1 and 1e400 have none.
 pub(super) fn exact_double(number: &str) -> Option<f64> {
     let double = double(number)?;
-    // What has no more than fifteen digits always survives, but for exponents at the ends of the range.
+    // What has no more than fifteen digits always survives, but for exponents at the ends of the
+    // range.
     let short = number.len() <= 15 && !number.contains(['e', 'E']);
     let survives = || Decimal::parse(number) == Decimal::parse(&format!("{double:e}"));
     (short || survives()).then_some(double)

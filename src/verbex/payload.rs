@@ -6,7 +6,8 @@ use crate::proto::{
     PcaCompleted, TranscriptEntry, event::Payload,
 };
 
-/// The payload of an event of this type, which is set even when nothing in it is. Fields of other types stay where they are.
+/// The payload of an event of this type, which is set even when nothing in it is. Fields of other
+/// types stay where they are.
 pub(super) fn read(event_type: EventType, fields: &mut Fields<'_>) -> Option<Payload> {
     match event_type {
         EventType::CallStarted => Some(Payload::CallStarted(CallStarted {})),

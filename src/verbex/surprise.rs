@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// A difference from the guide. Never holds a value of the webhook, nor a key that the sender chose: there are about a hundred
-/// different ones, so that they can be labels of a metric.
+/// A difference from the guide. Never holds a value of the webhook, nor a key that the sender
+/// chose: there are about a hundred different ones, so that they can be labels of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Surprise {
+pub(crate) struct Surprise {
     /// Where.
     pub field: Path,
     /// What.
@@ -14,7 +14,7 @@ pub struct Surprise {
 
 impl Surprise {
     /// Every surprise that there can be, each once.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         let of = |prefix: &'static [&'static str], fields: &'static [Documented]| {
             fields.iter().flat_map(move |(names, reasons)| {
                 let names = prefix.iter().chain(*names);
@@ -89,11 +89,12 @@ const PAYLOAD: [Documented; 26] = [
     (&["metadata", "*"], UNKNOWN),
 ];
 
-/// The path of a known field in the body, such as `payload.caller.phone_number`; `*` at its end stands for any unknown field there.
+/// The path of a known field in the body, such as `payload.caller.phone_number`; `*` at its end
+/// stands for any unknown field there.
 ///
 /// `headers` and `unmodeled_fields` are paths too: what the gateway left out of those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Path([&'static str; 3]);
+pub(crate) struct Path([&'static str; 3]);
 
 impl Path {
     /// The body itself.
@@ -122,7 +123,7 @@ impl fmt::Display for Path {
 
 /// What is odd about a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The guide has it, the webhook has not, or has null.
     Missing,
     /// The schema has no such field.
@@ -148,7 +149,7 @@ pub enum Reason {
 impl Reason {
     /// In snake case, as a metric's label has it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Unknown => "unknown",

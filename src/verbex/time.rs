@@ -1,8 +1,8 @@
 //! Times as Verbex writes them: RFC 3339, or a number that tells its unit by its magnitude.
 //!
-//! The guide documents seconds, shows ISO 8601 with nanoseconds, writes transfers with `+00:00` and microseconds, and the
-//! analysis in milliseconds. What else ISO 8601, RFC 9557 and the standard libraries of languages write is read as well,
-//! as long as it says its offset.
+//! The guide documents seconds, shows ISO 8601 with nanoseconds, writes transfers with `+00:00` and
+//! microseconds, and the analysis in milliseconds. What else ISO 8601, RFC 9557 and the standard
+//! libraries of languages write is read as well, as long as it says its offset.
 
 use jiff::civil;
 use prost_types::Timestamp;
@@ -11,7 +11,8 @@ use super::{json::Value, number::Decimal};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
-/// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z: the range of a protobuf timestamp, which is wider than jiff's.
+/// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z: the range of a protobuf timestamp, which is wider
+/// than jiff's.
 const SECONDS_MIN: i64 = -62_135_596_800;
 const SECONDS_MAX: i64 = 253_402_300_799;
 
@@ -30,7 +31,8 @@ pub(super) fn from_text(text: &str) -> Option<Timestamp> {
     from_iso8601(text).or_else(|| from_number(text))
 }
 
-/// Below 10^11 in seconds, below 10^14 in milliseconds, below 10^17 in microseconds, else in nanoseconds.
+/// Below 10^11 in seconds, below 10^14 in milliseconds, below 10^17 in microseconds, else in
+/// nanoseconds.
 fn from_number(text: &str) -> Option<Timestamp> {
     let number = Decimal::parse(text)?;
     let unit_nanos_exponent = match number.exponent {
@@ -57,7 +59,8 @@ fn from_number(text: &str) -> Option<Timestamp> {
     )
 }
 
-/// `2026-04-27T12:53:25.241195387Z`, with a space for the `T`, without seconds, with any fraction and offset.
+/// `2026-04-27T12:53:25.241195387Z`, with a space for the `T`, without seconds, with any fraction
+/// and offset.
 fn from_iso8601(text: &str) -> Option<Timestamp> {
     let (date, rest) = text.split_at_checked(10)?;
     let (year, month_day) = date.split_once('-')?;
@@ -79,7 +82,8 @@ fn from_iso8601(text: &str) -> Option<Timestamp> {
     };
     let offset = offset_minutes(zone)?;
 
-    // A leap second is the last moment of the second before it: protobuf's clock has no place for it.
+    // A leap second is the last moment of the second before it: protobuf's clock has no place for
+    // it.
     let (second, nanos) = match second {
         60 => (59, 999_999_999),
         _ => (i64::from(second), nanos),
@@ -100,8 +104,9 @@ fn seconds_and_nanos(text: &str) -> Option<(u16, i32, &str)> {
     Some((second, fraction_nanos(fraction)?, rest))
 }
 
-/// `Z`, `+06:00`, `+0600` or `+06`, and perhaps the name of a zone behind it: ` UTC`, `[Asia/Dhaka]`. The offset counts, not
-/// the name: looking it up would need a database. Only UTC may stand alone.
+/// `Z`, `+06:00`, `+0600` or `+06`, and perhaps the name of a zone behind it: ` UTC`,
+/// `[Asia/Dhaka]`. The offset counts, not the name: looking it up would need a database. Only UTC
+/// may stand alone.
 fn offset_minutes(zone: &str) -> Option<i64> {
     let zone = zone.strip_prefix(' ').unwrap_or(zone);
     let Some(unsigned) = zone.strip_prefix(['+', '-', '\u{2212}']) else {
@@ -132,7 +137,8 @@ fn is_utc(zone: &str) -> bool {
     }
 }
 
-/// Nothing, or what may stand behind an offset: ` UTC`, ` +06`, `[Asia/Dhaka]`, `[Asia/Dhaka][u-ca=iso8601]`.
+/// Nothing, or what may stand behind an offset: ` UTC`, ` +06`, `[Asia/Dhaka]`,
+/// `[Asia/Dhaka][u-ca=iso8601]`.
 fn is_zone_name(text: &str) -> bool {
     let is_name = |name: &str, marks: &str| {
         let is_part = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);

@@ -13,8 +13,8 @@ use super::{
 /// Bound of the encoded `Struct`.
 pub(super) const BYTES_MAX: usize = 256 * 1024;
 
-/// Bound of its nesting; the body's own object is the first level. Decoders stop at 100 protobuf levels: an object takes three of
-/// them, and the messages around it two.
+/// Bound of its nesting; the body's own object is the first level. Decoders stop at 100 protobuf
+/// levels: an object takes three of them, and the messages around it two.
 pub(super) const LEVELS_MAX: usize = 30;
 
 const _: () = assert!(2 + 3 * LEVELS_MAX <= 100);
@@ -31,8 +31,8 @@ pub(super) fn collect(body: &Fields<'_>) -> Result<Option<Struct>, Reason> {
     Ok(Some(collected))
 }
 
-/// Bytes that may still be spent. It counts a little less than the encoding takes, so that a hostile body is given up early and no
-/// acceptable one is.
+/// Bytes that may still be spent. It counts a little less than the encoding takes, so that a
+/// hostile body is given up early and no acceptable one is.
 struct Budget(usize);
 
 impl Budget {

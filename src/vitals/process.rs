@@ -15,7 +15,8 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-/// Reads what the kernel says of this process. What it does not say, as on other systems than Linux, is left out.
+/// Reads what the kernel says of this process. What it does not say, as on other systems than
+/// Linux, is left out.
 #[derive(Debug)]
 pub(super) struct Process {
     /// Seconds since 1970.

@@ -16,7 +16,8 @@ use tower::BoxError;
 
 use super::refusal::Refusal;
 
-/// How much of a body that is refused is read and thrown away, so that the client gets to reading the answer.
+/// How much of a body that is refused is read and thrown away, so that the client gets to reading
+/// the answer.
 pub(super) const THROWN_AWAY_MAX: u64 = 64 * 1024 * 1024;
 /// How often a body may be packed. Nobody packs twice; this bounds the work.
 const CODINGS_MAX: usize = 4;
@@ -25,7 +26,8 @@ const CODINGS_MAX: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
     Gzip,
-    /// zlib's format by RFC 9110, section 8.4.1.2; a stream without its envelope is taken too, as some send it.
+    /// zlib's format by RFC 9110, section 8.4.1.2; a stream without its envelope is taken too, as
+    /// some send it.
     Deflate,
 }
 
@@ -38,7 +40,8 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
         .ok_or(Refusal::ContentTypeUnsupported)
 }
 
-/// Whether each media type in a header is JSON's. What else is in it does not count: the body says what it is.
+/// Whether each media type in a header is JSON's. What else is in it does not count: the body says
+/// what it is.
 ///
 /// Senders write a type twice, leave it empty, and separate parameters by a comma or a space.
 fn is_json(content_type: &str) -> bool {
@@ -73,7 +76,8 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
         for name in value.split(',') {
             match name.trim().to_ascii_lowercase().as_str() {
                 "" | "identity" => {}
-                // No codings: some senders name the charset, or how a mail would carry the body. It has to be UTF-8 all the same.
+                // No codings: some senders name the charset, or how a mail would carry the body. It
+                // has to be UTF-8 all the same.
                 "none" | "7bit" | "8bit" | "binary" => {}
                 name if is_charset(name) => {}
                 "gzip" | "x-gzip" => codings.push(Coding::Gzip),
@@ -88,7 +92,8 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
     Ok(codings)
 }
 
-/// Whether this names UTF-8, or a charset that shares ASCII with it; `charset=` may stand before it.
+/// Whether this names UTF-8, or a charset that shares ASCII with it; `charset=` may stand before
+/// it.
 fn is_charset(name: &str) -> bool {
     let name = name
         .strip_prefix("charset=")
@@ -100,7 +105,8 @@ fn is_charset(name: &str) -> bool {
     )
 }
 
-/// Reads a body as it was sent, of at most `bytes_max`, before `time` has passed. The rest of a larger one is left.
+/// Reads a body as it was sent, of at most `bytes_max`, before `time` has passed. The rest of a
+/// larger one is left.
 pub(super) async fn receive<B>(
     mut body: B,
     bytes_max: usize,
@@ -131,7 +137,8 @@ where
     }
 }
 
-/// A body that ends in an error: its chunks are not such as HTTP has them, or the connection is gone.
+/// A body that ends in an error: its chunks are not such as HTTP has them, or the connection is
+/// gone.
 fn broken(error: &(dyn Error + 'static)) -> Refusal {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
@@ -143,8 +150,9 @@ fn broken(error: &(dyn Error + 'static)) -> Refusal {
     }
 }
 
-/// Reads the rest of a body that is refused, up to 64 MiB and until `deadline`: many clients only look for an answer once they
-/// have sent everything, and some take the reset of an HTTP/2 stream for a failure although the answer came before it.
+/// Reads the rest of a body that is refused, up to 64 MiB and until `deadline`: many clients only
+/// look for an answer once they have sent everything, and some take the reset of an HTTP/2 stream
+/// for a failure although the answer came before it.
 pub(super) async fn throw_away<B>(mut body: B, deadline: Instant)
 where
     B: Body<Data = Bytes> + Unpin,

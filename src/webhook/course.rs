@@ -114,8 +114,8 @@ impl fmt::Display for Client {
     }
 }
 
-/// By what code requests were refused, and whose. The line of the first also has the words that the client was told: never
-/// what was in the request.
+/// By what code requests were refused, and whose. The line of the first also has the words that the
+/// client was told: never what was in the request.
 pub(super) type Refused = (&'static str, Client);
 
 /// Where the time of a slow request went.

@@ -1,7 +1,7 @@
 //! Who may post: a secret in the path, and credentials in the headers.
 //!
-//! Secrets are kept and compared as BLAKE3 hashes: the comparison takes the same time whatever was sent, and nothing that is printed by
-//! accident gives a secret away.
+//! Secrets are kept and compared as BLAKE3 hashes: the comparison takes the same time whatever was
+//! sent, and nothing that is printed by accident gives a secret away.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use http::{HeaderMap, HeaderName, header};
 
 /// Something that only the sender and the gateway know.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(blake3::Hash);
+pub(crate) struct Secret(blake3::Hash);
 
 impl Secret {
     /// Remembers a secret without keeping it.
     #[must_use]
-    pub fn new(secret: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn new(secret: impl AsRef<[u8]>) -> Self {
         Self(blake3::hash(secret.as_ref()))
     }
 
@@ -33,7 +33,7 @@ impl fmt::Debug for Secret {
 
 /// What a request may show to be let in. Where several are configured, any one of them will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
+pub(crate) enum Credential {
     /// A header with this value.
     Header {
         /// The header's name.
@@ -56,16 +56,9 @@ pub enum Credential {
 impl Credential {
     /// A user name, without a colon, and a password.
     #[must_use]
-    pub fn basic(user: &str, password: &str) -> Self {
+    pub(crate) fn basic(user: &str, password: &str) -> Self {
         let user_password = Secret::new(format!("{user}:{password}"));
         Self::Basic { user_password }
-    }
-
-    /// A bearer token.
-    #[must_use]
-    pub fn bearer(token: &str) -> Self {
-        let token = Secret::new(token);
-        Self::Bearer { token }
     }
 
     fn is_shown_in(&self, headers: &HeaderMap) -> bool {
@@ -83,7 +76,8 @@ impl Credential {
     }
 }
 
-/// Whether a header holds a credential, whatever its value. No such header is kept with an event: subscribers would read it.
+/// Whether a header holds a credential, whatever its value. No such header is kept with an event:
+/// subscribers would read it.
 pub(super) fn is_secret(credentials: &[Credential], header_name: &str) -> bool {
     credentials.iter().any(|credential| {
         matches!(credential, Credential::Header { name, .. } if name.as_str() == header_name)
@@ -126,8 +120,12 @@ mod tests {
                 value: Secret::new("k3y"),
             },
             Credential::basic("verbex", "pass:word"),
-            Credential::bearer("t0ken"),
-            Credential::bearer("next-t0ken"),
+            Credential::Bearer {
+                token: Secret::new("t0ken"),
+            },
+            Credential::Bearer {
+                token: Secret::new("next-t0ken"),
+            },
         ];
         let check = |headers: &[(&'static str, &'static str)], expected: bool| {
             let map = headers

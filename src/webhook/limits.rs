@@ -52,7 +52,8 @@ impl Limits {
         }
     }
 
-    /// A place for a request, to be held until it is answered. Nobody waits for one: a full gateway says so at once.
+    /// A place for a request, to be held until it is answered. Nobody waits for one: a full gateway
+    /// says so at once.
     pub(super) fn enter(&self, peer: IpAddr) -> Result<OwnedSemaphorePermit, Refusal> {
         let place =
             Arc::clone(&self.places)
@@ -69,8 +70,9 @@ impl Limits {
 
 /// How many requests each client has sent lately.
 ///
-/// Bounded by forgetting: a client that has been quiet for a second has its whole quota again and needs no memory. So there are never more than those
-/// of about a second, each of which has opened a connection, and [`FORGET_INTERVAL`].
+/// Bounded by forgetting: a client that has been quiet for a second has its whole quota again and
+/// needs no memory. So there are never more than those of about a second, each of which has opened
+/// a connection, and [`FORGET_INTERVAL`].
 struct Clients {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,

@@ -39,7 +39,8 @@ pub struct Metrics {
     told: Arc<Mutex<HashSet<String>>>,
 }
 
-/// Unknown fields that are told of, each once: a sender that makes up names does not fill memory or log.
+/// Unknown fields that are told of, each once: a sender that makes up names does not fill memory or
+/// log.
 const TOLD_MAX: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,8 +106,8 @@ impl Metrics {
         metrics
     }
 
-    /// Makes a series for all labels that can be known beforehand: the first count of one that was not there is no increase to
-    /// Prometheus.
+    /// Makes a series for all labels that can be known beforehand: the first count of one that was
+    /// not there is no increase to Prometheus.
     fn begin_at_zero(&self) {
         for code in refusal::CODES {
             drop(self.answers.get_or_create(&Answered { code }));
@@ -168,8 +169,8 @@ impl Metrics {
         }
     }
 
-    /// Counts what was odd, and logs the first of each kind: where it was, never what. The kinds are those of
-    /// [`Surprise`], about a hundred.
+    /// Counts what was odd, and logs the first of each kind: where it was, never what. The kinds
+    /// are those of [`Surprise`], about a hundred.
     pub(super) fn surprised(&self, surprise: &Surprise) {
         let kind = Kind::from(surprise);
         let before = self.surprises.get_or_create(&kind).inc();

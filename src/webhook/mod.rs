@@ -1,8 +1,10 @@
-//! The door: takes Verbex's webhooks over HTTP, checks who is calling and how much they send, and answers.
+//! The door: takes Verbex's webhooks over HTTP, checks who is calling and how much they send, and
+//! answers.
 //!
-//! A 200 means that the event is durable, and nothing else does. Whatever else happens is a `Refusal`, which is the whole
-//! table of answers. The checks are in the order of that table, cheapest first, and nobody learns more than they have shown they may:
-//! a wrong path secret looks like a path that does not exist.
+//! A 200 means that the event is durable, and nothing else does. Whatever else happens is a
+//! `Refusal`, which is the whole table of answers. The checks are in the order of that table,
+//! cheapest first, and nobody learns more than they have shown they may: a wrong path secret looks
+//! like a path that does not exist.
 //!
 //! | what | bound | when it is reached |
 //! |---|---|---|
@@ -41,7 +43,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tower::{BoxError, Service};
 
-pub use credentials::{Credential, Secret};
+pub(crate) use credentials::{Credential, Secret};
 pub use metrics::Metrics;
 
 use crate::{
@@ -59,19 +61,20 @@ pub const PATH: &str = "/webhooks/verbex";
 
 /// Largest body that may be configured, in bytes.
 ///
-/// No message to a subscriber may pass 4 MiB, which is what gRPC clients take. In `EVENT_VIEW_RAW` it holds, in KiB: the body
-/// (1,792), the same again in typed fields (text gets no longer by unescaping, and no element is shorter in JSON than in
-/// protobuf), unmodeled fields (256), and the kept headers (32), which may be typed fields too (32): 3,904 of 4,096.
-pub const BODY_BYTES_LIMIT: usize = 1792 * 1024;
+/// No message to a subscriber may pass 4 MiB, which is what gRPC clients take. In `EVENT_VIEW_RAW`
+/// it holds, in KiB: the body (1,792), the same again in typed fields (text gets no longer by
+/// unescaping, and no element is shorter in JSON than in protobuf), unmodeled fields (256), and the
+/// kept headers (32), which may be typed fields too (32): 3,904 of 4,096.
+pub(crate) const BODY_BYTES_LIMIT: usize = 1792 * 1024;
 
 /// Largest head of a request: path, names and values of headers, in bytes.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most headers of a request; over HTTP/1.1 the library allows no more.
 const HEADERS_MAX: usize = 100;
 
 /// What the door asks for and grants.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The last segment of the path, as it is in the URL. Without one the path is [`PATH`] itself.
     pub path_secret: Option<Secret>,
     /// One of these is to be shown, if there are any.
@@ -82,7 +85,8 @@ pub struct Config {
     pub requests_in_flight_max: usize,
     /// Requests of one address (IPv6: one /64) in a second.
     pub client_requests_per_second_max: Option<NonZeroU32>,
-    /// Largest body, as it is sent and after decompression. At most [`BODY_BYTES_LIMIT`]; more is taken as that.
+    /// Largest body, as it is sent and after decompression. At most [`BODY_BYTES_LIMIT`]; more is
+    /// taken as that.
     pub body_bytes_max: usize,
     /// Time for a body to come in.
     pub body_timeout: Duration,
@@ -102,14 +106,17 @@ impl Default for Config {
     }
 }
 
-/// How the door's connections are to be served. What the HTTP libraries answer by themselves is counted in `metrics`.
+/// How the door's connections are to be served. What the HTTP libraries answer by themselves is
+/// counted in `metrics`.
 #[must_use]
 pub fn server_config(metrics: Metrics) -> server::Config {
     let library = move |status, client| metrics.library_answered(status, client);
     server::Config {
-        // Above HEAD_BYTES_MAX, so that the door itself answers where it can: HTTP/2's library refuses without a body.
+        // Above HEAD_BYTES_MAX, so that the door itself answers where it can: HTTP/2's library
+        // refuses without a body.
         head_bytes_max: 8 * HEAD_BYTES_MAX as u32,
-        // Its sender may not come again: a webhook that is here is taken, whatever its sender does next.
+        // Its sender may not come again: a webhook that is here is taken, whatever its sender does
+        // next.
         half_close: true,
         error_body: Some(server::ErrorBody::new(library)),
         ..server::Config::default()
@@ -118,7 +125,7 @@ pub fn server_config(metrics: Metrics) -> server::Config {
 
 /// The door, a service for [`server::serve`]. Clones are the same door.
 #[derive(Clone)]
-pub struct Webhook(Arc<Door>);
+pub(crate) struct Webhook(Arc<Door>);
 
 struct Door {
     config: Config,
@@ -133,7 +140,12 @@ struct Door {
 impl Webhook {
     /// A door that hands events over to `appender`, made by `rules`.
     #[must_use]
-    pub fn new(mut config: Config, rules: Rules, appender: Appender, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        mut config: Config,
+        rules: Rules,
+        appender: Appender,
+        metrics: Metrics,
+    ) -> Self {
         config.body_bytes_max = config.body_bytes_max.min(BODY_BYTES_LIMIT);
         Self(Arc::new(Door {
             limits: Limits::new(&config),
@@ -145,8 +157,9 @@ impl Webhook {
         }))
     }
 
-    /// Resolves at the next moment at which no request is inside: each one has its answer, or its client has left and it is in the log.
-    pub async fn emptied(&self) {
+    /// Resolves at the next moment at which no request is inside: each one has its answer, or its
+    /// client has left and it is in the log.
+    pub(crate) async fn emptied(&self) {
         self.0.inside.close();
         self.0.inside.wait().await;
     }
@@ -219,7 +232,8 @@ impl Door {
         Ok((admitted, packed))
     }
 
-    /// Refuses at once, and lets the rest of the body come in behind the answer, so that the client gets to reading that.
+    /// Refuses at once, and lets the rest of the body come in behind the answer, so that the client
+    /// gets to reading that.
     fn refuse<B>(
         &self,
         refusal: &Refusal,
@@ -238,7 +252,8 @@ impl Door {
         // A client that asks before it sends has nothing on the way, and is not told to go on.
         let asks = head.headers.contains_key(header::EXPECT);
         let comes = !broken && !asks && !matches!(refusal, Refusal::BodyTimeout { .. });
-        // If the body is not read to its end, HTTP/1.1 has no way on. Over HTTP/2 only the stream ends.
+        // If the body is not read to its end, HTTP/1.1 has no way on. Over HTTP/2 only the stream
+        // ends.
         let whole = comes && body.size_hint().lower() <= body::THROWN_AWAY_MAX;
         if head.version < Version::HTTP_2 && !whole {
             let close = HeaderValue::from_static("close");

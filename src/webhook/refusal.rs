@@ -12,9 +12,11 @@ use crate::{
     verbex::{self, BodyError},
 };
 
-/// Why a webhook is refused, in the order of the checks. Nothing else in the crate chooses an HTTP status for the door.
+/// Why a webhook is refused, in the order of the checks. Nothing else in the crate chooses an HTTP
+/// status for the door.
 ///
-/// What a client reads says what was wrong with the request, never what would have been right where that is a secret.
+/// What a client reads says what was wrong with the request, never what would have been right where
+/// that is a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     /// HTTP/1.1 that cannot be read; answered by the HTTP library.
@@ -106,7 +108,8 @@ pub(super) const CLIENT_GONE: &str = "CLIENT_GONE";
 
 /// What `Retry-After` says while the log is away: it tries to come back each second.
 const LOG_RETRY: Duration = Duration::from_secs(5);
-/// What `Retry-After` says on the way out: another gateway, or the next start, should be there by then.
+/// What `Retry-After` says on the way out: another gateway, or the next start, should be there by
+/// then.
 const DRAINING_RETRY: Duration = Duration::from_secs(5);
 
 /// A row of the table.

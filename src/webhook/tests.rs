@@ -106,7 +106,9 @@ async fn an_event_is_stored_once_and_told_so() {
 async fn of_several_faults_the_first_in_the_table_is_told() {
     let mut config = Config {
         path_secret: Some(Secret::new("s3cret")),
-        credentials: vec![Credential::bearer("t0ken")],
+        credentials: vec![Credential::Bearer {
+            token: Secret::new("t0ken"),
+        }],
         addresses_allowed: vec!["198.51.100.0/24".parse().unwrap()],
         requests_in_flight_max: 0,
         body_bytes_max: 100,
@@ -234,7 +236,8 @@ async fn a_body_is_refused_only_for_what_it_is_not() {
     check(b"{\"a\": \"\xff\"}", "BODY_INVALID").await;
 }
 
-/// Clients that look for an answer only once they have sent everything would take a reset for a failure.
+/// Clients that look for an answer only once they have sent everything would take a reset for a
+/// failure.
 #[tokio::test]
 async fn a_request_is_refused_by_its_head_at_once_and_its_body_taken_behind_the_answer() {
     let site = site(Config::default());

@@ -1,4 +1,5 @@
-//! A certificate that has ended, has not begun or ends soon is said, before it is too late and while it is.
+//! A certificate that has ended, has not begun or ends soon is said, before it is too late and
+//! while it is.
 
 use std::{
     fs,
@@ -17,7 +18,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Days before and after now.
 type Days = (i64, i64);
 
-/// Files with a certificate that is good in these days, and the one that signed it in others. The options that name them.
+/// Files with a certificate that is good in these days, and the one that signed it in others. The
+/// options that name them.
 fn files(setup: &Setup, name: &str, leaf: Days, ca: Days) -> [String; 2] {
     let key = KeyPair::generate().unwrap();
     let mut ca_params = params(ca);

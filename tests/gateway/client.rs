@@ -15,7 +15,8 @@ use crate::support::{
     soon,
 };
 
-/// The sequence of the next event, with its cursor saved, and how often the connection failed before it.
+/// The sequence of the next event, with its cursor saved, and how often the connection failed
+/// before it.
 async fn next_event(items: &mut Subscriber, store: &mut FileStore) -> (u64, usize) {
     let mut interruptions = 0;
     loop {

@@ -1,4 +1,5 @@
-//! Nobody shuts others out by connections alone: a full door takes a new one in the place of the idlest.
+//! Nobody shuts others out by connections alone: a full door takes a new one in the place of the
+//! idlest.
 
 use std::{net::SocketAddr, path::Path};
 

@@ -143,7 +143,8 @@ async fn a_cursor_from_before_a_restore_is_refused_where_the_logs_differ() {
     }
 }
 
-/// A log of ten events whose first six are gone, the cursors of all, and the event that is the earliest now.
+/// A log of ten events whose first six are gone, the cursors of all, and the event that is the
+/// earliest now.
 async fn trimmed() -> (Gateway, Vec<String>, Event) {
     let gateway = Setup::new().start().await;
     gateway.post_all((0..10).map(call_started)).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tonic::{Code, Request};
 use verbex_gateway::{
-    auth::{TokenHash, token_from},
+    inside::auth::{TokenHash, token_from},
     proto::{GetStatusRequest, SubscribeRequest},
 };
 

@@ -1,7 +1,8 @@
 //! A disk that takes no more: refused, told, and over when there is space again, without a restart.
 //!
-//! The limit on the size of files (`ulimit -f`) stands for the full disk: it needs no rights and no file system of its own, and
-//! `prlimit` moves it while the gateway runs. By default a write beyond it would end the process with SIGXFSZ.
+//! The limit on the size of files (`ulimit -f`) stands for the full disk: it needs no rights and no
+//! file system of its own, and `prlimit` moves it while the gateway runs. By default a write beyond
+//! it would end the process with SIGXFSZ.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! No door opens that should not, and what keeps the gateway from starting is said so that one can mend it.
+//! No door opens that should not, and what keeps the gateway from starting is said so that one can
+//! mend it.
 
 use std::{fs, net::TcpListener};
 
@@ -30,7 +31,8 @@ async fn a_door_off_loopback_needs_tls_and_credentials_or_a_word_by_name() {
     let grpc = |setup: Setup| setup.set("GRPC_ADDR", "[::]:0");
     let insecure_webhook = ["WEBHOOK_ADDR", "--allow-insecure-webhook", "0.0.0.0:0"];
     refused(webhook(Setup::new()), 2, &insecure_webhook).await;
-    // The self-made certificate is no TLS to others; plain HTTP is none at all; TLS alone lets everybody in.
+    // The self-made certificate is no TLS to others; plain HTTP is none at all; TLS alone lets
+    // everybody in.
     let secret = webhook(Setup::new()).set("WEBHOOK_SECRET", "s3cret");
     refused(secret.clone(), 2, &insecure_webhook).await;
     refused(secret.arg("--webhook-plain-http"), 2, &insecure_webhook).await;

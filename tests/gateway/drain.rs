@@ -184,7 +184,8 @@ async fn restarts_under_load_break_no_promise() {
 
 #[tokio::test]
 async fn a_terminal_that_closes_lets_it_drain_unless_it_is_to_outlive_it() {
-    // Under `nohup` these tests themselves ignore it, and so would the gateway, which a shell alone cannot change.
+    // Under `nohup` these tests themselves ignore it, and so would the gateway, which a shell alone
+    // cannot change.
     let as_in_a_terminal =
         r#"env --default-signal=HUP true 2>&- && exec env --default-signal=HUP "$0" "$@""#;
     for (shell, drains) in [(as_in_a_terminal, true), ("trap '' HUP", false)] {

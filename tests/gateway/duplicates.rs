@@ -1,4 +1,5 @@
-//! A repeat is answered as the first was, and is not broadcast again; whatever else differs is another event.
+//! A repeat is answered as the first was, and is not broadcast again; whatever else differs is
+//! another event.
 
 use serde_json::{Value, json};
 

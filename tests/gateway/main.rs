@@ -1,4 +1,5 @@
-//! What the gateway promises, tested from outside: the real program over real sockets. One module a promise.
+//! What the gateway promises, tested from outside: the real program over real sockets. One module a
+//! promise.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! The gateway's own log and its metrics name fields, and nothing that a sender put where a field's name should be.
+//! The gateway's own log and its metrics name fields, and nothing that a sender put where a field's
+//! name should be.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,5 @@
-//! An event that the gateway does not understand is still an event: stored, delivered, and nothing of it lost.
+//! An event that the gateway does not understand is still an event: stored, delivered, and nothing
+//! of it lost.
 
 use prost_types::value::Kind;
 use serde_json::json;

@@ -1,7 +1,8 @@
-//! What was answered with 200 is there after a loss of power, though a sync or a write has failed before.
+//! What was answered with 200 is there after a loss of power, though a sync or a write has failed
+//! before.
 //!
-//! `POWER_LOSS_CALLS=1..60 cargo test --test gateway power_loss::` takes a while: it makes each of these calls of a run fail, at each
-//! moment of [`When`], one run each.
+//! `POWER_LOSS_CALLS=1..60 cargo test --test gateway power_loss::` takes a while: it makes each of
+//! these calls of a run fail, at each moment of [`When`], one run each.
 
 use std::collections::HashSet;
 
@@ -31,7 +32,8 @@ struct Case {
     events: (usize, usize),
     /// Somebody reads along.
     subscriber: bool,
-    /// Another program begins to read before half of them, and holds checkpoints up until the fault.
+    /// Another program begins to read before half of them, and holds checkpoints up until the
+    /// fault.
     reader: bool,
 }
 

@@ -222,7 +222,8 @@ async fn every_message_and_field_comes_with_its_comment() {
                     || !location.trailing_comments().trim().is_empty()
             })
         };
-        // Paths are by the numbers of descriptor.proto: 4 messages, 2 fields in them, 6 services, 2 methods in them, 5 enums.
+        // Paths are by the numbers of descriptor.proto: 4 messages, 2 fields in them, 6 services, 2
+        // methods in them, 5 enums.
         for (at, message) in (0..).zip(&file.message_type) {
             assert!(commented(&[4, at]), "{}", message.name());
             for (field_at, field) in (0..).zip(&message.field) {

@@ -1,4 +1,5 @@
-//! A webhook that is not answered with 200 leaves a trace that says why and whose it was, and nothing of what was in it.
+//! A webhook that is not answered with 200 leaves a trace that says why and whose it was, and
+//! nothing of what was in it.
 
 use std::{io, time::Duration};
 

@@ -95,7 +95,8 @@ fn setup() -> Setup {
         .set("DRAIN_SECONDS", &DRAIN.as_secs().to_string())
 }
 
-/// Posts through a proxy while the gateway is restarted again and again, with one subscriber that does not read and one that resumes.
+/// Posts through a proxy while the gateway is restarted again and again, with one subscriber that
+/// does not read and one that resumes.
 async fn restarts(mut gateway: Gateway, socket: &TcpListener, proxy: &Proxy, url: &str) {
     let first = eventually_asking(PATIENCE, "the proxy is there", async || {
         post(&proxy.client, url, call_started(0)).await.ok()

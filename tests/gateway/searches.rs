@@ -38,7 +38,8 @@ fn of_nobody(number: usize) -> EventFilter {
     }
 }
 
-/// However fast the machine is: were each read to stand behind those that search, all of them would be done long before the last round.
+/// However fast the machine is: were each read to stand behind those that search, all of them would
+/// be done long before the last round.
 #[tokio::test]
 async fn resumes_look_ups_short_lists_and_live_streams_pass_those_that_search_the_whole_log() {
     let gateway = Gateway::start().await;

@@ -1,4 +1,5 @@
-//! A subscriber that does not read loses nothing, holds nobody up, and costs a bounded amount of memory.
+//! A subscriber that does not read loses nothing, holds nobody up, and costs a bounded amount of
+//! memory.
 
 use verbex_gateway::proto::{
     ListSubscribersRequest, SubscribeRequest, Subscriber, SubscriptionState,

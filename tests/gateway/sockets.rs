@@ -1,4 +1,5 @@
-//! Sockets that systemd opens and hands over: they outlive the gateway, and connections wait in them.
+//! Sockets that systemd opens and hands over: they outlive the gateway, and connections wait in
+//! them.
 
 use std::{
     net::{TcpListener, UdpSocket},

@@ -1,4 +1,5 @@
-//! Who asks the gRPC door something and never ends the question takes neither its memory nor its time.
+//! Who asks the gRPC door something and never ends the question takes neither its memory nor its
+//! time.
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};

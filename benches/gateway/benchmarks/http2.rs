@@ -15,7 +15,8 @@ use crate::{
 };
 
 const SUBSCRIBERS: usize = 1_000;
-/// How often the idle are asked, in the sweep of pings. What a longer interval costs follows from these.
+/// How often the idle are asked, in the sweep of pings. What a longer interval costs follows from
+/// these.
 const PING_SECONDS: [u64; 3] = [1, 2, 5];
 /// A whole number of each.
 const PINGED: Duration = Duration::from_secs(10);

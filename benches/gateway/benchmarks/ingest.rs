@@ -14,7 +14,8 @@ use crate::{
 };
 
 const CONNECTIONS: usize = 64;
-/// A log whose index on ids is worth warming up: until its pages are in memory, each event waits for the disk.
+/// A log whose index on ids is worth warming up: until its pages are in memory, each event waits
+/// for the disk.
 const LARGE: u64 = 1_000_000;
 const LARGE_WARM_UP: Duration = Duration::from_secs(20);
 

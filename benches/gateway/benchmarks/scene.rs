@@ -16,7 +16,8 @@ use crate::{
 /// Enough that a server never waits for its publisher, little enough for every queue.
 const BATCHES_AHEAD: u64 = 4;
 const OWN_AGENTS_CONNECTIONS: usize = 10;
-/// Not more than there are subscribers, so that nobody ever gets two events of a batch: what is written is alike.
+/// Not more than there are subscribers, so that nobody ever gets two events of a batch: what is
+/// written is alike.
 const OWN_AGENTS_BATCH: usize = 64;
 
 /// What is measured.
@@ -78,8 +79,8 @@ impl Scene {
         }
     }
 
-    /// Each subscriber on an agent of its own: each event has one. As many connections for many as for few, so that the kernel's part is
-    /// alike.
+    /// Each subscriber on an agent of its own: each event has one. As many connections for many as
+    /// for few, so that the kernel's part is alike.
     pub(crate) fn own_agents(source: gateway::Source, subscribers: usize, plan: &Plan) -> Self {
         let contestant = Contestant::Gateway(gateway::Setup {
             agents: subscribers as u64,

@@ -33,7 +33,8 @@ pub(crate) struct Setup {
     pub per_second: u64,
 }
 
-/// Begins to come and go, until the process ends. Each order is answered with how many have come so far.
+/// Begins to come and go, until the process ends. Each order is answered with how many have come so
+/// far.
 pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()> {
     let joined = Arc::new(AtomicU64::new(0));
     let mut churning = tokio::spawn(come_and_go(setup, joined.clone()));

@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use verbex_gateway::webhook;
+use verbex_gateway::inside::webhook;
 
 /// An answer is far shorter.
 const ANSWER_BYTES_MAX: usize = 4 * 1024;

@@ -78,7 +78,8 @@ impl Connection {
         Ok(Self { requests, scheme })
     }
 
-    /// Begins a subscription. Returns its stream once the server has answered that there is one, and the compression of its messages.
+    /// Begins a subscription. Returns its stream once the server has answered that there is one,
+    /// and the compression of its messages.
     pub(crate) async fn subscribe(
         &self,
         request: &SubscribeRequest,

@@ -1,4 +1,5 @@
-//! One caller and one subscriber in one process: how long a webhook takes to its answer, and to its subscriber.
+//! One caller and one subscriber in one process: how long a webhook takes to its answer, and to its
+//! subscriber.
 
 use std::{
     net::SocketAddr,

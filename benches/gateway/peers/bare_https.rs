@@ -1,4 +1,5 @@
-//! An axum handler that takes a webhook, stores nothing and answers as the gateway would, behind the same accept loop and TLS.
+//! An axum handler that takes a webhook, stores nothing and answers as the gateway would, behind
+//! the same accept loop and TLS.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -10,7 +11,7 @@ use axum::{Router, body::Bytes, http::header, routing::post};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch};
-use verbex_gateway::{server, tls, webhook};
+use verbex_gateway::inside::{server, tls, webhook};
 
 use crate::process::Control;
 

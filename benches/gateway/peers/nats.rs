@@ -1,8 +1,9 @@
 //! nats-server, where its binary is found: one subject that everybody subscribes to, no filters.
 //!
-//! As core NATS, which stores nothing, and with JetStream: a stream in a file that is synced before a publisher hears that its event
-//! is in it, and a consumer for each subscriber, without acknowledgements. It speaks a text protocol; the little of it that is
-//! needed is written out here.
+//! As core NATS, which stores nothing, and with JetStream: a stream in a file that is synced before
+//! a publisher hears that its event is in it, and a consumer for each subscriber, without
+//! acknowledgements. It speaks a text protocol; the little of it that is needed is written out
+//! here.
 
 use std::{
     env, fs,
@@ -60,7 +61,8 @@ impl Setup {
     }
 }
 
-/// `NATS_SERVER`, or on the path, or in the environment that `docs/performance.md` says how to make.
+/// `NATS_SERVER`, or on the path, or in the environment that `docs/performance.md` says how to
+/// make.
 fn find() -> Option<PathBuf> {
     if let Some(named) = env::var_os("NATS_SERVER") {
         return Some(named.into());

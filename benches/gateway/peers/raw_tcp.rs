@@ -1,4 +1,5 @@
-//! The floor: as many bytes as the messages of a batch have, written to raw TCP sockets by as many threads as there are cores.
+//! The floor: as many bytes as the messages of a batch have, written to raw TCP sockets by as many
+//! threads as there are cores.
 
 use std::{
     io::Write,

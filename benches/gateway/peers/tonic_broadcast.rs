@@ -1,5 +1,6 @@
-//! The usual way to broadcast over gRPC: plain tonic and a tokio broadcast channel. Each subscriber's stream gets a clone of every
-//! event, asks its filter, and has tonic encode what it wants. Nothing is stored.
+//! The usual way to broadcast over gRPC: plain tonic and a tokio broadcast channel. Each
+//! subscriber's stream gets a clone of every event, asks its filter, and has tonic encode what it
+//! wants. Nothing is stored.
 
 use std::pin::Pin;
 

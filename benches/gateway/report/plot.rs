@@ -44,7 +44,8 @@ pub(super) fn svg(report: &Report) -> String {
     svg
 }
 
-/// Each target as a bar to the right (better) or to the left (worse) of the line where it is met exactly.
+/// Each target as a bar to the right (better) or to the left (worse) of the line where it is met
+/// exactly.
 fn bars(svg: &mut String, top: f64, rows: &[&Row]) {
     let axis = Axis {
         least: BARS_RANGE.0,

@@ -1,4 +1,5 @@
-//! The gateway from its log to its gRPC door, with events from inside: ingest over HTTPS is measured apart.
+//! The gateway from its log to its gRPC door, with events from inside: ingest over HTTPS is
+//! measured apart.
 
 use std::{
     net::Ipv4Addr,
@@ -15,7 +16,7 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
 };
-use verbex_gateway::{
+use verbex_gateway::inside::{
     auth::Tokens,
     event::{Group, Position, StoredEvent},
     fanout::{self, Encoding, Fanout},
@@ -51,7 +52,8 @@ pub(crate) struct Setup {
 pub(crate) enum Source {
     /// They are committed to the log, each batch by appends that wait at the same time.
     Log,
-    /// They are handed to the fan-out as groups that were just committed, and are in no log: fan-out alone.
+    /// They are handed to the fan-out as groups that were just committed, and are in no log:
+    /// fan-out alone.
     Groups,
 }
 
@@ -173,13 +175,14 @@ impl Cycle {
         }
     }
 
-    /// The encoded event keeps the sequence that it was made with. Who only counts messages does not see it.
+    /// The encoded event keeps the sequence that it was made with. Who only counts messages does
+    /// not see it.
     fn group(&self, number: u64, count: usize) -> Group {
         (number..number + count as u64)
             .map(|number| {
                 let event = &self.events[(number % self.events.len() as u64) as usize];
                 StoredEvent {
-                    sequence: verbex_gateway::event::Sequence(number + 1),
+                    sequence: verbex_gateway::inside::event::Sequence(number + 1),
                     ..event.clone()
                 }
             })
@@ -190,7 +193,7 @@ impl Cycle {
 async fn serve(
     setup: &Setup,
     fanout: Fanout,
-    epoch: verbex_gateway::event::Epoch,
+    epoch: verbex_gateway::inside::event::Epoch,
     reader: log::Reader,
 ) -> anyhow::Result<std::net::SocketAddr> {
     let (service, health) = grpc::service(

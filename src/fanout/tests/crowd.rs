@@ -26,8 +26,8 @@ fn request(number: Option<usize>) -> Request {
     }
 }
 
-/// The router takes its turns when the test says so, and hears of the log when the test says so. So nothing here depends on how
-/// fast the machine is.
+/// The router takes its turns when the test says so, and hears of the log when the test says so. So
+/// nothing here depends on how fast the machine is.
 #[tokio::test]
 async fn an_event_goes_out_while_many_with_large_filters_come_and_while_they_leave() {
     let dir = TempDir::new().unwrap();

@@ -1,4 +1,5 @@
-//! The log's file looked at alone: without its write-ahead log, without locks, and without leaving a trace beside it.
+//! The log's file looked at alone: without its write-ahead log, without locks, and without leaving
+//! a trace beside it.
 
 use std::{os::unix::ffi::OsStrExt, path::Path};
 

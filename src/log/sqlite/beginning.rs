@@ -1,7 +1,8 @@
 //! Whether there is a log in the folder, and how a new one begins.
 //!
-//! A new log is made under another name and then takes its own, whole and synced. So what is empty, or only a part, was never a
-//! log that is still to begin: something has become of one, and that is for a person to judge.
+//! A new log is made under another name and then takes its own, whole and synced. So what is empty,
+//! or only a part, was never a log that is still to begin: something has become of one, and that is
+//! for a person to judge.
 
 use std::{
     fs, io,
@@ -30,8 +31,8 @@ pub(super) enum Beginning {
     New,
 }
 
-/// Makes sure that there is a log at `path`. `new_log` lets one begin where something is that is no log, which then gets another
-/// name.
+/// Makes sure that there is a log at `path`. `new_log` lets one begin where something is that is no
+/// log, which then gets another name.
 pub(super) fn ensure(
     path: &Path,
     new_log: bool,
@@ -139,8 +140,8 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
     }
 }
 
-/// The bytes that a SQLite file has by its own word; none if it is no such file. Before SQLite has it open in this process: closing
-/// it would take SQLite's locks away.
+/// The bytes that a SQLite file has by its own word; none if it is no such file. Before SQLite has
+/// it open in this process: closing it would take SQLite's locks away.
 fn header(path: &Path) -> io::Result<Option<u64>> {
     let mut header = [0; 100];
     match fs::File::open(path)?.read_exact_at(&mut header, 0) {

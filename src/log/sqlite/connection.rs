@@ -22,7 +22,8 @@ const STATEMENTS_MAX: usize = 64;
 /// The one connection that writes. The file has to be there.
 pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // Only in a file that is still empty does the page size do something, and only before the journal mode.
+    // Only in a file that is still empty does the page size do something, and only before the
+    // journal mode.
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     conn.pragma_update(None, "synchronous", "FULL")?;
@@ -37,8 +38,8 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Moves all of the write-ahead log into the file, if no reader is in the way, and closes the connection that writes. The last one
-/// removes the side files.
+/// Moves all of the write-ahead log into the file, if no reader is in the way, and closes the
+/// connection that writes. The last one removes the side files.
 pub(super) fn close(conn: Connection) -> rusqlite::Result<()> {
     checkpoint(&conn, "TRUNCATE")?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
@@ -75,7 +76,8 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn open(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
-    // Neither SQLITE_OPEN_CREATE, so that a file that is gone is an error, nor URI, so that a folder may have any name.
+    // Neither SQLITE_OPEN_CREATE, so that a file that is gone is an error, nor URI, so that a
+    // folder may have any name.
     let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);

@@ -27,7 +27,8 @@ pub(super) struct File {
     last: Position,
     /// Pages in the write-ahead log after the last commit.
     pages: u64,
-    /// Pages that the write-ahead log may have before readers are waited for. A quarter of them makes a checkpoint worth its syncs.
+    /// Pages that the write-ahead log may have before readers are waited for. A quarter of them
+    /// makes a checkpoint worth its syncs.
     wal_pages_max: u64,
     /// The pages in it when it was last moved into the file.
     checkpointed_at: u64,
@@ -72,7 +73,8 @@ pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
             return Err(Trouble::Busy);
         }
     }
-    // And a new write-ahead log lies elsewhere on a disk that has lost more than pages. Readers may hold it up: it is no condition.
+    // And a new write-ahead log lies elsewhere on a disk that has lost more than pages. Readers may
+    // hold it up: it is no condition.
     connection::checkpoint(conn, "TRUNCATE")?;
     // That it is empty is durable before its place on the disk is another file's.
     Ok(place.wal_file().sync_all()?)
@@ -94,9 +96,10 @@ impl File {
         })
     }
 
-    /// Opens the file again after an error, and makes sure that it is the same, that all in it is durable and that it can be written.
-    /// Where it ends is read anew. The old connection lasts until then: without it the next one would take up what an error
-    /// has left in the write-ahead log, and readers could see it before it is durable.
+    /// Opens the file again after an error, and makes sure that it is the same, that all in it is
+    /// durable and that it can be written. Where it ends is read anew. The old connection lasts
+    /// until then: without it the next one would take up what an error has left in the write-ahead
+    /// log, and readers could see it before it is durable.
     pub(super) fn renew(&mut self) -> Result<(), Trouble> {
         if !self.conn.is_autocommit() {
             self.conn.execute_batch("ROLLBACK")?;
@@ -106,7 +109,8 @@ impl File {
         let conn = connection::writer(place.log())?;
         place.check()?;
         conn.busy_timeout(BRIEF_WAIT)?;
-        // Before anything is moved: where only the -shm is wrong, the write-ahead log still has all.
+        // Before anything is moved: where only the -shm is wrong, the write-ahead log still has
+        // all.
         let last = match last(&conn, self.epoch)? {
             Some(last) if last == self.last || last.sequence > self.last.sequence => last,
             _ => return Err(overwritten(place)),
@@ -131,7 +135,8 @@ impl File {
         self.last
     }
 
-    /// Makes a group durable, or nothing of it. Duplicates are found, those within the group too, since it sees its own rows.
+    /// Makes a group durable, or nothing of it. Duplicates are found, those within the group too,
+    /// since it sees its own rows.
     pub(super) fn commit(
         &mut self,
         group: impl IntoIterator<Item = NewEvent>,
@@ -205,7 +210,8 @@ impl File {
         self.pages = now.pages;
         let checked = self.watch.check(&now);
         if let Err(Trouble::Changed(Changed::WalGone(_))) = checked {
-            // It is still open, and the log can have what it holds. What that comes to is seen at the next start.
+            // It is still open, and the log can have what it holds. What that comes to is seen at
+            // the next start.
             let _ = self.briefly(|file| connection::checkpoint(&file.conn, "FULL"));
         }
         checked
@@ -220,14 +226,15 @@ impl File {
         }
     }
 
-    /// Writes as much as a large event takes, all the way to the disk, and takes it back: a disk that is nearly full must not seem
-    /// to be away and back again with each event.
+    /// Writes as much as a large event takes, all the way to the disk, and takes it back: a disk
+    /// that is nearly full must not seem to be away and back again with each event.
     pub(super) fn probe(&self) -> rusqlite::Result<()> {
         probe(&self.conn)
     }
 
-    /// Moves the write-ahead log into the file whenever enough has come together, so that it stays short. Readers are not
-    /// waited for until it has become long; then they are, briefly, since else reads that overlap could keep it growing for ever.
+    /// Moves the write-ahead log into the file whenever enough has come together, so that it stays
+    /// short. Readers are not waited for until it has become long; then they are, briefly, since
+    /// else reads that overlap could keep it growing for ever.
     pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
         let pages = self.pages;
         if pages < self.checkpointed_at {

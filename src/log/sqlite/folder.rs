@@ -19,7 +19,8 @@ pub(super) struct Folder {
     pub(super) log: PathBuf,
     /// Whether a gateway has held it before.
     pub(super) used: bool,
-    /// Held for as long as this is open: the system lets go of it when the process dies, however it dies.
+    /// Held for as long as this is open: the system lets go of it when the process dies, however it
+    /// dies.
     pub(super) lock: File,
 }
 
@@ -59,9 +60,9 @@ fn make(path: &Path) -> io::Result<()> {
     sync_folder_of(path)
 }
 
-/// Opens a file for writing and leaves its content; a new one is its owner's alone. (SQLite would make it readable by all, and gives
-/// its side files the mode that it finds.) One that is there keeps its mode: a
-/// group that an operator lets read stays.
+/// Opens a file for writing and leaves its content; a new one is its owner's alone. (SQLite would
+/// make it readable by all, and gives its side files the mode that it finds.) One that is there
+/// keeps its mode: a group that an operator lets read stays.
 pub(super) fn owners_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)

@@ -1,4 +1,5 @@
-//! Who waits for whom: reads of the log stand in lanes, and each of the few threads serves some of the lanes.
+//! Who waits for whom: reads of the log stand in lanes, and each of the few threads serves some of
+//! the lanes.
 //!
 //! | thread | serves |
 //! |---|---|
@@ -6,10 +7,11 @@
 //! | 2 | [`Lane::Now`], then [`Lane::Near`] |
 //! | 3 and 4 | [`Lane::Page`] and [`Lane::Far`] by turns, then [`Lane::Near`] |
 //!
-//! So a look-up waits for look-ups alone, whoever is nearly up to date waits for others like it, and lists and long catch-ups have
-//! at most two threads, half of them each while there are both. Within a lane the first to come is the first to be served. A long
-//! search is many short reads ([`SCAN_ROWS_MAX`](crate::log::SCAN_ROWS_MAX)), and each one stands at the end of its lane again: so
-//! those who search share the lane evenly.
+//! So a look-up waits for look-ups alone, whoever is nearly up to date waits for others like it,
+//! and lists and long catch-ups have at most two threads, half of them each while there are both.
+//! Within a lane the first to come is the first to be served. A long search is many short reads
+//! ([`SCAN_ROWS_MAX`](crate::log::SCAN_ROWS_MAX)), and each one stands at the end of its lane
+//! again: so those who search share the lane evenly.
 
 use std::{
     array,

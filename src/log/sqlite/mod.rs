@@ -2,32 +2,36 @@
 //!
 //! # Locking
 //!
-//! `gateway.lock` beside the file is held by an OS lock for as long as the appender lives: one gateway writes, and a killed one
-//! leaves nothing to clean up. Within the process the appender's thread owns the one connection that writes, and each reader's
-//! thread one that only reads. Others may read with any SQLite tool at any time. They may write, too (remove events, add an
-//! index): appends wait for them, for 5 s at the most, and are refused from then on until the file is free.
+//! `gateway.lock` beside the file is held by an OS lock for as long as the appender lives: one
+//! gateway writes, and a killed one leaves nothing to clean up. Within the process the appender's
+//! thread owns the one connection that writes, and each reader's thread one that only reads. Others
+//! may read with any SQLite tool at any time. They may write, too (remove events, add an index):
+//! appends wait for them, for 5 s at the most, and are refused from then on until the file is free.
 //!
 //! # Compatibility
 //!
-//! `user_version` counts the migrations that the file has seen. An older file is brought up to date at the start, in one
-//! transaction; a newer one is refused. Users query the columns of `events`: they keep their meaning.
+//! `user_version` counts the migrations that the file has seen. An older file is brought up to date
+//! at the start, in one transaction; a newer one is refused. Users query the columns of `events`:
+//! they keep their meaning.
 //!
 //! # Performance
 //!
-//! A group is one transaction and one sync; it is whatever waits when the one before is done, and no timer holds it up. The
-//! unique index on random ids costs the most: about a page of write-ahead log an event, once it has outgrown the cache.
+//! A group is one transaction and one sync; it is whatever waits when the one before is done, and
+//! no timer holds it up. The unique index on random ids costs the most: about a page of write-ahead
+//! log an event, once it has outgrown the cache.
 //!
-//! From each 16 MiB on, the appender moves the write-ahead log into the file, between groups. From 64 MiB on it also waits for the
-//! reads that run just then, briefly, since reads that overlap would else keep it growing. Reads are bounded in rows
-//! ([`SCAN_ROWS_MAX`](super::SCAN_ROWS_MAX)), so only a foreign reader that leaves its transaction open can make it longer.
+//! From each 16 MiB on, the appender moves the write-ahead log into the file, between groups. From
+//! 64 MiB on it also waits for the reads that run just then, briefly, since reads that overlap
+//! would else keep it growing. Reads are bounded in rows ([`SCAN_ROWS_MAX`](super::SCAN_ROWS_MAX)),
+//! so only a foreign reader that leaves its transaction open can make it longer.
 //!
 //! Start-up looks at the ends of the log alone, never at what is between.
 //!
 //! # Filesystem
 //!
-//! `synchronous=FULL`: a committed event survives the loss of power, where the disk keeps its promises. The folder must be local:
-//! neither the lock nor SQLite's shared memory works over a network. Folder and files are their owner's alone, since they hold
-//! what callers said.
+//! `synchronous=FULL`: a committed event survives the loss of power, where the disk keeps its
+//! promises. The folder must be local: neither the lock nor SQLite's shared memory works over a
+//! network. Folder and files are their owner's alone, since they hold what callers said.
 
 mod alone;
 mod beginning;
@@ -49,17 +53,20 @@ use std::{io, sync::Arc};
 
 use jiff::Timestamp;
 
+pub use self::reader::Reader;
+pub(crate) use self::writer::Appender;
 use self::{beginning::Beginning, file::File, folder::Folder, place::Place, reader::Source};
-pub use self::{reader::Reader, writer::Appender};
 use super::{Config, Identity, Log, Metrics, OpenError};
 use crate::event::Epoch;
 
 /// Opens the log, or makes it. Blocks, for a moment.
 ///
-/// A disk that cannot be written now is no error: the log then opens with [`super::Tail::available`] unset, and comes back by itself.
+/// A disk that cannot be written now is no error: the log then opens with
+/// [`super::Tail::available`] unset, and comes back by itself.
 ///
 /// # Errors
-/// If the folder or the file cannot be used by this user, this version, or now that another gateway has it.
+/// If the folder or the file cannot be used by this user, this version, or now that another gateway
+/// has it.
 pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let Folder {
         log: path,

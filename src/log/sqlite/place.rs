@@ -1,5 +1,5 @@
-//! Where the log's files are, and whether those are still the ones that were opened. SQLite goes on with what it has open, whatever
-//! becomes of the paths, and a restart would find none of it.
+//! Where the log's files are, and whether those are still the ones that were opened. SQLite goes on
+//! with what it has open, whatever becomes of the paths, and a restart would find none of it.
 
 use std::{
     ffi::OsString,
@@ -138,8 +138,8 @@ impl Place {
         &self.wal_file
     }
 
-    /// The log itself, to be written past SQLite. Never closed: that would take away the locks that SQLite holds in this process
-    /// (<https://sqlite.org/howtocorrupt.html>, 2.2).
+    /// The log itself, to be written past SQLite. Never closed: that would take away the locks that
+    /// SQLite holds in this process (<https://sqlite.org/howtocorrupt.html>, 2.2).
     pub(super) fn file(&self) -> io::Result<&fs::File> {
         if let Some(file) = self.file.get() {
             return Ok(file);
@@ -178,7 +178,8 @@ pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What the appender remembers of the files, to find out that somebody else has had his hands on them.
+/// What the appender remembers of the files, to find out that somebody else has had his hands on
+/// them.
 pub(super) struct Watch {
     place: Arc<Place>,
     epoch: Epoch,
@@ -187,7 +188,8 @@ pub(super) struct Watch {
     seen: Option<(u64, i64, i64)>,
     /// How far the log itself went then, without the write-ahead log.
     moved: Option<Sequence>,
-    /// Whether a checkpoint may have come to half of its pages only, and the log is not whole alone.
+    /// Whether a checkpoint may have come to half of its pages only, and the log is not whole
+    /// alone.
     torn: bool,
 }
 

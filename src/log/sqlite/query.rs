@@ -167,7 +167,8 @@ impl Ends {
 struct Selection {
     condition: String,
     values: Vec<Value>,
-    /// Every row that is looked at is one that is wanted, so there is no need to stop before the wanted ones are together.
+    /// Every row that is looked at is one that is wanted, so there is no need to stop before the
+    /// wanted ones are together.
     walks_an_index: bool,
 }
 
@@ -275,7 +276,8 @@ fn column(key: TextKey) -> &'static str {
     }
 }
 
-/// Whether an index has the rows with one of these values in the order of the log: one call's, or one agent's.
+/// Whether an index has the rows with one of these values in the order of the log: one call's, or
+/// one agent's.
 fn is_indexed(column: &str, values: &[String]) -> bool {
     matches!(column, "call_id" | "agent_id") && matches!(values, [value] if !value.is_empty())
 }

@@ -1,4 +1,5 @@
-//! The way out: a few threads, each with a connection of its own, that take reads from [`lanes`](super::lanes).
+//! The way out: a few threads, each with a connection of its own, that take reads from
+//! [`lanes`](super::lanes).
 
 use std::{
     fmt, io,
@@ -43,10 +44,12 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Reads a stretch, or as much of it as one call looks at. All other reads are look-ups, in [`Lane::Now`].
+    /// Reads a stretch, or as much of it as one call looks at. All other reads are look-ups, in
+    /// [`Lane::Now`].
     ///
     /// # Errors
-    /// Forward, [`ReadError::Expired`] if events between `after` and the earliest have been removed.
+    /// Forward, [`ReadError::Expired`] if events between `after` and the earliest have been
+    /// removed.
     pub async fn read(&self, query: Query) -> Result<Batch, ReadError> {
         self.run(query.lane, move |conn| query::read(conn, &query))
             .await
@@ -69,7 +72,8 @@ impl Reader {
             .await
     }
 
-    /// The place right before the first event received at or after `time`: the tail if there is none.
+    /// The place right before the first event received at or after `time`: the tail if there is
+    /// none.
     ///
     /// # Errors
     /// If the file cannot be read.

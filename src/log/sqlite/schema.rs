@@ -11,8 +11,8 @@ use crate::{
     log::{Identity, OpenError},
 };
 
-/// What makes each version of the file from the one before; the first makes it from an empty file. This list only grows:
-/// `user_version` says how many of them a file has seen.
+/// What makes each version of the file from the one before; the first makes it from an empty file.
+/// This list only grows: `user_version` says how many of them a file has seen.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE events (
         sequence        INTEGER PRIMARY KEY,
@@ -62,7 +62,8 @@ const MIGRATIONS: &[&str] = &["
 /// The newest version that this build knows.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// Brings the file to [`VERSION`], in one transaction or not at all. A new file gets the identity that `make` makes.
+/// Brings the file to [`VERSION`], in one transaction or not at all. A new file gets the identity
+/// that `make` makes.
 pub(super) fn migrate(
     conn: &mut Connection,
     path: &Path,

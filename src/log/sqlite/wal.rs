@@ -1,12 +1,13 @@
 //! The write-ahead log, written once more.
 //!
-//! When a sync fails, the system reports it once and then takes the pages for clean: what was written still reads as if it were
-//! there, later syncs succeed, and the disk has none of it. SQLite, started anew, takes such frames up, and what it appends hangs on
-//! them. So after a failed write or sync, and at each start, since the process before may have died of one, the frames are read and
-//! written again at their places, and synced. Then the disk has what reads have shown.
+//! When a sync fails, the system reports it once and then takes the pages for clean: what was
+//! written still reads as if it were there, later syncs succeed, and the disk has none of it.
+//! SQLite, started anew, takes such frames up, and what it appends hangs on them. So after a failed
+//! write or sync, and at each start, since the process before may have died of one, the frames are
+//! read and written again at their places, and synced. Then the disk has what reads have shown.
 //!
-//! The same for the pages that SQLite has moved into the file. It syncs the file only when it moves the last frame, and never moves
-//! a frame again that it has counted as moved.
+//! The same for the pages that SQLite has moved into the file. It syncs the file only when it moves
+//! the last frame, and never moves a frame again that it has counted as moved.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +31,8 @@ pub(super) struct Moved {
     places: BTreeMap<u32, u64>,
 }
 
-/// What SQLite's index of the write-ahead log, the `-shm`, says of it (<https://sqlite.org/walformat.html>).
+/// What SQLite's index of the write-ahead log, the `-shm`, says of it
+/// (<https://sqlite.org/walformat.html>).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Index {
     /// Frames that are committed.
@@ -65,8 +67,8 @@ impl Index {
         }))
     }
 
-    /// Whether the write-ahead log is the one that this is of: its header, and its last frame, which SQLite writes before it says so
-    /// here.
+    /// Whether the write-ahead log is the one that this is of: its header, and its last frame,
+    /// which SQLite writes before it says so here.
     pub(super) fn is_of(&self, wal: &File, page_bytes: u64) -> io::Result<bool> {
         if self.frames == 0 {
             return Ok(true);
@@ -110,8 +112,8 @@ fn salts(wal: &File) -> io::Result<Option<[u8; 8]>> {
     }
 }
 
-/// Writes all frames again and syncs them. There are at least `frames`, of which `moved` have been moved into the file. Nobody may
-/// append meanwhile.
+/// Writes all frames again and syncs them. There are at least `frames`, of which `moved` have been
+/// moved into the file. Nobody may append meanwhile.
 pub(super) fn write_again(wal: &File, frames: u64, moved: u64) -> io::Result<Moved> {
     // So that its length is written again, too.
     wal.set_modified(SystemTime::now())?;

@@ -19,13 +19,14 @@ use crate::{
 
 /// Appends that wait for the thread. When it is full, callers wait for a place.
 const QUEUE_EVENTS_MAX: usize = 1024;
-/// Events in a group at the most, and the bytes of raw bodies after which it takes no more: what followers get at once stays well
-/// under what they queue for a subscriber.
+/// Events in a group at the most, and the bytes of raw bodies after which it takes no more: what
+/// followers get at once stays well under what they queue for a subscriber.
 const GROUP_EVENTS_MAX: usize = 512;
 const GROUP_BYTES_MAX: usize = 256 * 1024;
 /// How often the files are looked at while nothing comes in.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Groups that wait for the follower. When it is full the next one is left out, and the follower reads it.
+/// Groups that wait for the follower. When it is full the next one is left out, and the follower
+/// reads it.
 const GROUPS_MAX: usize = 64;
 
 /// The way into the log. Clones share it.
@@ -37,8 +38,8 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Makes an event durable; see the contract in [`crate::log`]. Once it has been taken into the queue it is committed, whether
-    /// or not anybody still waits for the answer.
+    /// Makes an event durable; see the contract in [`crate::log`]. Once it has been taken into the
+    /// queue it is committed, whether or not anybody still waits for the answer.
     ///
     /// # Errors
     /// If the log cannot take it now, or not any more.
@@ -58,7 +59,8 @@ impl Appender {
         answered.await.unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Commits what has been taken, refuses what follows, and resolves when the file is closed and the folder free.
+    /// Commits what has been taken, refuses what follows, and resolves when the file is closed and
+    /// the folder free.
     pub async fn finish(&self) {
         // Fails only if somebody was here before.
         let _ = self.queue.send(Command::Finish).await;
@@ -138,7 +140,8 @@ enum Command {
 /// What the thread does next.
 enum Step {
     Obey(Command),
-    /// Nothing has come for a while: look whether the files are still there, so that `/readyz` knows before a webhook does.
+    /// Nothing has come for a while: look whether the files are still there, so that `/readyz`
+    /// knows before a webhook does.
     Look,
     Retry,
 }
@@ -157,7 +160,8 @@ struct Caller {
 /// Whether the file can be written.
 enum Standing {
     Open,
-    /// It could not, so it has to be opened anew: after a failed sync nothing that was remembered is certain.
+    /// It could not, so it has to be opened anew: after a failed sync nothing that was remembered
+    /// is certain.
     Away {
         reason: Arc<str>,
         retry_at: Instant,
@@ -267,8 +271,8 @@ impl Writer {
         self.metrics.set_available(false);
     }
 
-    /// First the follower, then the tail, then the callers: whoever sees the tail finds the group, and whoever has an answer can
-    /// read the event.
+    /// First the follower, then the tail, then the callers: whoever sees the tail finds the group,
+    /// and whoever has an answer can read the event.
     fn publish(&self, committed: Committed, position: Position, callers: Vec<Caller>) {
         if !committed.events.is_empty() {
             self.metrics.committed(&committed.events);
@@ -292,7 +296,8 @@ impl Writer {
         let _ = caller.answer.send(answer);
     }
 
-    /// Nothing that is durable depends on it, but what was to be moved may now be less certain than it looks.
+    /// Nothing that is durable depends on it, but what was to be moved may now be less certain than
+    /// it looks.
     fn checkpoint(&mut self) {
         let Err(error) = self.file.checkpoint() else {
             return;

@@ -1,4 +1,5 @@
-//! While a request is inside, the connection looks whether its client is still there, and loses nothing that comes meanwhile.
+//! While a request is inside, the connection looks whether its client is still there, and loses
+//! nothing that comes meanwhile.
 
 use super::*;
 

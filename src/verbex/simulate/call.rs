@@ -259,7 +259,8 @@ impl Report {
         }
     }
 
-    /// Headers and body of the webhook, sent at this time. The guide's transfer has no envelope: only its headers say its name and when.
+    /// Headers and body of the webhook, sent at this time. The guide's transfer has no envelope:
+    /// only its headers say its name and when.
     pub(super) fn request(&self, sent: Timestamp) -> (Vec<(&'static str, String)>, String) {
         let timestamp = format!("{sent:.9}");
         let (event_name, body) = match &self.content {

@@ -1,7 +1,8 @@
 //! Made-up but realistic calls, as the webhooks that Verbex would send of them.
 //!
-//! Pure and seeded: the same options give the same webhooks, in this version of the gateway. Bodies and headers keep to the shapes in
-//! Verbex's guide; phone numbers and addresses are from ranges that are reserved for fiction and documentation.
+//! Pure and seeded: the same options give the same webhooks, in this version of the gateway. Bodies
+//! and headers keep to the shapes in Verbex's guide; phone numbers and addresses are from ranges
+//! that are reserved for fiction and documentation.
 
 mod call;
 mod rest;
@@ -14,33 +15,38 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 use self::call::Call;
 
-pub use self::rest::rest;
+pub(crate) use self::rest::rest;
 
 /// What to make up.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// How many calls; without end if none.
     pub calls: Option<u64>,
     /// Calls that begin per second, not scaled by `speed`; more than 0.
     pub rate: f64,
-    /// How many agents take the calls, at least 1. They are the same in every simulation, so that filters can be kept.
+    /// How many agents take the calls, at least 1. They are the same in every simulation, so that
+    /// filters can be kept.
     pub agents: usize,
-    /// Another seed makes other calls. Never the same seed twice against one log: the second run would be redeliveries.
+    /// Another seed makes other calls. Never the same seed twice against one log: the second run
+    /// would be redeliveries.
     pub seed: u64,
     /// Whether some webhooks arrive after later ones of their call.
     pub out_of_order: bool,
     /// Whether some webhooks arrive twice, perhaps with another top-level timestamp.
     pub duplicates: bool,
-    /// How much faster than real time the webhooks of a call are sent; more than 0. What they say is as of a real call.
+    /// How much faster than real time the webhooks of a call are sent; more than 0. What they say
+    /// is as of a real call.
     pub speed: f64,
-    /// When the simulation begins: [`Webhook::at`] counts from here. No time in a body lies after its webhook is sent.
+    /// When the simulation begins: [`Webhook::at`] counts from here. No time in a body lies after
+    /// its webhook is sent.
     pub start: Timestamp,
 }
 
 /// A request to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Webhook {
-    /// When, since the start of the simulation. Never before the webhook that the simulation gave before.
+pub(crate) struct Webhook {
+    /// When, since the start of the simulation. Never before the webhook that the simulation gave
+    /// before.
     pub at: Duration,
     /// Names as the guide writes them.
     pub headers: Vec<(&'static str, String)>,
@@ -54,12 +60,13 @@ pub struct Webhook {
 
 /// Gives the webhooks of many calls at once, in the order in which they are to be sent.
 #[derive(Debug)]
-pub struct Simulation {
+pub(crate) struct Simulation {
     options: Options,
     rng: StdRng,
     agents: Vec<Agent>,
     calls_begun: u64,
-    /// What is still to be sent of the calls that have begun, by when, and then in the order in which it was made up.
+    /// What is still to be sent of the calls that have begun, by when, and then in the order in
+    /// which it was made up.
     waiting: BTreeMap<(Duration, u64), Webhook>,
     made_up: u64,
 }
@@ -67,7 +74,7 @@ pub struct Simulation {
 impl Simulation {
     /// Nothing is made up before it is asked for.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         Self {
             rng: StdRng::seed_from_u64(options.seed),
             agents: agents(options.agents.max(1)),
@@ -164,7 +171,8 @@ impl Clock {
         self.begin + seconds(since_begin / self.speed)
     }
 
-    /// As a body says it. What goes by faster than a real call is told late, so that none of it is told before it happens.
+    /// As a body says it. What goes by faster than a real call is told late, so that none of it is
+    /// told before it happens.
     fn time(self, since_begin: f64) -> Timestamp {
         let late = CALL_SECONDS_MAX * (1.0 - 1.0 / self.speed).max(0.0);
         let begin = self.start.checked_add(self.begin);

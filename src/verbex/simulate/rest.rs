@@ -20,10 +20,11 @@ struct Told {
     analyzed: bool,
 }
 
-/// Ends the calls among these events that belong to one of the first `agents_max` agents: the webhooks that are missing, each to be
-/// sent at once. The events are the newest of a log, in any order.
+/// Ends the calls among these events that belong to one of the first `agents_max` agents: the
+/// webhooks that are missing, each to be sent at once. The events are the newest of a log, in any
+/// order.
 #[must_use]
-pub fn rest(events: &[Event], agents_max: usize, seed: u64) -> Vec<Webhook> {
+pub(crate) fn rest(events: &[Event], agents_max: usize, seed: u64) -> Vec<Webhook> {
     let mut rng = StdRng::seed_from_u64(seed);
     let agents = agents(agents_max);
     let mut calls: BTreeMap<&str, Told> = BTreeMap::new();

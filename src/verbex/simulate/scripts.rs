@@ -30,7 +30,8 @@ const fn agent(content: &'static str) -> Turn {
     Turn("agent", content)
 }
 
-/// Numbers that a regulator keeps for films and books: one of the prefixes, and a number below the bound.
+/// Numbers that a regulator keeps for films and books: one of the prefixes, and a number below the
+/// bound.
 #[derive(Debug)]
 pub(super) struct Phones {
     prefixes: &'static [&'static str],

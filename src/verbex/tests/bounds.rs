@@ -17,7 +17,8 @@ const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The largest body that the door can be configured to take: 1.75 MiB.
 const BODY_BYTES_MAX: usize = 7 * 256 * 1024;
 
-/// Delivers the event as a subscriber to everything gets it; prost gives up at 100 levels, as other decoders do.
+/// Delivers the event as a subscriber to everything gets it; prost gives up at 100 levels, as other
+/// decoders do.
 fn check(body: String) {
     assert!(body.len() <= BODY_BYTES_MAX);
     let huge = "h".repeat(headers::BYTES_MAX / 2 - 32);

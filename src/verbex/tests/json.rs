@@ -31,7 +31,8 @@ fn field() -> impl Strategy<Value = Value> {
     prop_oneof![4 => leaf(), 1 => value()]
 }
 
-/// A webhook that is nearly one of Verbex's: known names with values that fit or do not, and others.
+/// A webhook that is nearly one of Verbex's: known names with values that fit or do not, and
+/// others.
 pub(super) fn webhook() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec![
         "CallHandler.CallStarted",

@@ -104,8 +104,8 @@ fn leaves(value: &Value) -> Vec<(String, Value)> {
     found
 }
 
-/// Whether the typed field at this path holds the value, or the value says nothing there. Written against the
-/// contract, not against the code: by path, from the event's side.
+/// Whether the typed field at this path holds the value, or the value says nothing there. Written
+/// against the contract, not against the code: by path, from the event's side.
 fn has_home(event: &Event, body: &Value, path: &str, leaf: &Value) -> bool {
     let says_nothing = leaf.is_null() || *leaf == json!("");
     let text = |typed: &str| says_nothing || leaf.as_str() == Some(typed);
@@ -194,7 +194,8 @@ fn has_home(event: &Event, body: &Value, path: &str, leaf: &Value) -> bool {
     }
 }
 
-/// Writes JSON in one of its many ways: keys in any order and sometimes twice, white space, escapes.
+/// Writes JSON in one of its many ways: keys in any order and sometimes twice, white space,
+/// escapes.
 struct Variation(StdRng);
 
 impl Variation {

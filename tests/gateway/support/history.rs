@@ -11,7 +11,7 @@ use std::{
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use verbex_gateway::{
-    log::cursor::Cursor,
+    inside::log::cursor::Cursor,
     proto::{
         Event, EventFilter, Progress, SubscribeRequest, event_service_client::EventServiceClient,
         subscribe_request::Start, subscribe_response::Response,
@@ -102,7 +102,8 @@ impl Subscriber {
     }
 }
 
-/// A subscriber that notes all it sees, and resumes with the last cursor whenever its stream ends, as the contract says.
+/// A subscriber that notes all it sees, and resumes with the last cursor whenever its stream ends,
+/// as the contract says.
 pub(crate) struct Recorder {
     seen: Arc<Mutex<Subscriber>>,
     task: JoinHandle<()>,
@@ -194,7 +195,8 @@ async fn record(grpc: SocketAddr, request: SubscribeRequest, seen: Arc<Mutex<Sub
     }
 }
 
-/// A sender that posts one body after the other, once each, whatever the answers: Verbex documents no retry.
+/// A sender that posts one body after the other, once each, whatever the answers: Verbex documents
+/// no retry.
 pub(crate) struct Load {
     posts: Arc<Mutex<Vec<Post>>>,
     task: JoinHandle<()>,

@@ -27,7 +27,8 @@ pub(crate) fn full_pipe() -> (PipeReader, PipeWriter) {
 }
 
 impl Setup {
-    /// A gateway with its output elsewhere, at the addresses of one that was stopped or killed: nobody reads its banner.
+    /// A gateway with its output elsewhere, at the addresses of one that was stopped or killed:
+    /// nobody reads its banner.
     pub(crate) async fn start_with(
         self,
         stdout: impl Into<Stdio>,
@@ -70,7 +71,8 @@ impl Setup {
     }
 
     fn spawn_on(&self, socket: impl Into<OwnedFd>, name: &str) -> Process {
-        // Only a process itself knows its id before it is the gateway; and the socket comes as the one descriptor that can be given.
+        // Only a process itself knows its id before it is the gateway; and the socket comes as the
+        // one descriptor that can be given.
         let words = format!(
             "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES='{name}'"
         );

@@ -1,4 +1,5 @@
-//! What the promises are tested with: the real program, its clients, what was seen, and who judges it.
+//! What the promises are tested with: the real program, its clients, what was seen, and who judges
+//! it.
 
 pub(crate) mod bodies;
 pub(crate) mod grpc;

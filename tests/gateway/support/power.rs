@@ -32,8 +32,8 @@ impl Disk {
         (setup, disk)
     }
 
-    /// From the next call on, the `nth` of this kind (`sync`, `write`, `name`) on this file (`*`: any) fails, and those after it, until
-    /// it has been `times`.
+    /// From the next call on, the `nth` of this kind (`sync`, `write`, `name`) on this file (`*`:
+    /// any) fails, and those after it, until it has been `times`.
     pub(crate) fn fail(&self, kind: &str, name: &str, nth: usize, times: usize) {
         let written = self.shadow.join("fail.new");
         fs::write(&written, format!("{kind} {name} {nth} {times}\n")).expect("a fault");
@@ -45,7 +45,8 @@ impl Disk {
         fs::read_to_string(self.shadow.join("calls")).unwrap_or_default()
     }
 
-    /// Leaves in the folder of a gateway that was killed what a loss of power leaves. What is started next has a good disk.
+    /// Leaves in the folder of a gateway that was killed what a loss of power leaves. What is
+    /// started next has a good disk.
     pub(crate) fn lose_power(&self, setup: Setup) -> Setup {
         for entry in fs::read_dir(&self.data).expect("the data folder") {
             let path = entry.expect("a file").path();

@@ -79,7 +79,8 @@ impl Setup {
         self.arg("--config").arg(&path)
     }
 
-    /// With TLS on the gRPC door, by the certificate that another gateway has made for its webhook door: a good one for both.
+    /// With TLS on the gRPC door, by the certificate that another gateway has made for its webhook
+    /// door: a good one for both.
     pub(crate) fn grpc_tls_of(self, other: &Gateway) -> Self {
         let path = |name| {
             let path = other.ca().with_file_name(name);
@@ -320,7 +321,8 @@ impl std::fmt::Display for Finished {
     }
 }
 
-/// A process, and all that it says. Dropping it kills it; while a test fails, it shows what it knows.
+/// A process, and all that it says. Dropping it kills it; while a test fails, it shows what it
+/// knows.
 pub(crate) struct Process {
     command: String,
     folder: PathBuf,

@@ -223,7 +223,8 @@ fn received_in_order(history: &History) -> Verdict {
                     Some(time) => time,
                     None => return Err(format!("{} has none", event.sequence)),
                 },
-                // The time of the newest event that the cursor covers, so that of none that is still to come.
+                // The time of the newest event that the cursor covers, so that of none that is
+                // still to come.
                 What::Progress(progress) => match progress.position_time {
                     Some(time) => time,
                     None => continue,
@@ -264,7 +265,8 @@ fn answers(history: &History) -> impl Iterator<Item = (&str, &Stored)> {
     posts.filter_map(|post| Some((post.body.as_str(), post.answer.as_ref()?)))
 }
 
-/// The contract's rule, apart from the gateway's own code: values of one field are alternatives, and all fields must match.
+/// The contract's rule, apart from the gateway's own code: values of one field are alternatives,
+/// and all fields must match.
 pub(crate) fn matches(filter: &EventFilter, event: &Event) -> bool {
     fn any<T: PartialEq>(values: &[T], value: &T) -> bool {
         values.is_empty() || values.contains(value)

@@ -9,8 +9,9 @@ use rustix::{
 
 use super::process::{PROGRAM, Process, isolate};
 
-/// A command of the program in a terminal that does not say how wide it is. What both outputs say is read as one, as standard
-/// output. It is no controlling terminal: what its keys would do is done by signals.
+/// A command of the program in a terminal that does not say how wide it is. What both outputs say
+/// is read as one, as standard output. It is no controlling terminal: what its keys would do is
+/// done by signals.
 pub(crate) fn spawn_in_terminal(
     folder: &Path,
     args: &[&str],

@@ -1,4 +1,5 @@
-//! Stubs from the protos, and their descriptors for JSON. Where there is a `protoc`, `tonic_prost_build::compile_protos` is enough.
+//! Stubs from the protos, and their descriptors for JSON. Where there is a `protoc`,
+//! `tonic_prost_build::compile_protos` is enough.
 
 use std::{env, error::Error, fs, path::Path};
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use verbex_gateway::{
-    event::{Epoch, Position, Sequence},
-    log::cursor,
+    inside::{
+        event::{Epoch, Position, Sequence},
+        log::cursor,
+    },
     proto::Progress,
 };
 
@@ -61,7 +63,8 @@ fn post(number: u64) -> Post {
     }
 }
 
-/// Six posts, one of them twice; a subscriber of all from the beginning with one reconnect, and one of starts from the third on.
+/// Six posts, one of them twice; a subscriber of all from the beginning with one reconnect, and one
+/// of starts from the third on.
 fn sound() -> History {
     let repeat = Post {
         answer: Some(Stored {

@@ -1,4 +1,5 @@
-//! The gateway as programs in Rust meet it: verbex-gateway-interop EXPECTED, beside a gateway (with_gateway).
+//! The gateway as programs in Rust meet it: verbex-gateway-interop EXPECTED, beside a gateway
+//! (with_gateway).
 
 use std::{collections::BTreeMap, env, fs, process::Stdio, time::Duration};
 
