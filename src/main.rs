@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Parser;
 use tokio::runtime::Runtime;
 use verbex_gateway::cli::{self, Cli};
 
@@ -17,7 +16,7 @@ use verbex_gateway::cli::{self, Cli};
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::typed();
     let outcome = match Runtime::new() {
         Ok(runtime) => {
             let outcome = runtime.block_on(cli.run());

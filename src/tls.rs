@@ -93,11 +93,13 @@ pub enum Error {
         reason: rustls::Error,
     },
     /// The gateway's own certificate cannot be made.
-    #[error("cannot make a certificate: {0}; give one with --tls-cert and --tls-key")]
+    #[error(
+        "cannot make a certificate: {0}; give one with --webhook-tls-cert and --webhook-tls-key"
+    )]
     Make(#[from] rcgen::Error),
     /// The gateway's own certificate cannot be kept.
     #[error(
-        "cannot keep a certificate in {path}: {source}; make that folder writable, or give a certificate with --tls-cert and --tls-key"
+        "cannot keep a certificate in {path}: {source}; make that folder writable, or give a certificate with --webhook-tls-cert and --webhook-tls-key"
     )]
     Keep {
         /// The file or folder.

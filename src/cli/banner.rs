@@ -229,7 +229,12 @@ mod tests {
         assert!(plain.contains("Post:            curl -d '{"), "{plain}");
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
-        let keys = ["tls.cert", "tls.key", "grpc.tls_cert", "grpc.tls_key"];
+        let keys = [
+            "webhook.tls_cert",
+            "webhook.tls_key",
+            "grpc.tls_cert",
+            "grpc.tls_key",
+        ];
         let named = shown(&keys.map(|key| (key, path)), None);
         for line in [
             " https://NAME:4001/webhooks/verbex\n",

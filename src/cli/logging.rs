@@ -17,11 +17,11 @@ use tracing_subscriber::{
 };
 
 use super::lines::Lines;
-use crate::config::{Log, LogFormat};
+use crate::config::{LogFormat, Logging};
 
 /// Starts logging, once in a process. Nothing that logs ever waits for standard error.
-pub(super) fn start(log: &Log) -> anyhow::Result<Lines> {
-    let filter = EnvFilter::try_new(&log.level).context("log.level")?;
+pub(super) fn start(config: &Logging) -> anyhow::Result<Lines> {
+    let filter = EnvFilter::try_new(&config.level).context("logging.level")?;
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     let written = Lines::start("logging", io::stderr(), |count| {
         tracing::warn!("{count} log lines were dropped because standard error was not read");
@@ -32,7 +32,7 @@ pub(super) fn start(log: &Log) -> anyhow::Result<Lines> {
         .with_ansi(colours)
         // Its own errors would be written to standard error right here.
         .log_internal_errors(false);
-    let lines = match log.format {
+    let lines = match config.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };

@@ -25,7 +25,7 @@ mod sockets;
 mod tail;
 mod token;
 
-use std::io;
+use std::{env, ffi::OsString, io};
 
 use clap::{Parser, Subcommand};
 
@@ -66,6 +66,15 @@ enum Command {
 }
 
 impl Cli {
+    /// What was typed. Where that is wrong, or a question, the process ends here.
+    pub fn typed() -> Self {
+        Self::parsed(env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parsed(typed: Vec<OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(&typed).map_err(|error| settings::with_new_names(error, &typed))
+    }
+
     /// Does what was typed, to the end.
     ///
     /// # Errors
@@ -144,6 +153,30 @@ mod tests {
             let leaf = command.get_subcommands().count() == 0;
             assert!(!leaf || help.contains("Examples:"), "{help}");
         }
+    }
+
+    #[test]
+    fn an_old_flag_is_told_its_new_name_by_the_commands_that_have_it() {
+        let said = |line: &str| {
+            let typed = line.split(' ').map(OsString::from).collect();
+            let error = Cli::parsed(typed).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            error.to_string()
+        };
+        for command in ["serve", "check-config"] {
+            for flags in ["--tls-cert a --tls-key b", "--tls-cert=a --tls-key=b"] {
+                let said = said(&format!("verbex-gateway {command} {flags}"));
+                for (old, new) in [("cert", "cert"), ("key", "key")] {
+                    let tip = format!("tip: --tls-{old} is called --webhook-tls-{new} now\n");
+                    assert!(said.contains(&tip), "{said}");
+                }
+                assert!(!said.contains("similar"), "{said}");
+            }
+        }
+        let other = said("verbex-gateway tail --tls-cert a");
+        assert!(!other.contains("--webhook-tls-cert"), "{other}");
+        let new = said("verbex-gateway serve --webhook-tls-crt a");
+        assert!(new.contains("'--webhook-tls-cert'"), "{new}");
     }
 
     #[test]

@@ -36,7 +36,7 @@ Examples:
   verbex-gateway serve --demo
   verbex-gateway serve --config /etc/verbex-gateway.toml
   verbex-gateway serve --webhook-secret-file secret \\
-    --webhook-addr 0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem
+    --webhook-addr 0.0.0.0:8443 --webhook-tls-cert fullchain.pem --webhook-tls-key privkey.pem
   verbex-gateway serve --webhook-secret-file secret --webhook-plain-http
 
 The last one is for a proxy on this machine that ends TLS.
@@ -60,7 +60,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         ..args.settings.load(sockets.settings())?.config
     };
     let sockets = sockets.for_doors(&config)?;
-    let log_lines = logging::start(&config.log)?;
+    let log_lines = logging::start(&config.logging)?;
     let outcome = serve(config, sockets, &log_lines).await;
     log_lines.flush(LAST_LINES);
     outcome

@@ -1,13 +1,16 @@
 //! The settings that have a flag, for the commands that read a configuration.
 
-use std::env;
+use std::{env, ffi::OsString};
 
-use clap::CommandFactory;
+use clap::{
+    Command, CommandFactory,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     config::{
         self, Config, Problem, WebhookTls,
-        load::{Environment, Layers, Loaded, nearest, variable_of},
+        load::{Environment, Layers, Loaded, nearest, renamed_flags, variable_of},
     },
     tls,
 };
@@ -45,11 +48,11 @@ pub(super) struct Settings {
     /// The door's certificate chain (PEM); without one the gateway makes its own, good for this
     /// machine only
     #[arg(long, value_name = "FILE", help_heading = WEBHOOK)]
-    tls_cert: Option<String>,
+    webhook_tls_cert: Option<String>,
 
     /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE", help_heading = WEBHOOK)]
-    tls_key: Option<String>,
+    webhook_tls_key: Option<String>,
 
     /// Speak plain HTTP, behind a proxy that ends TLS
     #[arg(long, help_heading = WEBHOOK)]
@@ -97,13 +100,39 @@ pub(super) struct Settings {
     log_level: Option<String>,
 }
 
+/// The error of a command line, with the new name of each flag that was renamed.
+pub(super) fn with_new_names(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
+    let cli = super::Cli::command();
+    let command = typed.iter().find_map(|word| cli.find_subcommand(word));
+    let (ErrorKind::UnknownArgument, Some(command)) = (error.kind(), command) else {
+        return error;
+    };
+    let is_typed = |flag: &str| {
+        let mut words = typed.iter().filter_map(|word| word.to_str());
+        words.any(|word| word.split('=').next() == Some(flag))
+    };
+    let has = |flag: &str| {
+        let mut flags = command.get_arguments().filter_map(|arg| arg.get_long());
+        flags.any(|long| flag.strip_prefix("--") == Some(long))
+    };
+    let tips: Vec<_> = renamed_flags()
+        .filter(|(old, new)| is_typed(old) && has(new))
+        .map(|(old, new)| format!("{old} is called {new} now").into())
+        .collect();
+    if !tips.is_empty() {
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
+}
+
 /// The certificates that are configured, each by the setting that names it and as `serve` reads it:
 /// only the content of the files says whether they serve.
 pub(super) fn certificates(
     config: &Config,
 ) -> impl Iterator<Item = (&'static str, Result<tls::Served, tls::Error>)> {
     let webhook = match &config.webhook.tls {
-        WebhookTls::Files(files) => Some(("tls.cert", files)),
+        WebhookTls::Files(files) => Some(("webhook.tls_cert", files)),
         WebhookTls::SelfMade | WebhookTls::PlainHttp => None,
     };
     let grpc = config
@@ -140,7 +169,7 @@ impl Settings {
         })?;
         // The variables of other commands are none of ours, but known.
         let cli = super::Cli::command();
-        let args = || cli.get_subcommands().flat_map(clap::Command::get_arguments);
+        let args = || cli.get_subcommands().flat_map(Command::get_arguments);
         loaded
             .unknown_variables
             .retain(|name| !args().any(|arg| arg.get_env() == Some(name.as_ref())));
@@ -175,9 +204,9 @@ impl Settings {
             ("organization", self.organization),
             ("allow_insecure_webhook", said(self.allow_insecure_webhook)),
             ("allow_insecure_grpc", said(self.allow_insecure_grpc)),
-            ("tls.cert", self.tls_cert),
-            ("tls.key", self.tls_key),
             ("webhook.addr", self.webhook_addr),
+            ("webhook.tls_cert", self.webhook_tls_cert),
+            ("webhook.tls_key", self.webhook_tls_key),
             ("webhook.plain_http", said(self.webhook_plain_http)),
             ("webhook.secret", self.webhook_secret),
             ("webhook.secret_file", self.webhook_secret_file),
@@ -185,8 +214,8 @@ impl Settings {
             ("grpc.tls_cert", self.grpc_tls_cert),
             ("grpc.tls_key", self.grpc_tls_key),
             ("admin.addr", self.admin_addr),
-            ("log.format", self.log_format),
-            ("log.level", self.log_level),
+            ("logging.format", self.log_format),
+            ("logging.level", self.log_level),
         ]
         .into_iter()
         .filter_map(|(key, text)| Some((key, text?)))
@@ -199,6 +228,7 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     use super::*;
+    use crate::config::load::flag_of;
 
     #[test]
     fn every_flag_reaches_the_setting_of_its_name() {
@@ -216,7 +246,7 @@ mod tests {
             let [(key, text)] = &given[..] else {
                 panic!("{flag} gives {given:?}");
             };
-            assert_eq!(format!("--{}", key.replace(['.', '_'], "-")), flag);
+            assert_eq!(flag_of(key), flag);
             assert_eq!(text, if takes_value { "x" } else { "true" });
             flags += 1;
         }

@@ -42,7 +42,7 @@ fn open_webhook(webhook: &Webhook) -> Option<String> {
         WebhookTls::Files(_) => None,
         WebhookTls::SelfMade => Some((
             "no TLS that others can trust (the self-made certificate does not count)",
-            "give --tls-cert and --tls-key",
+            "give --webhook-tls-cert and --webhook-tls-key",
         )),
         WebhookTls::PlainHttp => Some((
             "no TLS (--webhook-plain-http)",

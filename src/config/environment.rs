@@ -7,11 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-/// What the name of every variable starts with.
-const PREFIX: &str = "VERBEX_GATEWAY_";
-
-/// How much a name may differ from a known one and still be taken for it, from 0 to 1 (the same).
-const LIKENESS_MIN: f64 = 0.8;
+use super::names::{PREFIX, variable_of};
 
 /// The variables that concern the gateway, taken once: tests give their own.
 #[derive(Debug, Default)]
@@ -33,7 +29,7 @@ impl Environment {
         let own = self.0.remove_entry(&variable_of(key));
         match key {
             // What every program that logs this way listens to.
-            "log.level" => own.or_else(|| self.0.remove_entry("RUST_LOG")),
+            "logging.level" => own.or_else(|| self.0.remove_entry("RUST_LOG")),
             _ => own,
         }
     }
@@ -48,34 +44,6 @@ impl Environment {
         });
         unknown.map(|(name, _)| name)
     }
-}
-
-/// The variable that sets a key.
-#[must_use]
-pub(crate) fn variable_of(key: &str) -> String {
-    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
-}
-
-/// Of the known names the one that a mistyped name most likely stands for.
-#[must_use]
-pub(crate) fn nearest<'k>(
-    mistyped: &str,
-    known: impl IntoIterator<Item = &'k str>,
-) -> Option<&'k str> {
-    let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_uppercase();
-    let mut mistyped = bare(mistyped);
-    // Other programs have a setting for the port alone.
-    for part in ["_PORT", "_HOST"] {
-        if let Some(door) = mistyped.strip_suffix(part) {
-            mistyped = format!("{door}_ADDR");
-        }
-    }
-    known
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(&mistyped, &bare(name)), name))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, name)| name)
 }
 
 /// Whether Kubernetes set this variable, for a service whose name begins with `verbex-gateway`.
@@ -220,42 +188,5 @@ mod tests {
             let name = format!("{PREFIX}{name}");
             assert!(!is_of_kubernetes(&name, value), "{name}={value}");
         }
-    }
-
-    #[test]
-    fn a_mistyped_name_is_told_the_nearest_one_and_a_strange_one_is_not() {
-        let known = [
-            "ADMIN_ADDR",
-            "CONFIG",
-            "DATA_DIR",
-            "GRPC_ADDR",
-            "GRPC_TLS_CERT",
-            "TLS_CERT",
-            "WEBHOOK_ADDR",
-            "WEBHOOK_BODY_BYTES_MAX",
-            "WEBHOOK_PLAIN_HTTP",
-            "WEBHOOK_SECRET",
-            "WEBHOOK_SECRET_FILE",
-        ]
-        .map(|name| format!("{PREFIX}{name}"));
-        let check = |mistyped: &str, expected: Option<&str>| {
-            let mistyped = format!("{PREFIX}{mistyped}");
-            let nearest = nearest(&mistyped, known.iter().map(String::as_str));
-            let expected = expected.map(|name| format!("{PREFIX}{name}"));
-            assert_eq!(nearest, expected.as_deref(), "{mistyped}");
-        };
-        check("WEBHOOK_SECRT", Some("WEBHOOK_SECRET"));
-        check("WEBHOOK_SECRETFILE", Some("WEBHOOK_SECRET_FILE"));
-        check("WEBHOOK__ADDR", Some("WEBHOOK_ADDR"));
-        check("webhook_addr", Some("WEBHOOK_ADDR"));
-        check("WEBHOOK_PORT", Some("WEBHOOK_ADDR"));
-        check("GRPC_PORT", Some("GRPC_ADDR"));
-        check("GRPC_ADDRESS", Some("GRPC_ADDR"));
-        check("DATADIR", Some("DATA_DIR"));
-        check("TLSCERT", Some("TLS_CERT"));
-        check("CONFG", Some("CONFIG"));
-        check("RETENTION", None);
-        check("X", None);
-        check("", None);
     }
 }

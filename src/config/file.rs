@@ -10,7 +10,7 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Problem, environment::nearest};
+use super::{Problem, names::nearest};
 
 /// The only key with several tables.
 pub(super) const TOKENS: &str = "tokens";

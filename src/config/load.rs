@@ -4,14 +4,20 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Admin, BODY_BYTES_LIMIT, Config, Credential, Effective, Grpc, Invalid, Log, LogFormat,
+    Admin, BODY_BYTES_LIMIT, Config, Credential, Effective, Grpc, Invalid, LogFormat, Logging,
     QUEUE_BYTES_LEAST, TlsFiles, Webhook, WebhookTls, check,
     file::File,
     reader::Reader,
     setting::{LogLevel, OrganizationId},
 };
 
-pub(crate) use super::environment::{Environment, nearest, variable_of};
+pub(crate) use super::{
+    environment::Environment,
+    names::{nearest, renamed_flags, variable_of},
+};
+
+#[cfg(test)]
+pub(crate) use super::names::flag_of;
 
 /// Names the file to read, as a flag or a variable.
 const FILE: &str = "config";
@@ -78,9 +84,9 @@ fn config(read: &mut Reader, demo: bool) -> Config {
         admin: Admin {
             addr: read.value("admin.addr", ([127, 0, 0, 1], 9464).into()),
         },
-        log: Log {
-            format: read.value("log.format", LogFormat::Text),
-            level: read.value("log.level", LogLevel("info".into())).0,
+        logging: Logging {
+            format: read.value("logging.format", LogFormat::Text),
+            level: read.value("logging.level", LogLevel("info".into())).0,
         },
         tokens: read.tokens(),
     }
@@ -116,11 +122,11 @@ fn webhook(read: &mut Reader) -> Webhook {
 
 fn webhook_tls(read: &mut Reader) -> WebhookTls {
     let plain_http = read.value("webhook.plain_http", false);
-    match tls_files(read, "tls.cert", "tls.key") {
+    match tls_files(read, "webhook.tls_cert", "webhook.tls_key") {
         Some(_) if plain_http => {
             read.refuse(
                 "webhook.plain_http",
-                "a door with a certificate (tls.cert, tls.key) cannot speak plain HTTP; leave one of them out",
+                "a door with a certificate (webhook.tls_cert, webhook.tls_key) cannot speak plain HTTP; leave one of them out",
             );
             WebhookTls::PlainHttp
         }

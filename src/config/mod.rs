@@ -8,6 +8,7 @@
 //!
 //! - `file`: the file as it was written, each value with its place.
 //! - `environment`: the variables, and which of them Kubernetes set.
+//! - `names`: what a setting is called in each layer, and what it was called before.
 //! - `setting`: how a single value is read and printed.
 //! - `reader`: reads one setting from all layers, and `effective` remembers which one counted.
 //! - `tokens`: the entries of `[[tokens]]`, read and written.
@@ -19,6 +20,7 @@ mod effective;
 mod environment;
 mod file;
 pub(crate) mod load;
+mod names;
 mod reader;
 mod setting;
 mod tokens;
@@ -59,7 +61,7 @@ pub(crate) struct Config {
     /// The door for operators.
     pub admin: Admin,
     /// What the gateway says about itself.
-    pub log: Log,
+    pub logging: Logging,
     /// Who may subscribe. Empty: everybody who reaches the door.
     pub tokens: Vec<auth::Token>,
 }
@@ -181,7 +183,7 @@ pub(crate) struct Admin {
 
 /// What the gateway says about itself, on standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Log {
+pub(crate) struct Logging {
     /// In which form.
     pub format: LogFormat,
     /// How much, in the language of `RUST_LOG`.

@@ -13,6 +13,7 @@ use super::{
     effective::{Effective, Origin},
     environment::Environment,
     file::File,
+    names::{flag_of, old_names_of, variable_of},
     setting::Setting,
     tokens,
 };
@@ -200,6 +201,24 @@ impl Reader {
         value
     }
 
+    /// A setting under a name that it had before, in the file or the environment. The command line
+    /// takes no such flag.
+    fn refuse_old_names(&mut self, key: &'static str) {
+        for old in old_names_of(key) {
+            let written = self.file.settings.take(old);
+            let written = written.map(|written| (Origin::File(written.place), key.to_owned()));
+            let variable = self.environment.take(old);
+            let variable = variable.map(|(name, _)| (Origin::Variable(name), variable_of(key)));
+            for (origin, new) in [written, variable].into_iter().flatten() {
+                self.problems.push(Problem {
+                    place: origin.place(old),
+                    message: format!("is called {new} now"),
+                });
+                self.bad.push(key);
+            }
+        }
+    }
+
     /// From the lowest layer to the highest, since a bad value is an error even where a higher
     /// layer would cover it.
     fn within<T: Setting>(
@@ -207,6 +226,7 @@ impl Reader {
         key: &'static str,
         objection: impl Fn(&T) -> Option<String>,
     ) -> Option<T> {
+        self.refuse_old_names(key);
         let written = self.file.settings.take(key).map(|written| {
             let value = T::from_file(&written.value);
             (value, Origin::File(written.place))
@@ -246,8 +266,4 @@ fn from_text<T: Setting>(text: &str) -> Option<T> {
     } else {
         T::from_text(text)
     }
-}
-
-fn flag_of(key: &str) -> String {
-    format!("--{}", key.replace(['.', '_'], "-"))
 }

@@ -246,7 +246,7 @@ fn every_setting_can_stand_in_the_environment() {
         config.grpc.cors_allowed_origins,
         ["https://calls.example.com", "http://localhost:3000"]
     );
-    assert_eq!(config.log.level, "debug");
+    assert_eq!(config.logging.level, "debug");
 }
 
 #[test]

@@ -57,7 +57,7 @@ async fn check_config(door: &str, leaf: Days, ca: Days) -> Finished {
     let setup = Setup::new();
     let [cert, key] = files(&setup, "x", leaf, ca);
     let (cert_flag, key_flag) = match door {
-        "webhook" => ("--tls-cert", "--tls-key"),
+        "webhook" => ("--webhook-tls-cert", "--webhook-tls-key"),
         _ => ("--grpc-tls-cert", "--grpc-tls-key"),
     };
     let args = ["check-config", cert_flag, &cert, key_flag, &key];
@@ -66,7 +66,7 @@ async fn check_config(door: &str, leaf: Days, ca: Days) -> Finished {
 
 #[tokio::test]
 async fn check_config_says_what_is_the_matter_with_each_certificate_of_each_door() {
-    for (door, setting) in [("webhook", "tls.cert"), ("grpc", "grpc.tls_cert")] {
+    for (door, setting) in [("webhook", "webhook.tls_cert"), ("grpc", "grpc.tls_cert")] {
         for (leaf, ca, code, says) in [
             (GOOD, GOOD, 0, ""),
             (ENDS_SOON, GOOD, 0, "warning: SETTING: the certificate in"),
@@ -111,8 +111,8 @@ async fn the_gateway_starts_with_an_expired_certificate_and_says_so() {
     let webhook = files(&setup, "webhook", ENDED, GOOD);
     let grpc = files(&setup, "grpc", GOOD, ENDS_SOON);
     let gateway = setup
-        .set("TLS_CERT", &webhook[0])
-        .set("TLS_KEY", &webhook[1])
+        .set("WEBHOOK_TLS_CERT", &webhook[0])
+        .set("WEBHOOK_TLS_KEY", &webhook[1])
         .set("GRPC_TLS_CERT", &grpc[0])
         .set("GRPC_TLS_KEY", &grpc[1])
         .start()

@@ -62,9 +62,9 @@ async fn a_certificate_of_ones_own_and_a_secret_open_the_webhook_door() {
     let setup = Setup::new()
         .set("WEBHOOK_ADDR", "0.0.0.0:0")
         .set("WEBHOOK_SECRET", "s3cret")
-        .arg("--tls-cert")
+        .arg("--webhook-tls-cert")
         .arg(&pem("server.pem"))
-        .arg("--tls-key")
+        .arg("--webhook-tls-key")
         .arg(&pem("server-key.pem"));
     let gateway = setup.start().await;
     assert!(!gateway.ca().exists(), "none is made where one is given");

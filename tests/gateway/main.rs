@@ -28,6 +28,7 @@ mod health;
 mod history_pages;
 mod names;
 mod odd_bodies;
+mod old_names;
 mod operations;
 mod origins;
 mod power_loss;

@@ -79,7 +79,7 @@ async fn nothing_that_was_sent_is_in_the_log_however_much_is_logged() {
     let setup = Setup::new()
         .set("WEBHOOK_SECRET", "s3cretpath")
         .set("WEBHOOK_BEARER_TOKEN", "t0kenvalue")
-        .set("LOG_LEVEL", "trace");
+        .set("LOGGING_LEVEL", "trace");
     let gateway = setup.start().await;
     let door = format!("https://{}/webhooks/verbex", gateway.webhook_addr());
     let secret = format!("{door}/s3cretpath");

@@ -63,7 +63,7 @@ fn read(pipe: PipeReader) -> Arc<Mutex<Vec<String>>> {
 
 #[tokio::test]
 async fn lines_that_nobody_reads_are_dropped_and_counted_and_that_is_said_once_there_is_room() {
-    let setup = stopped(Setup::new().set("LOG_FORMAT", "json")).await;
+    let setup = stopped(Setup::new().set("LOGGING_FORMAT", "json")).await;
     let (pipe, stderr) = full_pipe();
     let gateway = setup.start_with(Stdio::null(), stderr).await;
     make_it_talk(&gateway).await;

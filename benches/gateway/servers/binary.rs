@@ -39,7 +39,7 @@ impl Gateway {
                 ("VERBEX_GATEWAY_WEBHOOK_ADDR", "127.0.0.1:0"),
                 ("VERBEX_GATEWAY_GRPC_ADDR", "127.0.0.1:0"),
                 ("VERBEX_GATEWAY_ADMIN_ADDR", "127.0.0.1:0"),
-                ("VERBEX_GATEWAY_LOG_LEVEL", "warn"),
+                ("VERBEX_GATEWAY_LOGGING_LEVEL", "warn"),
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

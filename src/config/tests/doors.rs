@@ -25,7 +25,10 @@ fn a_door_to_other_machines_needs_tls_and_credentials_or_to_be_called_insecure()
     let token = token.as_str();
 
     let open = ("webhook.addr", "0.0.0.0:0");
-    let (cert, key) = (("tls.cert", "DIR/pem"), ("tls.key", "DIR/pem"));
+    let (cert, key) = (
+        ("webhook.tls_cert", "DIR/pem"),
+        ("webhook.tls_key", "DIR/pem"),
+    );
     let secret = ("webhook.secret", "s3cret");
     let plain = ("webhook.plain_http", "true");
     let allowed = ("allow_insecure_webhook", "true");
@@ -38,7 +41,7 @@ fn a_door_to_other_machines_needs_tls_and_credentials_or_to_be_called_insecure()
             "self-made",
             "no credentials",
             "--allow-insecure-webhook",
-            "--tls-cert",
+            "--webhook-tls-cert",
             "--webhook-secret-file",
         ]),
     );
@@ -116,7 +119,11 @@ fn a_door_to_other_machines_needs_tls_and_credentials_or_to_be_called_insecure()
     );
     // The webhook's certificate is none for this door.
     check(
-        &[open, ("tls.cert", "DIR/pem"), ("tls.key", "DIR/pem")],
+        &[
+            open,
+            ("webhook.tls_cert", "DIR/pem"),
+            ("webhook.tls_key", "DIR/pem"),
+        ],
         token,
         Some(&["no TLS"]),
     );
@@ -127,8 +134,8 @@ fn plain_http_and_a_certificate_exclude_each_other() {
     let errors = given()
         .file("pem", "")
         .flags(&[
-            ("tls.cert", "DIR/pem"),
-            ("tls.key", "DIR/pem"),
+            ("webhook.tls_cert", "DIR/pem"),
+            ("webhook.tls_key", "DIR/pem"),
             ("webhook.plain_http", "true"),
         ])
         .errors();

@@ -80,16 +80,16 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
         "gateway.toml:2:1: webhook.addresses_allowed: expected a list of IP addresses",
     );
     check(
-        "[log]\nlevel = \"loud\"\n",
-        "gateway.toml:2:1: log.level: expected error, warn, info",
+        "[logging]\nlevel = \"loud\"\n",
+        "gateway.toml:2:1: logging.level: expected error, warn, info",
     );
     check(
-        "[log]\nformat = \"xml\"\n",
-        "gateway.toml:2:1: log.format: expected text or json",
+        "[logging]\nformat = \"xml\"\n",
+        "gateway.toml:2:1: logging.format: expected text or json",
     );
     check(
-        "[tls]\ncert = \"DIR/none.pem\"\nkey = \"DIR/gateway.toml\"\n",
-        "gateway.toml:2:1: tls.cert: none.pem cannot be read: ",
+        "[webhook]\ntls_cert = \"DIR/none.pem\"\ntls_key = \"DIR/gateway.toml\"\n",
+        "gateway.toml:2:1: webhook.tls_cert: none.pem cannot be read: ",
     );
     check(
         "[grpc]\ntls_cert = \"DIR/gateway.toml\"\n",
@@ -144,6 +144,61 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
             "0".repeat(64)
         ),
         "gateway.toml:6:1: tokens.hash: ",
+    );
+}
+
+#[test]
+fn an_old_name_is_told_the_new_one_where_it_stands() {
+    let check = |content: &str, expected: &[&str]| {
+        assert_eq!(given().config(content).errors(), expected, "{content}");
+    };
+    let format = "log.format: is called logging.format now";
+    let level = "log.level: is called logging.level now";
+    check(
+        "[log]\nformat = \"json\"\n  level = \"debug\"\n",
+        &[
+            &format!("gateway.toml:2:1: {format}"),
+            &format!("gateway.toml:3:3: {level}"),
+        ],
+    );
+    check(
+        "log = { level = \"debug\", format = \"json\" }\n",
+        &[
+            &format!("gateway.toml:1:26: {format}"),
+            &format!("gateway.toml:1:9: {level}"),
+        ],
+    );
+    check(
+        "log.level = 7\n[logging]\nlevel = \"debug\"\n",
+        &[&format!("gateway.toml:1:5: {level}")],
+    );
+    // Nothing else is told of: not that the file is not there, nor that a key is missing.
+    check(
+        "[webhook]\naddr = \"0.0.0.0:0\"\n[tls]\nhandshake_seconds = 3\ncert = \"none.pem\"\n",
+        &["gateway.toml:5:1: tls.cert: is called webhook.tls_cert now"],
+    );
+    check(
+        "tls = { key = \"none.pem\" }\n[webhook]\ntls_cert = \"DIR/gateway.toml\"\n",
+        &["gateway.toml:1:9: tls.key: is called webhook.tls_key now"],
+    );
+}
+
+#[test]
+fn an_old_variable_is_told_the_new_one_even_beside_it() {
+    let errors = given()
+        .variable("VERBEX_GATEWAY_TLS_CERT", "none.pem")
+        .variable("VERBEX_GATEWAY_LOG_LEVEL", "")
+        .variable("VERBEX_GATEWAY_LOGGING_LEVEL", "debug")
+        .variable("RUST_LOG", "debug")
+        .config("[log]\nformat = \"json\"\n")
+        .errors();
+    assert_eq!(
+        errors,
+        [
+            "VERBEX_GATEWAY_TLS_CERT: is called VERBEX_GATEWAY_WEBHOOK_TLS_CERT now",
+            "gateway.toml:2:1: log.format: is called logging.format now",
+            "VERBEX_GATEWAY_LOG_LEVEL: is called VERBEX_GATEWAY_LOGGING_LEVEL now",
+        ]
     );
 }
 
