@@ -35,8 +35,6 @@ use certificates::certificate;
 pub(crate) use sockets::Sockets;
 use sockets::bind;
 
-/// What waits for all subscribers together, each shared buffer counted once.
-const QUEUES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the webhook door stays open for connections that are kept. Each answer ends one: so a
 /// proxy has none left that it would take just when it is closed.
 const KEPT_CONNECTIONS: Duration = Duration::from_secs(1);
@@ -59,11 +57,6 @@ const STREAMS_SPARE: usize = 1_000;
 /// How long a gRPC connection may be without a call. Channels of gRPC's own libraries give theirs
 /// up after the same time.
 const CHANNEL_IDLE: Duration = Duration::from_secs(30 * 60);
-
-// Said twice, since neither room knows the other: what the configuration takes is what the rooms
-// were made for.
-const _: () = assert!(config::BODY_BYTES_LIMIT as usize == webhook::BODY_BYTES_LIMIT);
-const _: () = assert!(config::QUEUE_BYTES_LEAST as usize == fanout::QUEUE_BYTES_MIN);
 
 /// A gateway whose doors are bound.
 pub(crate) struct Gateway {
@@ -164,16 +157,11 @@ impl Gateway {
             "Lines of the gateway's own log that were not written, since nobody read standard error",
             log_lines_dropped,
         );
-        let log = log::open(
-            &log::Config {
-                data_dir: config.data_dir.clone(),
-                new_log: config.new_log,
-            },
-            log::Metrics::register(&mut metrics),
-        )?;
-        let log_files = log::FILES.map(|name| config.data_dir.join(name));
+        let log = log::open(&config.log, log::Metrics::register(&mut metrics))?;
+        let data_dir = &config.log.data_dir;
+        let log_files = log::FILES.map(|name| data_dir.join(name));
         vitals::register(log_files.into(), &mut metrics);
-        let certificate = certificate(&config.webhook, &config.data_dir)?;
+        let certificate = certificate(&config.webhook, data_dir)?;
         let grpc_served = match &config.grpc.tls {
             Some(files) => Some(tls::load(&files.cert, &files.key)?),
             None => None,
@@ -193,11 +181,7 @@ impl Gateway {
         let admin_door = bind("--admin-addr", config.admin.addr, sockets.admin)?;
 
         let (fanout, router) = Fanout::new(
-            fanout::Config {
-                subscribers_max: config.grpc.subscribers_max,
-                queue_bytes_max: config.grpc.subscriber_queue_bytes_max,
-                queues_bytes_max: QUEUES_BYTES_MAX,
-            },
+            config.grpc.fanout,
             log.identity.epoch,
             log.reader.clone(),
             log.tail.clone(),
@@ -209,7 +193,7 @@ impl Gateway {
             grpc::Config {
                 tokens: Tokens::new(config.tokens),
                 loopback: config::is_loopback(grpc_door.addr),
-                compression: config.grpc.compression.into_iter().map(encoding).collect(),
+                compression: config.grpc.compression,
                 cors_origins: config.grpc.cors_allowed_origins,
                 webhooks: format!(
                     "webhooks are posted to port {} under {}",
@@ -235,7 +219,7 @@ impl Gateway {
         };
         let webhook_metrics = webhook::Metrics::register(&mut metrics);
         let webhook = Webhook::new(
-            webhook_config(config.webhook),
+            config.webhook.service,
             rules,
             log.appender.clone(),
             webhook_metrics.clone(),
@@ -263,7 +247,7 @@ impl Gateway {
             opening_timeout,
             idle_timeout: CHANNEL_IDLE,
             answer_timeout: None,
-            streams_max: u32::try_from(config.grpc.subscribers_max + STREAMS_SPARE)
+            streams_max: u32::try_from(config.grpc.fanout.subscribers_max + STREAMS_SPARE)
                 .unwrap_or(u32::MAX),
             ..server::Config::default()
         };
@@ -442,41 +426,4 @@ fn of_one_client(connections: usize) -> usize {
 
 fn new_connections(served: tls::Served) -> Tls {
     watch::channel(served.config).1
-}
-
-fn encoding(compression: config::Compression) -> fanout::Encoding {
-    match compression {
-        config::Compression::Gzip => fanout::Encoding::Gzip,
-        config::Compression::Zstd => fanout::Encoding::Zstd,
-    }
-}
-
-fn webhook_config(config: config::Webhook) -> webhook::Config {
-    let secret = |secret: &config::Secret| webhook::Secret::new(secret.expose());
-    webhook::Config {
-        path_secret: config.secret.as_ref().map(secret),
-        credentials: config
-            .credentials
-            .into_iter()
-            .map(|credential| match credential {
-                config::Credential::Header { name, value } => webhook::Credential::Header {
-                    name,
-                    value: secret(&value),
-                },
-                config::Credential::Basic { username, password } => {
-                    webhook::Credential::basic(&username, password.expose())
-                }
-                config::Credential::Bearer { token } => webhook::Credential::Bearer {
-                    token: secret(&token),
-                },
-            })
-            .collect(),
-        addresses_allowed: config.addresses_allowed,
-        requests_in_flight_max: config.requests_in_flight_max,
-        client_requests_per_second_max: config
-            .client_requests_per_second_max
-            .and_then(std::num::NonZeroU32::new),
-        body_bytes_max: config.body_bytes_max,
-        body_timeout: config.body_timeout,
-    }
 }

@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::connect::DEFAULT_ADDRESS;
 use crate::{
-    config::{Config, Credential, WebhookTls},
+    config::{Config, WebhookTls},
     gateway::Addresses,
+    webhook::Credential,
 };
 
 const SUBSCRIBE: &str = "verbex.gateway.v1.EventService/Subscribe";
@@ -35,7 +36,7 @@ pub(super) fn banner(
         } else {
             ""
         },
-        data = config.data_dir.display(),
+        data = config.log.data_dir.display(),
         log = if new_log { ", a new log" } else { "" },
         doors = doors(config, addresses).join("\n"),
         steps = first_steps(config, addresses, program).join("\n"),
@@ -43,7 +44,7 @@ pub(super) fn banner(
 }
 
 fn doors(config: &Config, addresses: &Addresses) -> [String; 3] {
-    let secret = if config.webhook.secret.is_some() {
+    let secret = if config.webhook.service.path_secret.is_some() {
         "/…"
     } else {
         ""
@@ -69,7 +70,7 @@ fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<Str
     let mut steps = Vec::new();
     let mut step = |what: &str, command: String| steps.push(format!("{what:<17}{command}"));
 
-    let secret = if config.webhook.secret.is_some() {
+    let secret = if config.webhook.service.path_secret.is_some() {
         "/SECRET"
     } else {
         ""
@@ -129,7 +130,7 @@ fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<Str
     step("Watch:", format!("{program} tail{address}{token}"));
 
     // Not among real calls: a door to other machines, or behind a proxy, has those.
-    if ca.is_some() && !config.demo && config.webhook.credentials.is_empty() {
+    if ca.is_some() && !config.demo && config.webhook.service.credentials.is_empty() {
         let ca = ca.map_or_else(String::new, |ca| format!(" --ca {ca}"));
         step(
             "Make up calls:",
@@ -141,10 +142,13 @@ fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<Str
 
 /// Any one will do.
 fn curl_credential(config: &Config) -> String {
-    match config.webhook.credentials.first() {
+    match config.webhook.service.credentials.first() {
         None => String::new(),
         Some(Credential::Header { name, .. }) => format!(" -H '{name}: SECRET'"),
-        Some(Credential::Basic { username, .. }) => format!(" -u '{username}'"),
+        Some(Credential::Basic { user_password }) => {
+            let user = user_password.expose().split(':').next();
+            format!(" -u '{}'", user.unwrap_or_default())
+        }
         Some(Credential::Bearer { .. }) => " -H 'authorization: Bearer SECRET'".to_owned(),
     }
 }
@@ -170,7 +174,7 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, load::Layers};
+    use crate::config::{self, Layers};
 
     fn shown(flags: &[(&'static str, &str)], ca_pem: Option<&str>) -> String {
         let flags = flags.iter().map(|&(key, text)| (key, text.to_owned()));

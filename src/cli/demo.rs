@@ -3,15 +3,14 @@
 use std::{fs, sync::Arc};
 
 use anyhow::Context;
-use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use http::HeaderMap;
 use jiff::Timestamp;
 use prost::Message;
 use reqwest::Url;
 
 use super::{banner::reachable_url, post, simulate};
 use crate::{
-    config::{Config, Credential},
+    config::Config,
     event::Sequence,
     gateway::Addresses,
     log::{self, Lane, Query},
@@ -85,7 +84,8 @@ fn door(config: &Config, addresses: &Addresses) -> anyhow::Result<post::Door> {
     let mut url: Url = reachable_url(addresses)
         .parse()
         .context("the webhook's URL")?;
-    if let Some(secret) = &config.webhook.secret {
+    let service = &config.webhook.service;
+    if let Some(secret) = &service.path_secret {
         url.set_path(&format!("{}/{}", url.path(), secret.expose()));
     }
     let ca = match &addresses.ca_pem {
@@ -94,30 +94,10 @@ fn door(config: &Config, addresses: &Addresses) -> anyhow::Result<post::Door> {
         }
         None => None,
     };
-    post::Door::new(url, ca.as_deref(), credential(config)?)
-}
-
-/// Any one that is configured will do.
-fn credential(config: &Config) -> anyhow::Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    match config.webhook.credentials.first() {
-        None => {}
-        Some(Credential::Header { name, value }) => {
-            headers.insert(name.clone(), HeaderValue::from_str(value.expose())?);
-        }
-        Some(Credential::Basic { username, password }) => {
-            let shown = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
-            headers.insert(
-                AUTHORIZATION,
-                HeaderValue::from_str(&format!("Basic {shown}"))?,
-            );
-        }
-        Some(Credential::Bearer { token }) => {
-            headers.insert(
-                AUTHORIZATION,
-                HeaderValue::from_str(&format!("Bearer {}", token.expose()))?,
-            );
-        }
-    }
-    Ok(headers)
+    // Any one that is configured will do.
+    let credential = service.credentials.first();
+    let headers = credential
+        .map(|credential| credential.header())
+        .transpose()?;
+    post::Door::new(url, ca.as_deref(), HeaderMap::from_iter(headers))
 }

@@ -55,10 +55,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let sockets = Sockets::take()?;
-    let config = Config {
-        new_log: args.new_log,
-        ..args.settings.load(sockets.settings())?.config
-    };
+    let mut config = args.settings.load(sockets.settings())?.config;
+    config.log.new_log = args.new_log;
     let sockets = sockets.for_doors(&config)?;
     let log_lines = logging::start(&config.logging)?;
     let outcome = serve(config, sockets, &log_lines).await;

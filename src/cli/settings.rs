@@ -9,8 +9,8 @@ use clap::{
 
 use crate::{
     config::{
-        self, Config, Problem, WebhookTls,
-        load::{Environment, Layers, Loaded, nearest, renamed_flags, variable_of},
+        self, Config, Environment, Layers, Loaded, Problem, WebhookTls, nearest, renamed_flags,
+        variable_of,
     },
     tls,
 };
@@ -228,7 +228,7 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     use super::*;
-    use crate::config::load::flag_of;
+    use crate::config::flag_of;
 
     #[test]
     fn every_flag_reaches_the_setting_of_its_name() {

@@ -164,7 +164,7 @@ fn serves(socket: SocketAddr, configured: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::Layers;
+    use crate::config::Layers;
 
     #[test]
     fn a_socket_stands_in_for_an_address_but_opens_no_door_to_other_machines() {

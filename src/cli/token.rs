@@ -85,7 +85,7 @@ fn expiry(now: Timestamp, span: Span) -> anyhow::Result<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{auth::Tokens, config::load::Layers};
+    use crate::{auth::Tokens, config::Layers};
 
     #[test]
     fn a_token_is_good_for_a_time_by_the_calendar_that_lies_ahead() {

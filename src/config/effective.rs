@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use super::{Problem, file::Place};
+use super::{file::Place, problem::Problem};
 
 /// The effective configuration. Prints as TOML, with the origin of each value that is no default.
 #[derive(Debug, Default)]
-pub(crate) struct Effective(Vec<Entry>);
+pub(crate) struct Effective(Vec<Counted>);
 
+/// A setting as it counts.
 #[derive(Debug)]
-struct Entry {
+struct Counted {
     key: &'static str,
     /// None for a setting that has no value.
     value: Option<String>,
@@ -28,14 +29,14 @@ pub(super) enum Origin {
 impl Effective {
     /// The names of all settings, with a value or without.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|entry| entry.key)
+        self.0.iter().map(|setting| setting.key)
     }
 
     /// A setting's value as TOML, if only by default.
     #[cfg(test)]
     pub(super) fn value(&self, key: &str) -> Option<&str> {
-        let entry = self.0.iter().find(|entry| entry.key == key)?;
-        entry.value.as_deref()
+        let setting = self.0.iter().find(|setting| setting.key == key)?;
+        setting.value.as_deref()
     }
 
     /// Which layer counts, the higher the greater.
@@ -48,15 +49,6 @@ impl Effective {
         }
     }
 
-    /// Of two settings for one thing the one that counts.
-    pub(super) fn higher(&self, one: &'static str, other: &'static str) -> &'static str {
-        if self.layer(one) >= self.layer(other) {
-            one
-        } else {
-            other
-        }
-    }
-
     /// Something that is wrong with a setting, at the place that counts.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         Problem {
@@ -66,33 +58,33 @@ impl Effective {
     }
 
     pub(super) fn set(&mut self, key: &'static str, value: String, origin: Origin) {
-        let entry = self.entry(key);
-        (entry.value, entry.origin) = (Some(value), origin);
+        let setting = self.setting(key);
+        (setting.value, setting.origin) = (Some(value), origin);
     }
 
     pub(super) fn change(&mut self, key: &'static str, value: String) {
-        self.entry(key).value = Some(value);
+        self.setting(key).value = Some(value);
     }
 
     /// Makes the setting one without a value.
     pub(super) fn clear(&mut self, key: &'static str) {
-        let entry = self.entry(key);
-        (entry.value, entry.origin) = (None, Origin::Default);
+        let setting = self.setting(key);
+        (setting.value, setting.origin) = (None, Origin::Default);
     }
 
     pub(super) fn forget(&mut self, key: &str) {
-        self.0.retain(|entry| entry.key != key);
+        self.0.retain(|setting| setting.key != key);
     }
 
     fn origin(&self, key: &str) -> &Origin {
-        let entry = self.0.iter().find(|entry| entry.key == key);
-        entry.map_or(&Origin::Default, |entry| &entry.origin)
+        let setting = self.0.iter().find(|setting| setting.key == key);
+        setting.map_or(&Origin::Default, |setting| &setting.origin)
     }
 
-    fn entry(&mut self, key: &'static str) -> &mut Entry {
-        let index = self.0.iter().position(|entry| entry.key == key);
+    fn setting(&mut self, key: &'static str) -> &mut Counted {
+        let index = self.0.iter().position(|setting| setting.key == key);
         let index = index.unwrap_or_else(|| {
-            self.0.push(Entry {
+            self.0.push(Counted {
                 key,
                 value: None,
                 origin: Origin::Default,
@@ -116,23 +108,28 @@ impl Origin {
 
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let table_of = |entry: &Entry| entry.key.rsplit_once('.').unwrap_or(("", entry.key)).0;
-        let mut entries: Vec<&Entry> = self
+        let table_of =
+            |setting: &Counted| setting.key.rsplit_once('.').unwrap_or(("", setting.key)).0;
+        let mut settings: Vec<&Counted> = self
             .0
             .iter()
-            .filter(|entry| entry.value.is_some())
+            .filter(|setting| setting.value.is_some())
             .collect();
         // Stable: within a table the settings keep their order.
-        entries.sort_by_key(|entry| table_of(entry));
+        settings.sort_by_key(|setting| table_of(setting));
         let mut table = "";
-        for entry in entries {
-            if table != table_of(entry) {
-                table = table_of(entry);
+        for setting in settings {
+            if table != table_of(setting) {
+                table = table_of(setting);
                 writeln!(f, "\n[{table}]")?;
             }
-            let name = entry.key.rsplit('.').next().unwrap_or(entry.key);
-            write!(f, "{name} = {}", entry.value.as_deref().unwrap_or_default())?;
-            match &entry.origin {
+            let name = setting.key.rsplit('.').next().unwrap_or(setting.key);
+            write!(
+                f,
+                "{name} = {}",
+                setting.value.as_deref().unwrap_or_default()
+            )?;
+            match &setting.origin {
                 Origin::Default => writeln!(f)?,
                 Origin::File(place) => writeln!(f, "  # {place}")?,
                 Origin::Variable(name) | Origin::Flag(name) => writeln!(f, "  # {name}")?,

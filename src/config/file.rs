@@ -10,7 +10,7 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Problem, names::nearest};
+use super::{names::nearest, problem::Problem};
 
 /// The only key with several tables.
 pub(super) const TOKENS: &str = "tokens";
@@ -18,7 +18,7 @@ pub(super) const TOKENS: &str = "tokens";
 /// What the file says, not yet judged. Keys that are known are taken out one by one; what is left
 /// is unknown.
 #[derive(Debug, Default)]
-pub(super) struct File {
+pub(super) struct ConfigFile {
     /// Everything but the tokens.
     pub(super) settings: Table,
     /// The entries of `[[tokens]]`, in order.
@@ -63,7 +63,7 @@ pub(super) struct Place {
     column: usize,
 }
 
-impl File {
+impl ConfigFile {
     pub(super) fn read(path: &Path) -> Result<Self, Problem> {
         let text = fs::read_to_string(path).map_err(|error| Problem {
             place: path.display().to_string(),
@@ -257,7 +257,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_refused_with_its_place(text in "([a-c.\"'=\\[\\]{}#,\n é0-9]|\\[\\[tokens\\]\\]|tokens|\"\"\"){0,40}") {
-            if let Err(problem) = File::parse("file".as_ref(), &text) {
+            if let Err(problem) = ConfigFile::parse("file".as_ref(), &text) {
                 prop_assert!(problem.place.starts_with("file:"), "{problem}");
                 prop_assert!(!problem.message.is_empty() && !problem.message.contains('\n'));
             }

@@ -1,32 +1,33 @@
-//! The tree, setting by setting, in the order of `config.default.toml`: each with its name, its
-//! default and its bounds.
+//! The tree, setting by setting, in the order of `config.default.toml`: each with its name and its
+//! bounds. The defaults are those of the rooms, where a room has the setting.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+
+use http::HeaderValue;
 
 use super::{
-    Admin, BODY_BYTES_LIMIT, Config, Credential, Effective, Grpc, Invalid, LogFormat, Logging,
-    QUEUE_BYTES_LEAST, TlsFiles, Webhook, WebhookTls, check,
-    file::File,
-    reader::Reader,
-    setting::{LogLevel, OrganizationId},
-};
-
-pub(crate) use super::{
+    check,
+    effective::Effective,
     environment::Environment,
-    names::{nearest, renamed_flags, variable_of},
+    file::ConfigFile,
+    problem::Invalid,
+    reader::Reader,
+    setting::{LogLevel, OrganizationId, Username},
+    tree::{AdminDoor, Config, GrpcDoor, LogFormat, Logging, TlsFiles, WebhookDoor, WebhookTls},
 };
-
-#[cfg(test)]
-pub(crate) use super::names::flag_of;
+use crate::{
+    fanout, log,
+    webhook::{self, Credential},
+};
 
 /// Names the file to read, as a flag or a variable.
 const FILE: &str = "config";
 /// Where made-up calls are kept.
 const DEMO_FOLDER: &str = "verbex-gateway-demo";
 /// A bound where none is needed but to catch a number with too many zeroes.
-const COUNT_MAX: u32 = 1_000_000;
-const SECONDS_MAX: u32 = 3_600;
-const QUEUE_BYTES_MAX: u32 = 1 << 30;
+const COUNT_MAX: usize = 1_000_000;
+const SECONDS_MAX: u64 = 3_600;
+const QUEUE_BYTES_MAX: usize = 1 << 30;
 
 /// What to read beside the file.
 #[derive(Debug, Default)]
@@ -35,14 +36,12 @@ pub(crate) struct Layers {
     pub flags: Vec<(&'static str, String)>,
     /// Whether calls will be made up.
     pub demo: bool,
-    /// The variables.
     pub environment: Environment,
 }
 
 /// A configuration that keeps all rules.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    /// The configuration.
     pub config: Config,
     /// Each setting with where it came from, to be shown.
     pub effective: Effective,
@@ -59,7 +58,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load(layers: Layers) -> Result<Loaded, Invalid> {
     let mut reader = Reader::new(layers.flags, layers.environment);
     if let Some(path) = reader.path_of_file(FILE) {
-        reader.file = File::read(&path).map_err(|problem| Invalid(vec![problem]))?;
+        reader.file = ConfigFile::read(&path).map_err(|problem| Invalid(vec![problem]))?;
     }
     let config = config(&mut reader, layers.demo);
     let (effective, unknown_variables) =
@@ -73,15 +72,14 @@ pub(crate) fn load(layers: Layers) -> Result<Loaded, Invalid> {
 
 fn config(read: &mut Reader, demo: bool) -> Config {
     Config {
-        data_dir: data_dir(read, demo),
+        log: log(read, demo),
         organization: read.optional("organization").map(|OrganizationId(id)| id),
         demo,
-        new_log: false,
-        drain: seconds(read, "drain_seconds", 10, 0),
+        drain: seconds(read, "drain_seconds", Duration::from_secs(10), 0),
         webhook: webhook(read),
-        tls_handshake: seconds(read, "tls.handshake_seconds", 10, 1),
+        tls_handshake: seconds(read, "tls.handshake_seconds", Duration::from_secs(10), 1),
         grpc: grpc(read),
-        admin: Admin {
+        admin: AdminDoor {
             addr: read.value("admin.addr", ([127, 0, 0, 1], 9464).into()),
         },
         logging: Logging {
@@ -89,6 +87,14 @@ fn config(read: &mut Reader, demo: bool) -> Config {
             level: read.value("logging.level", LogLevel("info".into())).0,
         },
         tokens: read.tokens(),
+    }
+}
+
+fn log(read: &mut Reader, demo: bool) -> log::Config {
+    log::Config {
+        data_dir: data_dir(read, demo),
+        // For one start: nothing sets it but `serve --new-log`.
+        new_log: false,
     }
 }
 
@@ -102,21 +108,12 @@ fn data_dir(read: &mut Reader, demo: bool) -> PathBuf {
     }
 }
 
-fn webhook(read: &mut Reader) -> Webhook {
-    Webhook {
+fn webhook(read: &mut Reader) -> WebhookDoor {
+    WebhookDoor {
         open_allowed: read.value("allow_insecure_webhook", false),
         addr: read.value("webhook.addr", ([127, 0, 0, 1], 8443).into()),
         tls: webhook_tls(read),
-        secret: read.secret("webhook.secret", "webhook.secret_file"),
-        addresses_allowed: read.value("webhook.addresses_allowed", Vec::new()),
-        requests_in_flight_max: read.number("webhook.requests_in_flight_max", 1_024, 1..=COUNT_MAX)
-            as usize,
-        client_requests_per_second_max: read
-            .optional_number("webhook.client_requests_per_second_max", 1..=COUNT_MAX),
-        body_bytes_max: read.number("webhook.body_bytes_max", 1 << 20, 1..=BODY_BYTES_LIMIT)
-            as usize,
-        body_timeout: seconds(read, "webhook.body_timeout_seconds", 10, 1),
-        credentials: credentials(read),
+        service: webhook_service(read),
     }
 }
 
@@ -126,7 +123,8 @@ fn webhook_tls(read: &mut Reader) -> WebhookTls {
         Some(_) if plain_http => {
             read.refuse(
                 "webhook.plain_http",
-                "a door with a certificate (webhook.tls_cert, webhook.tls_key) cannot speak plain HTTP; leave one of them out",
+                "a door with a certificate (webhook.tls_cert, webhook.tls_key) cannot speak plain \
+                 HTTP; leave one of them out",
             );
             WebhookTls::PlainHttp
         }
@@ -143,9 +141,44 @@ fn tls_files(read: &mut Reader, cert_key: &'static str, key_key: &'static str) -
     Some(TlsFiles { cert, key })
 }
 
+fn webhook_service(read: &mut Reader) -> webhook::Config {
+    let default = webhook::Config::default();
+    webhook::Config {
+        path_secret: read.secret("webhook.secret", "webhook.secret_file", no_segment),
+        addresses_allowed: read.value("webhook.addresses_allowed", default.addresses_allowed),
+        requests_in_flight_max: read.number(
+            "webhook.requests_in_flight_max",
+            default.requests_in_flight_max,
+            1..=COUNT_MAX,
+        ),
+        client_requests_per_second_max: read
+            .optional_number(
+                "webhook.client_requests_per_second_max",
+                1..=COUNT_MAX as u32,
+            )
+            .and_then(NonZeroU32::new),
+        body_bytes_max: read.number(
+            "webhook.body_bytes_max",
+            default.body_bytes_max,
+            1..=webhook::BODY_BYTES_LIMIT,
+        ),
+        body_timeout: seconds(
+            read,
+            "webhook.body_timeout_seconds",
+            default.body_timeout,
+            1,
+        ),
+        credentials: credentials(read),
+    }
+}
+
 fn credentials(read: &mut Reader) -> Vec<Credential> {
     let name = read.optional("webhook.header.name");
-    let value = read.secret("webhook.header.value", "webhook.header.value_file");
+    let value = read.secret(
+        "webhook.header.value",
+        "webhook.header.value_file",
+        not_sendable,
+    );
     let header = read
         .both(
             ("webhook.header.name", name),
@@ -154,37 +187,72 @@ fn credentials(read: &mut Reader) -> Vec<Credential> {
         .map(|(name, value)| Credential::Header { name, value });
 
     let username = read.optional("webhook.basic.username");
-    let password = read.secret("webhook.basic.password", "webhook.basic.password_file");
+    let password = read.secret(
+        "webhook.basic.password",
+        "webhook.basic.password_file",
+        |_| None,
+    );
     let basic = read
         .both(
             ("webhook.basic.username", username),
             ("webhook.basic.password", password),
         )
-        .map(|(username, password)| Credential::Basic { username, password });
+        .map(|(Username(user), password)| Credential::basic(&user, password.expose()));
 
     let bearer = read
-        .secret("webhook.bearer.token", "webhook.bearer.token_file")
+        .secret(
+            "webhook.bearer.token",
+            "webhook.bearer.token_file",
+            not_sendable,
+        )
         .map(|token| Credential::Bearer { token });
 
     [header, basic, bearer].into_iter().flatten().collect()
 }
 
-fn grpc(read: &mut Reader) -> Grpc {
-    Grpc {
+/// Why a secret cannot be the last segment of the webhook's path.
+fn no_segment(secret: &str) -> Option<&'static str> {
+    let url_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    (!secret.bytes().all(url_safe) || secret.bytes().all(|byte| byte == b'.'))
+        .then_some("the secret is a part of the URL: use letters, digits and - . _ ~ only")
+}
+
+/// Why a secret cannot be the value of a header.
+fn not_sendable(secret: &str) -> Option<&'static str> {
+    let sendable = HeaderValue::from_str(secret).is_ok() && secret.trim() == secret;
+    (!sendable).then_some(
+        "the secret cannot be sent in a header: no control characters, no space at its ends",
+    )
+}
+
+fn grpc(read: &mut Reader) -> GrpcDoor {
+    GrpcDoor {
         open_allowed: read.value("allow_insecure_grpc", false),
         addr: read.value("grpc.addr", ([127, 0, 0, 1], 50051).into()),
         tls: tls_files(read, "grpc.tls_cert", "grpc.tls_key"),
-        subscribers_max: read.number("grpc.subscribers_max", 20_000, 1..=COUNT_MAX) as usize,
-        subscriber_queue_bytes_max: read.number(
-            "grpc.subscriber_queue_bytes_max",
-            1 << 20,
-            QUEUE_BYTES_LEAST..=QUEUE_BYTES_MAX,
-        ) as usize,
+        fanout: fanout(read),
         compression: read.value("grpc.compression", Vec::new()),
         cors_allowed_origins: read.value("grpc.cors_allowed_origins", Vec::new()),
     }
 }
 
-fn seconds(read: &mut Reader, key: &'static str, default: u32, least: u32) -> Duration {
-    Duration::from_secs(read.number(key, default, least..=SECONDS_MAX).into())
+fn fanout(read: &mut Reader) -> fanout::Config {
+    let default = fanout::Config::default();
+    fanout::Config {
+        subscribers_max: read.number(
+            "grpc.subscribers_max",
+            default.subscribers_max,
+            1..=COUNT_MAX,
+        ),
+        queue_bytes_max: read.number(
+            "grpc.subscriber_queue_bytes_max",
+            default.queue_bytes_max,
+            fanout::QUEUE_BYTES_MIN..=QUEUE_BYTES_MAX,
+        ),
+        queues_bytes_max: default.queues_bytes_max,
+    }
+}
+
+fn seconds(read: &mut Reader, key: &'static str, default: Duration, least: u64) -> Duration {
+    Duration::from_secs(read.number(key, default.as_secs(), least..=SECONDS_MAX))
 }

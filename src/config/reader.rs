@@ -2,28 +2,30 @@
 //! value is judged where it stands.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
+    fmt::Display,
     fs,
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
 use super::{
-    Invalid, Problem, Secret,
     effective::{Effective, Origin},
     environment::Environment,
-    file::File,
+    file::ConfigFile,
     names::{flag_of, old_names_of, variable_of},
+    problem::{Invalid, Problem},
     setting::Setting,
     tokens,
 };
-use crate::auth::Token;
+use crate::{auth::Token, webhook::Secret};
 
 /// The layers, and what has come of them so far.
 pub(super) struct Reader {
     flags: BTreeMap<&'static str, String>,
     environment: Environment,
-    pub(super) file: File,
+    pub(super) file: ConfigFile,
     effective: Effective,
     problems: Vec<Problem>,
     /// Settings among the problems: that they have no value does not mean that none was given.
@@ -35,7 +37,7 @@ impl Reader {
         Self {
             flags: flags.into_iter().collect(),
             environment,
-            file: File::default(),
+            file: ConfigFile::default(),
             effective: Effective::default(),
             problems: Vec::new(),
             bad: Vec::new(),
@@ -80,75 +82,93 @@ impl Reader {
     }
 
     /// A number between bounds.
-    pub(super) fn number(
+    pub(super) fn number<T: Setting + PartialOrd + Display>(
         &mut self,
         key: &'static str,
-        default: u32,
-        bounds: RangeInclusive<u32>,
-    ) -> u32 {
+        default: T,
+        bounds: RangeInclusive<T>,
+    ) -> T {
         self.optional_number(key, bounds)
             .unwrap_or_else(|| self.by_default(key, default))
     }
 
     /// A number between bounds that may be left out.
-    pub(super) fn optional_number(
+    pub(super) fn optional_number<T: Setting + PartialOrd + Display>(
         &mut self,
         key: &'static str,
-        bounds: RangeInclusive<u32>,
-    ) -> Option<u32> {
+        bounds: RangeInclusive<T>,
+    ) -> Option<T> {
         self.within(key, |number| {
-            (!bounds.contains(number)).then(|| {
-                let (least, most) = bounds.clone().into_inner();
-                format!("{number} is out of bounds: from {least} to {most}")
-            })
+            let (least, most) = (bounds.start(), bounds.end());
+            (!bounds.contains(number))
+                .then(|| format!("{number} is out of bounds: from {least} to {most}"))
         })
     }
 
     /// A secret that is written down, or the content of a file that is named. The higher layer
-    /// counts; in one layer both are too much.
-    pub(super) fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
-        let secret = self.secret_of_layers(key, file_key);
+    /// counts; in one layer both are too much. `objection` says what is wrong with its text.
+    pub(super) fn secret(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        objection: fn(&str) -> Option<&'static str>,
+    ) -> Option<Secret> {
+        let secret = self.secret_of_layers(key, file_key, objection);
         if secret.is_none() && self.bad.contains(&file_key) {
             self.bad.push(key);
         }
         secret
     }
 
-    fn secret_of_layers(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
-        let written: Option<Secret> = self.optional(key);
-        let path: Option<PathBuf> = self.optional(file_key);
-        let Some(path) = path else {
+    fn secret_of_layers(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        objection: fn(&str) -> Option<&'static str>,
+    ) -> Option<Secret> {
+        let written = self.within(key, |secret: &Secret| {
+            objection(secret.expose()).map(ToOwned::to_owned)
+        });
+        let Some(path) = self.optional::<PathBuf>(file_key) else {
             return written;
         };
-        if written.is_some() {
-            let (key_layer, file_layer) =
-                (self.effective.layer(key), self.effective.layer(file_key));
-            if key_layer == file_layer {
-                self.refuse(
-                    file_key,
-                    &format!("{key} is given too; leave one of them out"),
-                );
+        match self
+            .effective
+            .layer(key)
+            .cmp(&self.effective.layer(file_key))
+        {
+            Ordering::Less => self.effective.clear(key),
+            Ordering::Equal => {
+                let message = format!("{key} is given too; leave one of them out");
+                self.refuse(file_key, &message);
                 return None;
             }
-            if key_layer > file_layer {
+            Ordering::Greater => {
                 self.effective.clear(file_key);
                 return written;
             }
-            self.effective.clear(key);
         }
-        self.secret_in(file_key, &path)
+        self.secret_in(file_key, &path, objection)
     }
 
-    fn secret_in(&mut self, file_key: &'static str, path: &Path) -> Option<Secret> {
+    fn secret_in(
+        &mut self,
+        file_key: &'static str,
+        path: &Path,
+        objection: fn(&str) -> Option<&'static str>,
+    ) -> Option<Secret> {
         let problem = match fs::read_to_string(path) {
             // Editors and `echo` end a file with a newline.
             Ok(content) => match content.trim_end_matches(['\r', '\n']) {
-                "" => "is empty".to_owned(),
-                secret => return Some(Secret::new(secret)),
+                "" => format!("{} is empty", path.display()),
+                secret => match objection(secret) {
+                    Some(objection) => objection.to_owned(),
+                    None => return Some(Secret::new(secret)),
+                },
             },
-            Err(error) => format!("cannot be read: {error}"),
+            Err(error) => format!("{} cannot be read: {error}", path.display()),
         };
-        self.refuse(file_key, &format!("{} {problem}", path.display()));
+        self.refuse(file_key, &problem);
         None
     }
 

@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{Compression, LogFormat, Secret, file::Value};
-use crate::auth::TokenHash;
+use super::{file::Value, tree::LogFormat};
+use crate::{auth::TokenHash, fanout::Encoding, webhook::Secret};
 
 /// A type that a setting can have.
 pub(super) trait Setting: Sized {
@@ -94,24 +94,30 @@ impl Setting for bool {
     }
 }
 
-impl Setting for u32 {
-    const EXPECTED: &'static str = "a whole number";
+macro_rules! whole_numbers {
+    ($($number:ty),+) => {$(
+        impl Setting for $number {
+            const EXPECTED: &'static str = "a whole number";
 
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
+            fn from_text(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
 
-    fn from_file(value: &Value) -> Option<Self> {
-        match value {
-            Value::Integer(number) => Self::try_from(*number).ok(),
-            _ => None,
+            fn from_file(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Integer(number) => Self::try_from(*number).ok(),
+                    _ => None,
+                }
+            }
+
+            fn to_toml(&self) -> String {
+                self.to_string()
+            }
         }
-    }
-
-    fn to_toml(&self) -> String {
-        self.to_string()
-    }
+    )+};
 }
+
+whole_numbers!(u32, u64, usize);
 
 impl Setting for SocketAddr {
     const EXPECTED: &'static str =
@@ -188,6 +194,21 @@ impl Setting for OrganizationId {
         (1..=256)
             .contains(&text.len())
             .then(|| Self(text.to_owned()))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
+    }
+}
+
+/// A user of HTTP basic authentication, where a colon ends the name.
+pub(super) struct Username(pub(super) String);
+
+impl Setting for Username {
+    const EXPECTED: &'static str = "a user name without a colon";
+
+    fn from_text(text: &str) -> Option<Self> {
+        (!text.contains(':')).then(|| Self(text.to_owned()))
     }
 
     fn to_toml(&self) -> String {
@@ -299,7 +320,7 @@ impl Element for HeaderValue {
         "a list of web origins without a path, such as [\"https://calls.example.com\"]";
 }
 
-impl Setting for Compression {
+impl Setting for Encoding {
     const EXPECTED: &'static str = "gzip or zstd";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -312,12 +333,13 @@ impl Setting for Compression {
 
     fn to_toml(&self) -> String {
         quoted(match self {
+            Self::Identity => "identity",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
         })
     }
 }
 
-impl Element for Compression {
+impl Element for Encoding {
     const LIST_EXPECTED: &'static str = "a list of gzip and zstd, such as [\"zstd\", \"gzip\"]";
 }

@@ -1,14 +1,12 @@
 mod doors;
 mod errors;
 
-use std::{ffi::OsString, fs, path::PathBuf};
+use std::{ffi::OsString, fs, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 
-use super::{
-    load::{Environment, Layers, Loaded},
-    *,
-};
+use super::*;
+use crate::webhook::{Credential, Secret};
 
 /// A command line, an environment and a file, on a disk of their own.
 struct Given {
@@ -90,15 +88,15 @@ impl Given {
 #[test]
 fn without_any_configuration_the_gateway_is_for_this_machine() {
     let config = given().good().config;
-    assert_eq!(config.data_dir, PathBuf::from("./verbex-gateway-data"));
+    assert_eq!(config.log.data_dir, PathBuf::from("./verbex-gateway-data"));
     assert_eq!(config.webhook.addr.to_string(), "127.0.0.1:8443");
     assert_eq!(config.webhook.tls, WebhookTls::SelfMade);
-    assert_eq!(config.webhook.requests_in_flight_max, 1_024);
-    assert_eq!(config.webhook.body_bytes_max, 1_048_576);
-    assert_eq!(config.webhook.body_timeout, Duration::from_secs(10));
+    assert_eq!(config.webhook.service.requests_in_flight_max, 1_024);
+    assert_eq!(config.webhook.service.body_bytes_max, 1_048_576);
+    assert_eq!(config.webhook.service.body_timeout, Duration::from_secs(10));
     assert_eq!(config.grpc.addr.to_string(), "127.0.0.1:50051");
-    assert_eq!(config.grpc.subscribers_max, 20_000);
-    assert_eq!(config.grpc.subscriber_queue_bytes_max, 1_048_576);
+    assert_eq!(config.grpc.fanout.subscribers_max, 20_000);
+    assert_eq!(config.grpc.fanout.queue_bytes_max, 1_048_576);
     assert_eq!(config.admin.addr.to_string(), "127.0.0.1:9464");
     assert_eq!(config.tls_handshake, Duration::from_secs(10));
     assert_eq!(config.drain, Duration::from_secs(10));
@@ -133,7 +131,7 @@ fn the_default_file_names_every_setting() {
         .lines()
         .map(|line| if is_example(&line) { &line[1..] } else { line })
         .collect();
-    let mut file = file::File::parse("default".as_ref(), &uncommented.join("\n")).unwrap();
+    let mut file = file::ConfigFile::parse("default".as_ref(), &uncommented.join("\n")).unwrap();
     let known = given().good().effective;
     for key in known.keys() {
         assert!(file.settings.take(key).is_some(), "{key} is missing");
@@ -228,20 +226,21 @@ fn every_setting_can_stand_in_the_environment() {
     assert_eq!(config.organization.as_deref(), Some("org"));
     assert_eq!(config.webhook.tls, WebhookTls::PlainHttp);
     assert_eq!(
-        config.webhook.credentials,
-        [Credential::Basic {
-            username: "verbex".into(),
-            password: Secret::new("a:b"),
-        }]
+        config.webhook.service.credentials,
+        [Credential::basic("verbex", "a:b")]
     );
     let networks: Vec<_> = config
         .webhook
+        .service
         .addresses_allowed
         .iter()
         .map(ToString::to_string)
         .collect();
     assert_eq!(networks, ["203.0.113.7/32", "2001:db8::/32"]);
-    assert_eq!(config.webhook.client_requests_per_second_max, Some(50));
+    assert_eq!(
+        config.webhook.service.client_requests_per_second_max,
+        NonZeroU32::new(50)
+    );
     assert_eq!(
         config.grpc.cors_allowed_origins,
         ["https://calls.example.com", "http://localhost:3000"]
@@ -267,7 +266,7 @@ fn made_up_calls_are_kept_apart_from_real_ones() {
     let check = |given: Given, expected: &str| {
         let mut given = given;
         given.layers.demo = true;
-        assert_eq!(given.good().config.data_dir, PathBuf::from(expected));
+        assert_eq!(given.good().config.log.data_dir, PathBuf::from(expected));
     };
     check(given(), "./verbex-gateway-demo");
     check(
@@ -282,7 +281,7 @@ fn made_up_calls_are_kept_apart_from_real_ones() {
 
 #[test]
 fn a_secret_counts_from_the_higher_layer_written_or_in_a_file() {
-    let secret = |given: Given| given.good().config.webhook.secret;
+    let secret = |given: Given| given.good().config.webhook.service.path_secret;
     let file = || {
         given()
             .file("secret", "from-file\n")

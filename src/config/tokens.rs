@@ -1,8 +1,8 @@
 //! The entries of `[[tokens]]`: there are as many as one likes, and only the file can have them.
 
 use super::{
-    Problem,
     file::{Place, Table},
+    problem::Problem,
     setting::Setting,
 };
 use crate::auth::Token;
@@ -28,12 +28,12 @@ pub(crate) fn token_entry(token: &Token) -> String {
 pub(super) fn read(tables: Vec<Table>, problems: &mut Vec<Problem>) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     for table in tables {
-        let mut entry = Entry { table, problems };
+        let mut entry = TokenEntry { table, problems };
         let name = entry.required::<String>("name");
         let hash = entry.required("hash");
         let expires = entry.optional("expires");
         let admin = entry.optional("admin");
-        let Entry { table, .. } = entry;
+        let TokenEntry { table, .. } = entry;
         problems.extend(table.unknown_keys("tokens.", &["name", "hash", "expires", "admin"]));
         let (Some((name, _)), Some((hash, place))) = (name, hash) else {
             continue;
@@ -51,12 +51,12 @@ pub(super) fn read(tables: Vec<Table>, problems: &mut Vec<Problem>) -> Vec<Token
     tokens
 }
 
-struct Entry<'a> {
+struct TokenEntry<'a> {
     table: Table,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Entry<'_> {
+impl TokenEntry<'_> {
     fn required<T: Setting>(&mut self, key: &str) -> Option<(T, Place)> {
         let known = self.problems.len();
         let value = self.optional(key);

@@ -56,7 +56,7 @@ use registry::Registry;
 use router::{Command, Router};
 
 /// Bounds of the fan-out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Open subscriptions; one more is refused.
     pub subscribers_max: usize,
@@ -65,6 +65,16 @@ pub struct Config {
     /// Bytes that wait for all subscribers together, what they share counted once. Beyond it the
     /// log serves whoever has not taken everything at once.
     pub queues_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            subscribers_max: 20_000,
+            queue_bytes_max: 1024 * 1024,
+            queues_bytes_max: 256 * 1024 * 1024,
+        }
+    }
 }
 
 /// The smallest queue that holds a whole frame with room to spare.

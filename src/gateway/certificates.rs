@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::{self, WebhookTls},
+    config::{WebhookDoor, WebhookTls},
     tls,
 };
 
@@ -16,10 +16,7 @@ pub(super) struct Certificate {
     pub(super) ca_pem: Option<PathBuf>,
 }
 
-pub(super) fn certificate(
-    door: &config::Webhook,
-    data_dir: &Path,
-) -> Result<Certificate, tls::Error> {
+pub(super) fn certificate(door: &WebhookDoor, data_dir: &Path) -> Result<Certificate, tls::Error> {
     Ok(match &door.tls {
         WebhookTls::PlainHttp => Certificate {
             served: None,

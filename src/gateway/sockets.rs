@@ -20,7 +20,7 @@ pub(crate) struct Sockets {
 }
 
 /// A door that listens.
-pub(super) struct Door {
+pub(super) struct BoundDoor {
     pub(super) listener: server::Listener,
     /// Where, with the port that the system chose.
     pub(super) addr: SocketAddr,
@@ -31,7 +31,7 @@ pub(super) fn bind(
     flag: &'static str,
     addr: SocketAddr,
     handed_over: Option<std::net::TcpListener>,
-) -> Result<Door, StartError> {
+) -> Result<BoundDoor, StartError> {
     let failed = |source| StartError::Bind { flag, addr, source };
     let outlives = handed_over.is_some();
     let socket = match handed_over {
@@ -41,5 +41,5 @@ pub(super) fn bind(
     let socket = socket.map_err(failed)?;
     let addr = socket.local_addr().map_err(failed)?;
     let listener = server::Listener { socket, outlives };
-    Ok(Door { listener, addr })
+    Ok(BoundDoor { listener, addr })
 }

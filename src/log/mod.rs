@@ -41,7 +41,7 @@ use crate::{
 pub(crate) const FILES: [&str; 2] = ["events.db", "events.db-wal"];
 
 /// How the log is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The folder that holds the file and its lock. Made if it is not there.
     pub data_dir: PathBuf,

@@ -1,33 +1,56 @@
 //! Who may post: a secret in the path, and credentials in the headers.
 //!
-//! Secrets are kept and compared as BLAKE3 hashes: the comparison takes the same time whatever was
-//! sent, and nothing that is printed by accident gives a secret away.
+//! Secrets are compared as BLAKE3 hashes: the comparison takes the same time whatever was sent.
+//! They are masked in everything that is printed for debugging.
 
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderName, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, InvalidHeaderValue},
+};
 
-/// Something that only the sender and the gateway know.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(blake3::Hash);
+/// A text that only the sender and the gateway know.
+#[derive(Clone)]
+pub(crate) struct Secret {
+    text: String,
+    hash: blake3::Hash,
+}
 
 impl Secret {
-    /// Remembers a secret without keeping it.
     #[must_use]
-    pub(crate) fn new(secret: impl AsRef<[u8]>) -> Self {
-        Self(blake3::hash(secret.as_ref()))
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let hash = blake3::hash(text.as_bytes());
+        Self { text, hash }
     }
 
     /// Compares in constant time.
     pub(super) fn is(&self, candidate: &[u8]) -> bool {
-        self.0 == blake3::hash(candidate)
+        self.hash == blake3::hash(candidate)
+    }
+
+    /// The text itself, to check its letters and to post with it. Never compare it: see
+    /// [`Self::is`].
+    #[must_use]
+    pub(crate) fn expose(&self) -> &str {
+        &self.text
     }
 }
 
+/// Compares in constant time.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Secret {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str("***")
     }
 }
 
@@ -35,22 +58,14 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Credential {
     /// A header with this value.
-    Header {
-        /// The header's name.
-        name: HeaderName,
-        /// Its value.
-        value: Secret,
-    },
+    Header { name: HeaderName, value: Secret },
     /// `Authorization: Basic`; RFC 7617.
     Basic {
         /// `user:password`.
         user_password: Secret,
     },
     /// `Authorization: Bearer`; RFC 6750.
-    Bearer {
-        /// The token.
-        token: Secret,
-    },
+    Bearer { token: Secret },
 }
 
 impl Credential {
@@ -61,15 +76,32 @@ impl Credential {
         Self::Basic { user_password }
     }
 
+    /// The header with which a sender shows it.
+    ///
+    /// # Errors
+    /// If the secret cannot stand in a header. A configuration has none such.
+    pub(crate) fn header(&self) -> Result<(HeaderName, HeaderValue), InvalidHeaderValue> {
+        Ok(match self {
+            Self::Header { name, value } => (name.clone(), value.expose().parse()?),
+            Self::Basic { user_password } => {
+                let encoded = BASE64_STANDARD.encode(user_password.expose());
+                (AUTHORIZATION, format!("Basic {encoded}").parse()?)
+            }
+            Self::Bearer { token } => {
+                (AUTHORIZATION, format!("Bearer {}", token.expose()).parse()?)
+            }
+        })
+    }
+
     fn is_shown_in(&self, headers: &HeaderMap) -> bool {
         match self {
             Self::Header { name, value } => any(headers, name, |shown| value.is(shown)),
-            Self::Basic { user_password } => any(headers, &header::AUTHORIZATION, |shown| {
+            Self::Basic { user_password } => any(headers, &AUTHORIZATION, |shown| {
                 after_scheme(shown, b"Basic")
                     .and_then(|encoded| BASE64_STANDARD.decode(encoded).ok())
                     .is_some_and(|decoded| user_password.is(&decoded))
             }),
-            Self::Bearer { token } => any(headers, &header::AUTHORIZATION, |shown| {
+            Self::Bearer { token } => any(headers, &AUTHORIZATION, |shown| {
                 after_scheme(shown, b"Bearer").is_some_and(|shown| token.is(shown))
             }),
         }
@@ -159,6 +191,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_sender_shows_lets_it_in() {
+        for credential in [
+            Credential::Header {
+                name: HeaderName::from_static("x-api-key"),
+                value: Secret::new("k3y"),
+            },
+            Credential::basic("verbex", "påss:word"),
+            Credential::Bearer {
+                token: Secret::new("t0ken"),
+            },
+        ] {
+            let headers = HeaderMap::from_iter([credential.header().unwrap()]);
+            assert!(suffice(&[credential], &headers), "{headers:?}");
+        }
+    }
+
+    #[test]
     fn without_credentials_everybody_is_let_in() {
         assert!(suffice(&[], &HeaderMap::new()));
     }
@@ -166,6 +215,6 @@ mod tests {
     #[test]
     fn a_secret_is_never_printed() {
         let printed = format!("{:?}", Credential::basic("verbex", "hunter2"));
-        assert_eq!(printed, "Basic { user_password: Secret(…) }");
+        assert_eq!(printed, "Basic { user_password: *** }");
     }
 }

@@ -73,7 +73,7 @@ pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 100;
 
 /// What the door asks for and grants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
     /// The last segment of the path, as it is in the URL. Without one the path is [`PATH`] itself.
     pub path_secret: Option<Secret>,
@@ -125,9 +125,9 @@ pub fn server_config(metrics: Metrics) -> server::Config {
 
 /// The door, a service for [`server::serve`]. Clones are the same door.
 #[derive(Clone)]
-pub(crate) struct Webhook(Arc<Door>);
+pub(crate) struct Webhook(Arc<Intake>);
 
-struct Door {
+struct Intake {
     config: Config,
     limits: Limits,
     rules: Rules,
@@ -147,7 +147,7 @@ impl Webhook {
         metrics: Metrics,
     ) -> Self {
         config.body_bytes_max = config.body_bytes_max.min(BODY_BYTES_LIMIT);
-        Self(Arc::new(Door {
+        Self(Arc::new(Intake {
             limits: Limits::new(&config),
             config,
             rules,
@@ -178,12 +178,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let door = Arc::clone(&self.0);
-        Box::pin(async move { Ok(door.answer(request).await) })
+        let intake = Arc::clone(&self.0);
+        Box::pin(async move { Ok(intake.answer(request).await) })
     }
 }
 
-impl Door {
+impl Intake {
     async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

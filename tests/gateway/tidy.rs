@@ -14,7 +14,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("admin", &["log"]),
     ("auth", &[]),
     ("client", &["proto"]),
-    ("config", &["auth"]),
+    ("config", &["auth", "fanout", "log", "webhook"]),
     ("event", &["proto"]),
     ("fanout", &["event", "filter", "log", "proto", "view"]),
     ("filter", &["event", "proto"]),

@@ -120,6 +120,10 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
         "gateway.toml:2:1: webhook.bearer.token: the secret cannot be sent in a header",
     );
     check(
+        "[webhook.bearer]\ntoken_file = \"DIR/gateway.toml\"\n",
+        "gateway.toml:2:1: webhook.bearer.token_file: the secret cannot be sent in a header",
+    );
+    check(
         "[admin]\naddr = \"127.0.0.1:8443\"\n",
         "gateway.toml:2:1: admin.addr: 127.0.0.1:8443 is the address of another door",
     );
