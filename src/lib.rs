@@ -55,6 +55,8 @@ mod sealed;
 #[cfg(feature = "gateway")]
 mod server;
 #[cfg(feature = "gateway")]
+mod simulate;
+#[cfg(feature = "gateway")]
 mod tls;
 #[cfg(feature = "gateway")]
 mod verbex;

@@ -15,7 +15,7 @@ use crate::{
     gateway::Addresses,
     log::{self, Lane, Query},
     proto::Event,
-    verbex::simulate::{self as simulation, Options, Simulation},
+    simulate::{self as simulation, Options, Simulation},
 };
 
 /// A call every other second on average, fast enough to watch whole calls go by.

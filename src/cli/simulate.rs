@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     client::backoff,
-    verbex::simulate::{Options, Simulation, Webhook},
+    simulate::{Options, Simulation, Webhook},
 };
 
 /// Webhooks that wait for their answer at the same time. When there are so many, the next ones are

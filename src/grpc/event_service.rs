@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::stream::{self, Empty};
 use prost::Message;
 use tokio::sync::Semaphore;
-use tokio_stream::Empty;
 use tonic::{
     Request, Response, Status,
     metadata::{MetadataMap, MetadataValue},
@@ -70,7 +70,7 @@ impl EventService for Events {
             .subscribe(request)
             .await
             .map_err(|error| Failure::subscribe(&error, self.epoch))?;
-        let mut response = Response::new(tokio_stream::empty());
+        let mut response = Response::new(stream::empty());
         if let Some(name) = encoding_name(encoding) {
             response
                 .metadata_mut()

@@ -10,9 +10,6 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -24,7 +21,7 @@ use tokio::{
     time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tower::{BoxError, Service};
+use tower::BoxError;
 
 use super::{
     ARRIVING, Config, Peer, Stop, Tls,
@@ -33,7 +30,7 @@ use super::{
     metrics::Closed,
     opening::{self, Spoken},
     places::{Leave, Place, Standing},
-    service::Introduced,
+    service::{Introduced, Serves},
     stream::{Phase, Refusals, Seen, Stream},
 };
 
@@ -63,20 +60,13 @@ impl Door {
     }
 
     /// Serves a connection to its end. It holds `place`, unless `left` tells it to give that away.
-    pub(super) async fn connection<S, B>(
+    pub(super) async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        service: S,
+        service: impl Serves,
         (place, mut left): (Arc<Place>, Receiver<Leave>),
-    ) where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-        S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    ) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
@@ -153,23 +143,15 @@ impl Door {
         Ok(Opened::Tls(Box::new(stream)))
     }
 
-    async fn http<S, B>(
+    async fn http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         http: auto::Builder<TokioExecutor>,
         peer: SocketAddr,
         since: Instant,
-        service: S,
+        service: impl Serves,
         (place, mut left): (Arc<Place>, Receiver<Leave>),
-    ) -> Result<(), BoxError>
-    where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-        S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    ) -> Result<(), BoxError> {
         let seen = Arc::new(Seen::default());
         let (stream, outlet) = coalesced(stream);
         let refusals = self.refusals(peer);

@@ -37,9 +37,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body::Body;
-use hyper::body::Incoming;
+use http::StatusCode;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
@@ -47,13 +45,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::{BoxError, Service};
 
 pub(crate) use descriptors::Shares;
 pub(crate) use metrics::DoorMetrics;
 pub use metrics::Metrics;
 pub(crate) use places::client;
-pub(crate) use service::Unread;
+pub(crate) use service::{Serves, Unread};
 pub(crate) use stream::Gone;
 
 use crate::notices::{Notice, Notices};
@@ -220,21 +217,14 @@ impl Stop {
 /// Serves until `stop`, and returns when all connections are gone.
 ///
 /// The caller bounds that wait: dropping the future ends the connections that are left.
-pub async fn serve<S, B>(
+pub async fn serve(
     listener: impl Into<Listener>,
     tls: Option<Tls>,
     config: Config,
-    service: S,
+    service: impl Serves,
     metrics: DoorMetrics,
     stop: Stop,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+) {
     let Listener {
         socket: listener,
         outlives,

@@ -1,5 +1,5 @@
-//! What stands between hyper and a door's service: it tells the service who is asking, and the
-//! connection when requests begin and end.
+//! What a door serves, and what stands between it and hyper: that tells the service who is asking,
+//! and the connection when requests begin and end.
 
 use std::{
     pin::Pin,
@@ -12,13 +12,43 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt, util::Oneshot};
+use tower::{BoxError, Service, ServiceExt, util::Oneshot};
 
 use super::{
     Peer,
     places::{InFlight, Place},
     stream::Seen,
 };
+
+/// The service of a door. Every service with these bounds is one.
+pub trait Serves:
+    Service<
+        Request<Incoming>,
+        Response = Response<<Self as Serves>::Body>,
+        Future: Send + 'static,
+        Error: Into<BoxError>,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The body of an answer.
+    type Body: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
+}
+
+impl<S, B> Serves for S
+where
+    S: Service<
+            Request<Incoming>,
+            Response = Response<B>,
+            Future: Send + 'static,
+            Error: Into<BoxError>,
+        > + Clone
+        + Send
+        + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+}
 
 /// A door's service on one connection.
 #[derive(Clone)]

@@ -154,6 +154,25 @@ impl Refusals {
     }
 }
 
+/// The protocol of what goes out, which the first bytes decide.
+enum Speaks {
+    Unknown,
+    Http1,
+    Http2(Frames),
+}
+
+impl Speaks {
+    fn learn(&mut self, bytes: &[u8]) {
+        if let (Self::Unknown, Some(first)) = (&self, bytes.first()) {
+            *self = match first {
+                // The length of HTTP/2's first frame, which is small, begins with a zero.
+                0 => Self::Http2(Frames::default()),
+                _ => Self::Http1,
+            };
+        }
+    }
+}
+
 /// A byte stream that notices how HTTP begins on it and takes care of how it ends.
 pub(super) struct Stream<S> {
     inner: S,
@@ -161,8 +180,7 @@ pub(super) struct Stream<S> {
     preface: Option<usize>,
     seen: Arc<Seen>,
     refusals: Option<Refusals>,
-    /// What goes out over HTTP/2; none over HTTP/1.1.
-    frames: Option<Frames>,
+    speaks: Speaks,
     /// A completed answer that is still to be written.
     unwritten: Bytes,
     /// Runs once our side is closed.
@@ -178,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             preface: Some(0),
             seen,
             refusals,
-            frames: Some(Frames::default()),
+            speaks: Speaks::Unknown,
             unwritten: Bytes::new(),
             linger: None,
             read_closed: false,
@@ -256,18 +274,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         let Some(refusals) = &this.refusals else {
             return Pin::new(&mut this.inner).poll_write(cx, bytes);
         };
-        // The length of HTTP/2's first frame, which is small, begins with a zero.
-        this.frames.take_if(|_| bytes.starts_with(b"HTTP/1."));
-        if let Some(frames) = &mut this.frames {
-            let written = ready!(Pin::new(&mut this.inner).poll_write(cx, bytes))?;
-            frames.watch(&bytes[..written], |status| drop(refusals.body(status)));
-            return Poll::Ready(Ok(written));
+        this.speaks.learn(bytes);
+        match &mut this.speaks {
+            Speaks::Http1 => {
+                if let Some(completed) = complete(bytes, |status| refusals.body(status)) {
+                    this.unwritten = completed;
+                    return Poll::Ready(Ok(bytes.len()));
+                }
+                Pin::new(&mut this.inner).poll_write(cx, bytes)
+            }
+            Speaks::Http2(frames) => {
+                let written = ready!(Pin::new(&mut this.inner).poll_write(cx, bytes))?;
+                frames.watch(&bytes[..written], |status| drop(refusals.body(status)));
+                Poll::Ready(Ok(written))
+            }
+            Speaks::Unknown => Pin::new(&mut this.inner).poll_write(cx, bytes),
         }
-        let Some(completed) = complete(bytes, |status| refusals.body(status)) else {
-            return Pin::new(&mut this.inner).poll_write(cx, bytes);
-        };
-        this.unwritten = completed;
-        Poll::Ready(Ok(bytes.len()))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -338,6 +360,8 @@ const STATUS_LINE: &[u8] = b"HTTP/1.1 ";
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn error_body(status: StatusCode) -> Bytes {
@@ -366,5 +390,28 @@ mod tests {
             None,
         );
         check("", None);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_an_answer_over_http2_quotes_is_left_as_it_is() {
+        const QUOTED: &[u8] = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+        for (first, completed) in [
+            (&[0, 0, 0, 4, 0, 0, 0, 0, 0][..], false),
+            (b"HTTP/1.1 ", true),
+        ] {
+            let (inner, mut client) = tokio::io::duplex(1024);
+            let refusals = Refusals {
+                error_body: ErrorBody::new(|status, _| error_body(status)),
+                peer: [127, 0, 0, 1].into(),
+            };
+            let mut stream = Stream::new(inner, Arc::default(), Some(refusals));
+            stream.write_all(first).await.unwrap();
+            stream.write_all(QUOTED).await.unwrap();
+            stream.flush().await.unwrap();
+            drop(stream);
+            let mut written = Vec::new();
+            client.read_to_end(&mut written).await.unwrap();
+            assert_eq!(written.ends_with(b"{404}"), completed);
+        }
     }
 }

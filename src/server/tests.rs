@@ -1,6 +1,8 @@
 use std::{convert::Infallible, net::Ipv4Addr, path::Path, time::SystemTime};
 
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore,

@@ -33,7 +33,6 @@ mod key;
 mod normalize;
 mod number;
 mod payload;
-pub(crate) mod simulate;
 mod surprise;
 mod time;
 mod unmodeled;

@@ -10,7 +10,7 @@ use std::{
 const LINES_MAX: usize = 500;
 
 /// What each room may know of the others. `gateway` and `cli` may know all, and nobody knows them.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("admin", &["log"]),
     ("auth", &[]),
     ("client", &["proto"]),
@@ -29,6 +29,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("proto", &[]),
     ("sealed", &[]),
     ("server", &["notices"]),
+    ("simulate", &["proto"]),
     ("tls", &[]),
     ("verbex", &["event", "proto"]),
     ("view", &["event", "proto"]),
