@@ -2,11 +2,15 @@
 //!
 //! No I/O, no locks, no clocks.
 
+mod keys;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
+
+pub(crate) use keys::{ByTextKey, EVENT_TYPES, Keys, TextKey};
 
 use crate::proto;
 
@@ -145,35 +149,11 @@ impl NewEvent {
             sequence,
             id: self.id,
             receive_time,
-            keys: Keys {
-                event_type: self.event.r#type(),
-                event_name: self.event.event_name,
-                organization_id: self.event.organization_id,
-                agent_id: self.event.agent_id,
-                call_id: self.event.call_id,
-                status: self.event.status,
-            },
+            keys: Keys::of(self.event),
             encoded,
             raw: Some(self.raw),
         }
     }
-}
-
-/// What filters look at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keys {
-    /// `Event.type`.
-    pub event_type: proto::EventType,
-    /// `Event.event_name`.
-    pub event_name: String,
-    /// `Event.organization_id`.
-    pub organization_id: String,
-    /// `Event.agent_id`.
-    pub agent_id: String,
-    /// `Event.call_id`.
-    pub call_id: String,
-    /// `Event.status`.
-    pub status: String,
 }
 
 /// A durable event.
@@ -185,7 +165,7 @@ pub struct StoredEvent {
     pub id: EventId,
     /// When the gateway took it; never decreases along `sequence`.
     pub receive_time: Timestamp,
-    /// What filters look at.
+    /// What filters and scopes look at.
     pub keys: Keys,
     /// A whole `verbex.gateway.v1.Event` in `EVENT_VIEW_STANDARD`.
     pub encoded: Bytes,

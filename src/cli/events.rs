@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::{
     UsageError,
     connect::{Connect, with_advice},
+    filter_flags::FilterFlags,
     interrupt::interrupted,
     moment,
     output::{self, Format, Output, View},
-    selection::Selection,
 };
 use crate::{
     client::{Connection, CursorStore, Error, FileStore, Gateway},
@@ -42,7 +42,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    selection: Selection,
+    filter: FilterFlags,
     /// Only events received at or after this time: 10m (ago), 2026-04-27, 2026-04-27T12:00, RFC
     /// 3339
     #[arg(long, value_name = "TIME", help_heading = RANGE, value_parser = moment::parse, allow_hyphen_values = true)]
@@ -110,7 +110,7 @@ async fn print(args: Args) -> anyhow::Result<()> {
         connection: None,
         gateway,
         request: ListEventsRequest {
-            filter: Some(args.selection.to_filter()),
+            filter: Some(args.filter.to_filter()),
             start_time: args.since.map(timestamp),
             end_time: args.until.map(timestamp),
             view: view.into(),

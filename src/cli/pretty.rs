@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
 use unicode_width::UnicodeWidthChar;
 
-use super::selection::type_name;
+use super::filter_flags::type_name;
 use crate::proto::{CallTransferred, Event, EventType, event::Payload};
 
 /// How lines look.

@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     connect::{Connect, with_advice},
+    filter_flags::FilterFlags,
     interrupt::interrupted,
     moment,
     output::{self, Format, Output, View},
-    selection::Selection,
 };
 use crate::{
     client::{CursorStore, Error, FileStore, Item, Start, Subscription},
@@ -49,7 +49,7 @@ how to go on. A gateway that cannot be reached at the start is an error; after t
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    selection: Selection,
+    filter: FilterFlags,
     #[command(flatten)]
     from: From,
     /// Keep the cursor in this file, and resume after it; the flags above count only while the file
@@ -104,7 +104,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let gateway = args.connect.gateway()?;
     let store = args.cursor_file.map(FileStore::open).transpose()?;
     let subscription = Subscription {
-        filter: args.selection.to_filter(),
+        filter: args.filter.to_filter(),
         view: output::view(args.format, args.verbose, args.view)?,
         name: args.subscriber_name,
         ..Subscription::new(start(args.from, store.as_ref())?)
@@ -116,7 +116,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         cursor: None,
         status: Status {
             address: gateway.address().to_owned(),
-            everything: args.selection.is_everything(),
+            everything: args.filter.is_everything(),
             talks: io::stderr().is_terminal(),
             contact: Contact::None,
             trouble: None,

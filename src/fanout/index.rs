@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use crate::{
-    event::Keys,
-    filter::{Filter, TextKey},
+    event::{ByTextKey, Keys, TextKey},
+    filter::Filter,
     proto::EventType,
 };
 
@@ -16,8 +16,7 @@ use crate::{
 /// however many others want the same.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    // A field each, the most selective first: the order of `Filter::texts`.
-    texts: [HashMap<String, List>; 5],
+    texts: ByTextKey<HashMap<String, List>>,
     types: HashMap<EventType, List>,
     everything: List,
     /// Where each slot stands in the list of each of its values: it leaves without being looked
@@ -48,11 +47,12 @@ impl Index {
             list.push(Entry { slot, nth });
         };
         match Place::of(filter) {
-            Place::Text(field, values) => {
+            Place::Text(key, values) => {
+                let by_value = &mut self.texts[key];
                 for value in values {
-                    match self.texts[field].get_mut(value) {
+                    match by_value.get_mut(value) {
                         Some(list) => enter(list),
-                        None => enter(self.texts[field].entry(value.clone()).or_default()),
+                        None => enter(by_value.entry(value.clone()).or_default()),
                     }
                 }
             }
@@ -80,8 +80,8 @@ impl Index {
             }
         };
         match Place::of(filter) {
-            Place::Text(field, values) => {
-                let by_value = &mut self.texts[field];
+            Place::Text(key, values) => {
+                let by_value = &mut self.texts[key];
                 for (value, at) in values.iter().zip(places) {
                     if let Some(list) = by_value.get_mut(value) {
                         leave(list, at);
@@ -108,10 +108,10 @@ impl Index {
     /// Each comes once.
     pub(super) fn candidates(&self, keys: &Keys, mut candidate: impl FnMut(Slot)) {
         let mut each = |list: &List| list.iter().for_each(|entry| candidate(entry.slot));
-        for (field, by_value) in TextKey::ALL.into_iter().zip(&self.texts) {
+        for (key, by_value) in self.texts.iter() {
             // Most fields are nobody's most selective one: then the value need not be hashed.
             if !by_value.is_empty()
-                && let Some(list) = by_value.get(field.of(keys))
+                && let Some(list) = by_value.get(&keys.texts[key])
             {
                 each(list);
             }
@@ -125,19 +125,16 @@ impl Index {
 
 /// Where a filter stands.
 enum Place<'a> {
-    Text(usize, &'a [String]),
+    Text(TextKey, &'a [String]),
     Type(&'a [EventType]),
     Everything,
 }
 
 impl<'a> Place<'a> {
     fn of(filter: &'a Filter) -> Self {
-        let texts = filter.texts().into_iter().enumerate();
-        let chosen = texts
-            .map(|(field, (_, values))| (field, values))
-            .find(|(_, values)| !values.is_empty());
-        match chosen {
-            Some((field, values)) => Self::Text(field, values),
+        let mut texts = filter.texts().iter();
+        match texts.find(|(_, values)| !values.is_empty()) {
+            Some((key, values)) => Self::Text(key, values),
             None if filter.event_types().is_empty() => Self::Everything,
             None => Self::Type(filter.event_types()),
         }
@@ -175,9 +172,8 @@ mod tests {
             event_type in 1i32..5,
             texts in prop::array::uniform5("[abc]"),
         ) -> Keys {
-            let [event_name, organization_id, agent_id, call_id, status] = texts;
             let event_type = EventType::try_from(event_type).unwrap();
-            Keys { event_type, event_name, organization_id, agent_id, call_id, status }
+            Keys { event_type, texts: ByTextKey::from_fn(|key| texts[key as usize].clone()) }
         }
     }
 
@@ -213,7 +209,7 @@ mod tests {
             let mut index = Index::default();
             filters.iter().enumerate().for_each(|(slot, filter)| index.insert(filter, slot));
             filters.iter().enumerate().for_each(|(slot, filter)| index.remove(filter, slot));
-            prop_assert!(index.texts.iter().all(HashMap::is_empty));
+            prop_assert!(index.texts.iter().all(|(_, by_value)| by_value.is_empty()));
             prop_assert!(index.types.values().all(Vec::is_empty) && index.everything.is_empty());
         }
     }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::status::{Failure, Violation};
 use crate::{
+    event::TextKey,
     fanout::{Encoding, ExpiredAction, Request, Start},
     filter::Filter,
     log::cursor::Cursor,
@@ -165,17 +166,11 @@ impl Check {
                 );
             }
         }
-        let texts = [
-            ("agent_ids", &filter.agent_ids),
-            ("call_ids", &filter.call_ids),
-            ("organization_ids", &filter.organization_ids),
-            ("event_names", &filter.event_names),
-            ("statuses", &filter.statuses),
-        ];
-        for (name, values) in texts {
-            self.count(&format!("filter.{name}"), values.len());
+        for key in TextKey::ALL {
+            let (field, values) = (key.filter_field(), key.values(filter));
+            self.count(&format!("filter.{field}"), values.len());
             for (index, value) in values.iter().enumerate() {
-                self.text(&format!("filter.{name}[{index}]"), value, 1);
+                self.text(&format!("filter.{field}[{index}]"), value, 1);
             }
         }
     }

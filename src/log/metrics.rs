@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{event::StoredEvent, proto::EventType};
+use crate::event::{EVENT_TYPES, StoredEvent};
 
 /// The log's metrics. Clones share them.
 #[derive(Clone, Debug)]
@@ -23,14 +23,6 @@ pub struct Metrics {
 struct TypeLabel {
     r#type: &'static str,
 }
-
-const TYPES: [EventType; 5] = [
-    EventType::CallStarted,
-    EventType::CallEnded,
-    EventType::CallTransferred,
-    EventType::PcaCompleted,
-    EventType::Other,
-];
 
 impl Metrics {
     /// Makes the metrics and puts them into `registry`.
@@ -49,7 +41,7 @@ impl Metrics {
             available: Gauge::default(),
         };
         // From the start, so that Prometheus sees the first event as an increase.
-        for event_type in TYPES {
+        for event_type in EVENT_TYPES {
             let r#type = event_type.as_str_name();
             drop(metrics.events.get_or_create(&TypeLabel { r#type }));
         }

@@ -14,7 +14,7 @@ use super::{
     payload, time, unmodeled,
 };
 use crate::{
-    event::{NewEvent, Raw, timestamp},
+    event::{EVENT_TYPES, NewEvent, Raw, timestamp},
     proto::{Event, EventType},
 };
 
@@ -162,15 +162,23 @@ fn read(
 
 /// The part after the last dot tells the type, without regard to case.
 fn event_type(event_name: &str) -> EventType {
-    const TYPES: [(&str, EventType); 4] = [
-        ("CallStarted", EventType::CallStarted),
-        ("CallEnded", EventType::CallEnded),
-        ("CallTransferred", EventType::CallTransferred),
-        ("pcaCompleted", EventType::PcaCompleted),
-    ];
     let name = event_name.rsplit('.').next().unwrap_or_default();
-    TYPES
+    let is_called = |&event_type: &EventType| {
+        verbex_name(event_type).is_some_and(|known| known.eq_ignore_ascii_case(name))
+    };
+    EVENT_TYPES
         .into_iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map_or(EventType::Other, |(_, event_type)| event_type)
+        .find(is_called)
+        .unwrap_or(EventType::Other)
+}
+
+/// What Verbex calls events of this type, behind the last dot of the name.
+const fn verbex_name(event_type: EventType) -> Option<&'static str> {
+    match event_type {
+        EventType::CallStarted => Some("CallStarted"),
+        EventType::CallEnded => Some("CallEnded"),
+        EventType::CallTransferred => Some("CallTransferred"),
+        EventType::PcaCompleted => Some("pcaCompleted"),
+        EventType::Other | EventType::Unspecified => None,
+    }
 }

@@ -157,7 +157,7 @@ impl File {
         {
             let mut find =
                 transaction.prepare_cached("SELECT sequence FROM events WHERE id = ?1")?;
-            let mut insert = transaction.prepare_cached(rows::INSERT)?;
+            let mut insert = transaction.prepare_cached(&rows::INSERT)?;
             for event in group {
                 let id = event.id;
                 let first = find.query_row([id.0], |row| row.get(0)).optional()?;

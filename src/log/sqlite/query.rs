@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
 
-use super::rows;
+use super::rows::{self, EventColumns};
 use crate::{
     event::{EventId, Position, Sequence, StoredEvent},
-    filter::{Filter, TextKey},
+    filter::Filter,
     log::{Batch, Bounds, Earliest, Located, Query, ReadError, SCAN_ROWS_MAX},
 };
 
@@ -64,14 +64,15 @@ pub(super) fn read(conn: &Connection, query: &Query) -> Result<Batch, ReadError>
 
 /// See [`super::Reader::get`].
 pub(super) fn get(conn: &Connection, id: EventId) -> Result<Option<StoredEvent>, ReadError> {
-    let (columns, raw) = (rows::STORED, rows::RAW);
-    let event = conn
-        .prepare_cached(&format!(
-            "SELECT {columns}{raw} FROM events WHERE id = ?1 AND sequence > (SELECT trimmed_sequence FROM log)"
-        ))?
-        .query_row([id.0], |row| rows::stored(row, true))
-        .optional()?;
-    Ok(event)
+    let selected = EventColumns::select(true);
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {selected} FROM events
+         WHERE id = ?1 AND sequence > (SELECT trimmed_sequence FROM log)"
+    ))?;
+    let columns = EventColumns::of(&statement, true)?;
+    Ok(statement
+        .query_row([id.0], |row| columns.event(row))
+        .optional()?)
 }
 
 /// See [`super::Reader::locate`].
@@ -186,7 +187,8 @@ impl Selection {
         fields.extend(
             filter
                 .texts()
-                .map(|(key, values)| (column(key), values.to_vec())),
+                .iter()
+                .map(|(key, values)| (key.column(), values.clone())),
         );
         fields.retain(|(_, values)| !values.is_empty());
         let walks_an_index =
@@ -225,6 +227,7 @@ impl Selection {
         newest: Sequence,
     ) -> rusqlite::Result<Found> {
         let mut statement = conn.prepare_cached(&self.sql(query))?;
+        let columns = EventColumns::of(&statement, query.with_raw)?;
         let events_max = query.events_max.max(1);
         let fixed = [
             signed(oldest.0),
@@ -236,7 +239,7 @@ impl Selection {
         let mut events = Vec::new();
         let mut bytes = 0;
         while let Some(row) = rows.next()? {
-            let event = rows::stored(row, query.with_raw)?;
+            let event = columns.event(row)?;
             bytes += event.encoded.len() + event.raw.as_ref().map_or(0, |raw| raw.json.len());
             events.push(event);
             if events.len() == events_max || bytes > query.bytes_max {
@@ -253,11 +256,11 @@ impl Selection {
     }
 
     fn sql(&self, query: &Query) -> String {
-        let columns = rows::STORED;
-        let raw = if query.with_raw { rows::RAW } else { "" };
+        let selected = EventColumns::select(query.with_raw);
         let order = if query.newest_first { "DESC" } else { "ASC" };
         format!(
-            "SELECT {columns}{raw} FROM events WHERE sequence BETWEEN ?1 AND ?2{} ORDER BY sequence {order} LIMIT ?3",
+            "SELECT {selected} FROM events WHERE sequence BETWEEN ?1 AND ?2{}
+             ORDER BY sequence {order} LIMIT ?3",
             self.condition
         )
     }
@@ -265,16 +268,6 @@ impl Selection {
 
 /// Number of the first parameter of a filter.
 const FIRST_VALUE: usize = 4;
-
-fn column(key: TextKey) -> &'static str {
-    match key {
-        TextKey::CallId => "call_id",
-        TextKey::AgentId => "agent_id",
-        TextKey::OrganizationId => "organization_id",
-        TextKey::EventName => "event_name",
-        TextKey::Status => "status",
-    }
-}
 
 /// Whether an index has the rows with one of these values in the order of the log: one call's, or
 /// one agent's.

@@ -1,33 +1,49 @@
 //! An event as a row, written and read back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{
-    Row, Statement,
+    Row, Statement, ToSql, params_from_iter,
     types::{ToSqlOutput, Type, ValueRef},
 };
 
 use crate::{
-    event::{EventId, Keys, NewEvent, Position, Raw, Sequence, StoredEvent},
+    event::{ByTextKey, EventId, Keys, NewEvent, Position, Raw, Sequence, StoredEvent, TextKey},
     proto::{self, EventType},
 };
 
+/// The columns that [`insert`] fills before the text keys, in the order of its values.
+const INSERTED: [&str; 9] = [
+    "sequence",
+    "id",
+    "type",
+    "trace_id",
+    "event_time",
+    "receive_time",
+    "raw_json",
+    "raw_headers",
+    "encoded",
+];
+
 /// What [`insert`] runs.
-pub(super) const INSERT: &str = "
-    INSERT INTO events (sequence, id, type, event_name, trace_id, organization_id, agent_id, call_id, status,
-                        event_time, receive_time, raw_json, raw_headers, encoded)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+pub(super) static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let columns: Vec<&str> = INSERTED.into_iter().chain(key_columns()).collect();
+    let values = vec!["?"; columns.len()];
+    format!(
+        "INSERT INTO events ({}) VALUES ({})",
+        columns.join(", "),
+        values.join(", ")
+    )
+});
 
 /// What [`position`] reads.
 pub(super) const POSITION: &str = "sequence, id, receive_time";
-/// What [`stored`] reads, with [`RAW`] behind it where the raw body is wanted.
-pub(super) const STORED: &str = "sequence, id, receive_time, type, event_name, organization_id, agent_id, call_id, status, encoded";
-/// Follows [`STORED`].
-pub(super) const RAW: &str = ", raw_json, raw_headers";
+
 /// What [`last`] reads.
-pub(super) const LAST: &str = "SELECT last_sequence, last_id, last_receive_time FROM log";
+pub(super) const LAST: &str = "
+    SELECT last_sequence AS sequence, last_id AS id, last_receive_time AS receive_time FROM log";
 
 /// Writes an event at its place. Returns it with the bytes that it counts.
 pub(super) fn insert(
@@ -47,62 +63,113 @@ pub(super) fn insert(
     let raw = stored.raw.as_ref();
     let json = raw.map_or(&b""[..], |raw| &raw.json);
     let headers = headers_text(raw);
-    let keys = &stored.keys;
-    insert.execute(rusqlite::params![
-        sequence.0,
-        stored.id.0,
-        type_text(keys.event_type),
-        keys.event_name,
-        trace_id,
-        keys.organization_id,
-        keys.agent_id,
-        keys.call_id,
-        keys.status,
-        time_text(event_time),
-        time_text(receive_time),
+    let values: [&dyn ToSql; INSERTED.len()] = [
+        &sequence.0,
+        &stored.id.0,
+        &type_text(stored.keys.event_type),
+        &trace_id,
+        &time_text(event_time),
+        &time_text(receive_time),
         // Bound as bytes: what came is what is kept, and nobody has to look at it again.
-        ToSqlOutput::Borrowed(ValueRef::Text(json)),
-        headers,
-        &stored.encoded[..],
-    ])?;
+        &ToSqlOutput::Borrowed(ValueRef::Text(json)),
+        &headers,
+        &&stored.encoded[..],
+    ];
+    let texts = stored.keys.texts.iter().map(|(_, text)| text as &dyn ToSql);
+    insert.execute(params_from_iter(values.into_iter().chain(texts)))?;
     let bytes = json.len() + headers.len() + stored.encoded.len();
     Ok((stored, u64::try_from(bytes).unwrap_or(u64::MAX)))
 }
 
-/// The place right behind a row of [`POSITION`] columns, or of any that begin with them.
+/// The place right behind a row that has the columns of [`POSITION`].
 pub(super) fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
+    let time = row.as_ref().column_index("receive_time")?;
     Ok(Position::of(
-        Sequence(row.get(0)?),
-        EventId(row.get(1)?),
-        stored_time(row, 2)?,
+        Sequence(row.get("sequence")?),
+        EventId(row.get("id")?),
+        stored_time(row, time)?,
     ))
 }
 
 /// The newest event that there ever was, from [`LAST`].
 pub(super) fn last(row: &Row<'_>) -> rusqlite::Result<Position> {
-    match Sequence(row.get(0)?) {
+    match Sequence(row.get("sequence")?) {
         Sequence::ZERO => Ok(Position::ORIGIN),
         _ => position(row),
     }
 }
 
-/// The event of a row of [`STORED`] columns, and [`RAW`] ones.
-pub(super) fn stored(row: &Row<'_>, with_raw: bool) -> rusqlite::Result<StoredEvent> {
-    Ok(StoredEvent {
-        sequence: Sequence(row.get(0)?),
-        id: EventId(row.get(1)?),
-        receive_time: stored_time(row, 2)?,
-        keys: Keys {
-            event_type: event_type(row, 3)?,
-            event_name: row.get(4)?,
-            organization_id: row.get(5)?,
-            agent_id: row.get(6)?,
-            call_id: row.get(7)?,
-            status: row.get(8)?,
-        },
-        encoded: bytes(row, 9)?,
-        raw: if with_raw { Some(raw(row, 10)?) } else { None },
-    })
+/// Where the columns of an event stand in the rows of a statement: looked up once, not for each
+/// row.
+pub(super) struct EventColumns {
+    sequence: usize,
+    id: usize,
+    receive_time: usize,
+    event_type: usize,
+    encoded: usize,
+    texts: ByTextKey<usize>,
+    /// Body and headers, where they are read.
+    raw: Option<(usize, usize)>,
+}
+
+impl EventColumns {
+    /// The columns to select.
+    pub(super) fn select(with_raw: bool) -> String {
+        let raw = with_raw.then_some("raw_json, raw_headers");
+        let columns: Vec<&str> = ["sequence, id, receive_time, type, encoded"]
+            .into_iter()
+            .chain(key_columns())
+            .chain(raw)
+            .collect();
+        columns.join(", ")
+    }
+
+    pub(super) fn of(statement: &Statement<'_>, with_raw: bool) -> rusqlite::Result<Self> {
+        let mut texts = ByTextKey::default();
+        for key in TextKey::ALL {
+            texts[key] = statement.column_index(key.column())?;
+        }
+        Ok(Self {
+            sequence: statement.column_index("sequence")?,
+            id: statement.column_index("id")?,
+            receive_time: statement.column_index("receive_time")?,
+            event_type: statement.column_index("type")?,
+            encoded: statement.column_index("encoded")?,
+            texts,
+            raw: match with_raw {
+                true => Some((
+                    statement.column_index("raw_json")?,
+                    statement.column_index("raw_headers")?,
+                )),
+                false => None,
+            },
+        })
+    }
+
+    pub(super) fn event(&self, row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+        let mut keys = Keys {
+            event_type: event_type(row, self.event_type)?,
+            texts: ByTextKey::default(),
+        };
+        for (key, &column) in self.texts.iter() {
+            keys.texts[key] = row.get(column)?;
+        }
+        Ok(StoredEvent {
+            sequence: Sequence(row.get(self.sequence)?),
+            id: EventId(row.get(self.id)?),
+            receive_time: stored_time(row, self.receive_time)?,
+            keys,
+            encoded: bytes(row, self.encoded)?,
+            raw: match self.raw {
+                Some((json, headers)) => Some(raw(row, json, headers)?),
+                None => None,
+            },
+        })
+    }
+}
+
+fn key_columns() -> impl Iterator<Item = &'static str> {
+    TextKey::ALL.into_iter().map(TextKey::column)
 }
 
 /// RFC 3339 in UTC, always with nine digits, so that texts sort as times do.
@@ -135,12 +202,12 @@ fn event_type(row: &Row<'_>, index: usize) -> rusqlite::Result<EventType> {
         .ok_or_else(|| not_written_here(index, "not a type of event"))
 }
 
-fn raw(row: &Row<'_>, index: usize) -> rusqlite::Result<Raw> {
-    let headers: BTreeMap<String, String> = serde_json::from_str(text(row, index + 1)?)
-        .map_err(|_| not_written_here(index + 1, "not an object of texts"))?;
+fn raw(row: &Row<'_>, json: usize, headers: usize) -> rusqlite::Result<Raw> {
+    let by_name: BTreeMap<String, String> = serde_json::from_str(text(row, headers)?)
+        .map_err(|_| not_written_here(headers, "not an object of texts"))?;
     Ok(Raw {
-        json: bytes(row, index)?,
-        headers: headers.into_iter().collect(),
+        json: bytes(row, json)?,
+        headers: by_name.into_iter().collect(),
     })
 }
 

@@ -4,12 +4,15 @@ use clap::builder::{
     NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
 };
 
-use crate::proto::{EventFilter, EventType};
+use crate::{
+    event::EVENT_TYPES,
+    proto::{EventFilter, EventType},
+};
 
 /// Which events. Values of one flag are alternatives; flags that are given must all match.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which events (repeat a flag or use commas for alternatives)")]
-pub(super) struct Selection {
+pub(super) struct FilterFlags {
     /// Only events of this type
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', ignore_case = true, value_parser = type_parser())]
     types: Vec<EventType>,
@@ -30,7 +33,7 @@ pub(super) struct Selection {
     statuses: Vec<String>,
 }
 
-impl Selection {
+impl FilterFlags {
     /// As the contract writes it.
     #[must_use]
     pub(super) fn to_filter(&self) -> EventFilter {
@@ -51,35 +54,30 @@ impl Selection {
     }
 }
 
-/// The short names of the types, and those of the contract.
-const TYPES: [(&str, EventType); 5] = [
-    ("call-started", EventType::CallStarted),
-    ("call-ended", EventType::CallEnded),
-    ("call-transferred", EventType::CallTransferred),
-    ("pca-completed", EventType::PcaCompleted),
-    ("other", EventType::Other),
-];
-
 /// The short name of a type.
-#[must_use]
-pub(super) fn type_name(kind: EventType) -> &'static str {
-    TYPES
-        .iter()
-        .find(|(_, known)| *known == kind)
-        .map_or("other", |(name, _)| name)
+pub(super) const fn type_name(event_type: EventType) -> &'static str {
+    match event_type {
+        EventType::CallStarted => "call-started",
+        EventType::CallEnded => "call-ended",
+        EventType::CallTransferred => "call-transferred",
+        EventType::PcaCompleted => "pca-completed",
+        // A newer gateway's type is unspecified here.
+        EventType::Other | EventType::Unspecified => "other",
+    }
 }
 
+/// Takes the short names, and those of the contract.
 fn type_parser() -> impl TypedValueParser<Value = EventType> {
-    let values = TYPES.map(|(name, kind)| PossibleValue::new(name).alias(kind.as_str_name()));
+    let values =
+        EVENT_TYPES.map(|kind| PossibleValue::new(type_name(kind)).alias(kind.as_str_name()));
     PossibleValuesParser::new(values).map(|typed| {
-        let known = |(name, kind): &(&str, EventType)| {
-            name.eq_ignore_ascii_case(&typed) || kind.as_str_name().eq_ignore_ascii_case(&typed)
+        let is_meant = |kind: &EventType| {
+            let names = [type_name(*kind), kind.as_str_name()];
+            names.iter().any(|name| name.eq_ignore_ascii_case(&typed))
         };
         // The parser before this one lets no other value through.
-        TYPES
-            .into_iter()
-            .find(known)
-            .map_or(EventType::Other, |(_, kind)| kind)
+        let meant = EVENT_TYPES.into_iter().find(is_meant);
+        meant.unwrap_or(EventType::Other)
     })
 }
 
@@ -92,13 +90,13 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Command {
         #[command(flatten)]
-        selection: Selection,
+        filter: FilterFlags,
     }
 
     fn parse(line: &str) -> Result<EventFilter, String> {
         let words = std::iter::once("test").chain(line.split_whitespace());
         match Command::try_parse_from(words) {
-            Ok(command) => Ok(command.selection.to_filter()),
+            Ok(command) => Ok(command.filter.to_filter()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -144,8 +142,8 @@ mod tests {
     fn a_type_that_is_none_is_refused_with_those_that_are() {
         for wrong in ["call", "EVENT_TYPE_UNSPECIFIED", "1"] {
             let told = parse(&format!("--type {wrong}")).unwrap_err();
-            for (name, _) in TYPES {
-                assert!(told.contains(name), "{told}");
+            for kind in EVENT_TYPES {
+                assert!(told.contains(type_name(kind)), "{told}");
             }
         }
     }
