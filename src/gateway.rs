@@ -184,8 +184,7 @@ impl Gateway {
             config.grpc.fanout,
             log.identity.epoch,
             log.reader.clone(),
-            log.tail.clone(),
-            log.groups,
+            log.followers,
             fanout::Metrics::register(&mut metrics),
         );
         metrics.register_collector(fanout.collector());

@@ -90,7 +90,9 @@ pub mod inside {
         pub use crate::grpc::{Config, Parts, service};
     }
     pub mod log {
-        pub use crate::log::{Config, Lane, Log, Metrics, Query, Reader, Tail, open};
+        pub use crate::log::{
+            Config, Followers, Lane, Log, Metrics, Publisher, Query, Reader, Tail, followers, open,
+        };
         pub mod cursor {
             pub use crate::log::cursor::{Cursor, encode};
         }

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     event::{Position, Sequence},
     filter::Filter,
-    log::{Lane, Query, ReadError, SCAN_ROWS_MAX},
+    log::{Lane, Query, ReadError},
 };
 
 /// Events that one read takes at the most.
@@ -242,10 +242,7 @@ impl Catchup {
         through: Position,
     ) -> Result<Arc<Segment>, ReadError> {
         let query = Query {
-            lane: match through.sequence.0.saturating_sub(after.0) {
-                0..=SCAN_ROWS_MAX => Lane::Near,
-                _ => Lane::Far,
-            },
+            lane: Lane::for_distance(after, through.sequence),
             filter: self.filter.clone(),
             after,
             through: through.sequence,

@@ -36,12 +36,12 @@ mod tests;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    event::{Epoch, Group, Position, Sequence},
+    event::{Epoch, Position, Sequence},
     filter::Filter,
-    log::{Earliest, Located, ReadError, Reader, Tail, cursor::Cursor},
+    log::{Earliest, Followers, Located, ReadError, Reader, cursor::Cursor},
     view::View,
 };
 
@@ -203,12 +203,11 @@ impl Fanout {
         config: Config,
         epoch: Epoch,
         reader: Reader,
-        tail: watch::Receiver<Tail>,
-        groups: mpsc::Receiver<Group>,
+        followers: Followers,
         metrics: Metrics,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (commands, received) = mpsc::unbounded_channel();
-        let start = *tail.borrow();
+        let start = *followers.tail().borrow();
         let shared = Arc::new(Shared {
             config,
             epoch,
@@ -222,7 +221,12 @@ impl Fanout {
             metrics,
             commands,
         });
-        let router = Router::new(Arc::downgrade(&shared), received, tail, groups);
+        let router = Router::new(
+            Arc::downgrade(&shared),
+            received,
+            &followers,
+            start.position.sequence,
+        );
         (Self { shared }, router.run())
     }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task, time,
+    task,
 };
 
 use super::{
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     event::{Group, Position, Sequence, StoredEvent},
-    log::{self, Lane, Query, ReadError, Tail},
+    log::{Followed, Follower, Followers, Tail},
 };
 
 pub(super) enum Command {
@@ -52,9 +52,7 @@ pub(super) struct Router {
     shared: Weak<Shared>,
     commands: mpsc::UnboundedReceiver<Command>,
     tail: watch::Receiver<Tail>,
-    groups: mpsc::Receiver<Group>,
-    /// A group that came behind a hole.
-    held: Option<Group>,
+    follower: Follower,
     live: Live,
 }
 
@@ -63,147 +61,127 @@ const COMMANDS_AT_ONCE: usize = 256;
 /// How long commands are obeyed before the router looks for new events again: one with a large
 /// filter costs a hundred times as much as one without.
 const COMMANDS_TIME_MAX: Duration = Duration::from_millis(1);
-/// Bytes of events after which no further group is routed with those before it: well under a
-/// subscriber's queue.
+/// Bytes after which no further group is routed with those before it: the smallest queue of a
+/// subscriber takes what was put together, even with raw bodies.
 pub(super) const ROUTE_BYTES: usize = 64 * 1024;
 
 impl Router {
     pub(super) fn new(
         shared: Weak<Shared>,
         commands: mpsc::UnboundedReceiver<Command>,
-        tail: watch::Receiver<Tail>,
-        groups: mpsc::Receiver<Group>,
+        followers: &Followers,
+        head: Sequence,
     ) -> Self {
         Self {
             shared,
             commands,
-            tail,
-            groups,
-            held: None,
+            tail: followers.tail(),
+            follower: followers.from(head).urgent(),
             live: Live::default(),
         }
     }
 
     pub(super) async fn run(mut self) {
-        let mut tail_open = true;
-        let mut behind = false;
+        let mut available = self.tail.borrow().available;
+        let (mut tail_open, mut following) = (true, true);
         loop {
             let mut commands = Vec::new();
+            let mut followed = None;
             tokio::select! {
                 count = self.commands.recv_many(&mut commands, COMMANDS_AT_ONCE) => {
                     if count == 0 {
                         return;
                     }
                 }
-                changed = self.tail.changed(), if tail_open => tail_open = changed.is_ok(),
-                () = time::sleep(log::RETRY_INTERVAL), if behind => {}
+                next = self.follower.next(), if following => {
+                    following = next.is_some();
+                    followed = next;
+                }
+                changed = self.tail.wait_for(|tail| tail.available != available), if tail_open => {
+                    tail_open = changed.is_ok();
+                }
             }
             let Some(shared) = self.shared.upgrade() else {
                 return;
             };
-            // Before the commands, too: whoever subscribes after a webhook's answer begins behind
-            // that event.
-            behind = self.follow(&shared).await.is_err();
-            let mut began = Instant::now();
-            for command in commands {
-                if began.elapsed() > COMMANDS_TIME_MAX {
-                    task::yield_now().await;
-                    behind = self.follow(&shared).await.is_err();
-                    began = Instant::now();
-                }
-                self.live.obey(&shared, command);
+            if let Some(followed) = followed {
+                self.route(&shared, followed);
+            }
+            let now_available = self.tail.borrow().available;
+            if now_available != available {
+                available = now_available;
+                shared.head.available.store(available, Ordering::Relaxed);
+                shared.registry.nudge_all();
+            }
+            if !commands.is_empty() {
+                self.obey(&shared, commands).await;
             }
             // Routing gives no other occasion.
             task::yield_now().await;
         }
     }
 
-    /// Routes what has become durable. An error means that the log could not be read; it is tried
-    /// again.
-    async fn follow(&mut self, shared: &Shared) -> Result<(), ReadError> {
-        let tail = *self.tail.borrow_and_update();
-        if shared
-            .head
-            .available
-            .swap(tail.available, Ordering::Relaxed)
-            != tail.available
-        {
-            shared.registry.nudge_all();
+    /// Obeys commands, and routes what is durable before each few of them: whoever subscribes after
+    /// a webhook's answer begins behind that event.
+    async fn obey(&mut self, shared: &Shared, commands: Vec<Command>) {
+        self.follow(shared).await;
+        let mut began = Instant::now();
+        for command in commands {
+            if began.elapsed() > COMMANDS_TIME_MAX {
+                task::yield_now().await;
+                self.follow(shared).await;
+                began = Instant::now();
+            }
+            self.live.obey(shared, command);
         }
-        // No further than the tail was at the beginning: commands have their turn, however fast
-        // events come.
-        while shared.head.position().sequence < tail.position.sequence {
-            let groups = self.waiting();
-            let events: Vec<&StoredEvent> = groups.iter().flat_map(|group| group.iter()).collect();
-            let Some(first) = events.first() else { break };
-            self.read_through(shared, Sequence(first.sequence.0.saturating_sub(1)))
-                .await?;
-            self.live.route(shared, &events);
-        }
-        self.read_through(shared, tail.position.sequence).await
     }
 
-    /// The groups that wait and follow each other without a hole, up to a bound: under load they go
-    /// out together.
-    fn waiting(&mut self) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut bytes = 0;
-        let mut end = None;
-        while bytes < ROUTE_BYTES
-            && let Some(group) = self.held.take().or_else(|| self.groups.try_recv().ok())
-        {
-            let (Some(first), Some(last)) = (group.first(), group.last()) else {
-                continue;
-            };
-            if end.is_some_and(|end: Sequence| first.sequence != end.next()) {
-                self.held = Some(group);
-                break;
+    /// Routes what is durable now, and no more: commands have their turn, however fast events come.
+    async fn follow(&mut self, shared: &Shared) {
+        let tail = self.tail.borrow().position.sequence;
+        // An error means that the log cannot be read. The follower says so, and tries again.
+        while let Ok(Some(followed)) = self.follower.next_through(tail).await {
+            self.route(shared, followed);
+        }
+    }
+
+    fn route(&mut self, shared: &Shared, followed: Followed) {
+        match followed {
+            Followed::Group(group) => {
+                let groups = self.with_waiting(group);
+                let events: Vec<&StoredEvent> =
+                    groups.iter().flat_map(|group| group.iter()).collect();
+                self.live.route(shared, &events);
             }
-            bytes += group.iter().map(|event| event.encoded.len()).sum::<usize>();
-            end = Some(last.sequence);
+            // Removed before it was ever routed: the subscribers meet the gap themselves.
+            Followed::Removed(earliest) => {
+                self.live.detach_all();
+                shared.head.advance(earliest.before);
+            }
+        }
+    }
+
+    /// Puts groups that wait behind one with it, up to a bound: under load they go out together.
+    fn with_waiting(&mut self, group: Group) -> Vec<Group> {
+        let mut bytes = weight(&group);
+        let mut groups = vec![group];
+        while bytes < ROUTE_BYTES
+            && let Some(group) = self.follower.waiting()
+        {
+            bytes += weight(&group);
             groups.push(group);
         }
         groups
     }
+}
 
-    /// Routes from the log what came in no group.
-    async fn read_through(&mut self, shared: &Shared, through: Sequence) -> Result<(), ReadError> {
-        loop {
-            let head = shared.head.position();
-            if head.sequence >= through {
-                return Ok(());
-            }
-            let query = Query {
-                lane: Lane::Now,
-                filter: Arc::default(),
-                after: head.sequence,
-                through,
-                newest_first: false,
-                events_max: 1_000,
-                bytes_max: ROUTE_BYTES,
-                with_raw: true,
-            };
-            match shared.reader.read(query).await {
-                Ok(batch) => {
-                    let events: Vec<&StoredEvent> = batch.events.iter().collect();
-                    self.live.route(shared, &events);
-                    // Sequences may skip: then nothing is left up to `through`.
-                    if batch.complete {
-                        return Ok(());
-                    }
-                }
-                // Removed before it was ever routed: the subscribers meet the gap themselves.
-                Err(ReadError::Expired(earliest)) => {
-                    self.live.detach_all();
-                    shared.head.advance(earliest.before);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot route from the log");
-                    return Err(error);
-                }
-            }
-        }
-    }
+/// About the bytes of a group's messages with raw bodies.
+fn weight(group: &[StoredEvent]) -> usize {
+    let raw = |event: &StoredEvent| event.raw.as_ref().map_or(0, |raw| raw.json.len());
+    group
+        .iter()
+        .map(|event| event.encoded.len() + raw(event))
+        .sum()
 }
 
 /// Who is live, by class.
@@ -227,10 +205,8 @@ struct LiveClass {
 }
 
 impl Live {
-    /// Puts the events after the head into the queues of those who want them, then moves the head.
+    /// Puts events into the queues of those who want them, then moves the head behind them.
     fn route(&mut self, shared: &Shared, events: &[&StoredEvent]) {
-        let head = shared.head.position().sequence;
-        let events = &events[events.partition_point(|event| event.sequence <= head)..];
         let Some(last) = events.last() else { return };
 
         for (event, at) in events.iter().zip(0..) {

@@ -48,8 +48,7 @@ impl Rig {
             config,
             log.identity.epoch,
             log.reader,
-            log.tail,
-            log.groups,
+            log.followers,
             Metrics::register(&mut metrics),
         );
         tokio::spawn(router);

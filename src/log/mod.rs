@@ -7,9 +7,9 @@
 //!   event whose id is already in the log is not stored again; the answer is the first one's place.
 //!   Sequences grow strictly, receive times never fall.
 //! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after
-//!   the commit and before the answer, so whoever has an answer can read the event. [`Log::groups`]
-//!   brings what was committed without a read, before the tail moves; it is bounded, and a group
-//!   that finds it full is left out: a follower that sees the tail beyond what came reads the rest.
+//!   the commit and before the answer, so whoever has an answer can read the event. A [`Follower`]
+//!   begins anywhere and yields all events up to the tail in order, or says what was removed. It
+//!   takes committed groups without a read, and reads from the file what it was too late for.
 //! - **Reading.** A [`Reader`] only knows the file, never the appender: whatever commits elsewhere
 //!   one day and is followed into the file is read the same way.
 //!
@@ -20,20 +20,23 @@
 //! ```
 
 pub(crate) mod cursor;
+mod follow;
 mod metrics;
 pub(crate) mod sqlite;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
+pub(crate) use follow::{Followed, Follower};
+pub use follow::{Followers, Publisher, followers};
 pub use metrics::Metrics;
 pub(crate) use sqlite::Appender;
 pub use sqlite::{Reader, open};
 
 use crate::{
-    event::{Epoch, EventId, Group, Position, Sequence, StoredEvent},
+    event::{Epoch, EventId, Position, Sequence, StoredEvent},
     filter::Filter,
 };
 
@@ -62,8 +65,8 @@ pub struct Log {
     pub reader: Reader,
     /// Where it ends. Closed once the appender is gone, be it finished or failed.
     pub tail: watch::Receiver<Tail>,
-    /// What was committed, as it was committed.
-    pub groups: mpsc::Receiver<Group>,
+    /// Where those begin who follow it.
+    pub followers: Followers,
 }
 
 /// What is made once, with the log.
@@ -154,6 +157,16 @@ pub enum Lane {
     Page,
     /// Catch-up from far behind.
     Far,
+}
+
+impl Lane {
+    /// The lane of one who catches up from one place to another.
+    pub(crate) fn for_distance(after: Sequence, through: Sequence) -> Self {
+        match through.0.saturating_sub(after.0) {
+            0..=SCAN_ROWS_MAX => Self::Near,
+            _ => Self::Far,
+        }
+    }
 }
 
 /// A stretch of the log to read, bounded in what it returns and in what it looks at.

@@ -12,13 +12,10 @@ use anyhow::Context;
 use futures_util::future::try_join_all;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde::{Deserialize, Serialize};
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-};
+use tokio::{net::TcpListener, sync::watch};
 use verbex_gateway::inside::{
     auth::Tokens,
-    event::{Group, Position, StoredEvent},
+    event::{Group, StoredEvent},
     fanout::{self, Encoding, Fanout},
     grpc, log, server, tls,
 };
@@ -29,9 +26,6 @@ use crate::{
     pace::{Pace, Publication, Published},
     process::Control,
 };
-
-/// Groups that wait for the fan-out, as many as the log lets wait.
-const GROUPS_MAX: usize = 64;
 
 /// How it is set up.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -79,11 +73,10 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         },
         log::Metrics::register(&mut metrics),
     )?;
-    let (inside, groups) = mpsc::channel(GROUPS_MAX);
-    let (head, tail) = watch::channel(*log.tail.borrow());
-    let (tail, groups) = match setup.source {
-        Source::Log => (log.tail.clone(), log.groups),
-        Source::Groups => (tail, groups),
+    let (publisher, past_the_log) = log::followers(log.reader.clone(), *log.tail.borrow());
+    let followers = match setup.source {
+        Source::Log => log.followers,
+        Source::Groups => past_the_log,
     };
     let (fanout, router) = Fanout::new(
         fanout::Config {
@@ -93,8 +86,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         },
         log.identity.epoch,
         log.reader.clone(),
-        tail,
-        groups,
+        followers,
         fanout::Metrics::register(&mut metrics),
     );
     tokio::spawn(router);
@@ -133,14 +125,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
             Source::Groups => {
                 let cycle = cycle.get_or_insert_with(|| Cycle::new(&maker, setup.agents));
                 pace.publish(order, async |number, count| {
-                    let group = cycle.group(first + number, count);
-                    let position = group.last().map_or(Position::ORIGIN, StoredEvent::position);
-                    inside
-                        .send(group)
-                        .await
-                        .ok()
-                        .context("the fan-out is gone")?;
-                    head.send_modify(|tail| tail.position = position);
+                    publisher.committed(cycle.group(first + number, count));
                     Ok(())
                 })
                 .await?

@@ -4,6 +4,7 @@ use futures_util::{FutureExt, future::join_all, poll};
 use tokio::task::unconstrained;
 
 use super::*;
+use crate::{event::Sequence, log::Followed};
 
 const CROWD: usize = 200;
 
@@ -36,9 +37,9 @@ async fn an_event_goes_out_while_many_with_large_filters_come_and_while_they_lea
         data_dir: dir.path().to_owned(),
         new_log: false,
     };
-    let mut log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();
-    let (tail, heard) = watch::channel(*log.tail.borrow());
-    let (groups, routed) = mpsc::channel(10);
+    let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();
+    let (publisher, followers) = log::followers(log.reader.clone(), *log.tail.borrow());
+    let mut committed = log.followers.from(Sequence::ZERO);
     let config = Config {
         subscribers_max: 2 * CROWD,
         ..roomy()
@@ -47,16 +48,17 @@ async fn an_event_goes_out_while_many_with_large_filters_come_and_while_they_lea
         config,
         log.identity.epoch,
         log.reader,
-        heard,
-        routed,
+        followers,
         Metrics::register(&mut metrics),
     );
     // Else the test, which is one task, would soon be out of tokio's budget for a task.
     let mut router = Box::pin(unconstrained(router));
     let mut commit = async |id: u8| {
         log.appender.append(new_event(id, "a")).await.unwrap();
-        groups.send(log.groups.recv().await.unwrap()).await.unwrap();
-        tail.send(*log.tail.borrow()).unwrap();
+        match committed.next().await {
+            Some(Followed::Group(group)) => publisher.committed(group),
+            other => panic!("{other:?}"),
+        }
     };
 
     let mut joining = Box::pin(fanout.subscribe(request(None)));

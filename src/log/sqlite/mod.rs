@@ -104,6 +104,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
         file,
         settled,
         source,
+        reader: reader.clone(),
         lock,
         metrics,
     })
@@ -113,7 +114,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
         is_new,
         appender: handles.appender,
         reader,
-        tail: handles.tail,
-        groups: handles.groups,
+        tail: handles.followers.tail(),
+        followers: handles.followers,
     })
 }

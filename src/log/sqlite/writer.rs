@@ -13,21 +13,21 @@ use super::{
     reader::Source,
 };
 use crate::{
-    event::{Group, NewEvent, Position},
-    log::{AppendError, Appended, Metrics, RETRY_INTERVAL, Tail},
+    event::NewEvent,
+    log::{
+        AppendError, Appended, Followers, Metrics, Publisher, RETRY_INTERVAL, Reader, Tail,
+        followers,
+    },
 };
 
 /// Appends that wait for the thread. When it is full, callers wait for a place.
 const QUEUE_EVENTS_MAX: usize = 1024;
-/// Events in a group at the most, and the bytes of raw bodies after which it takes no more: what
-/// followers get at once stays well under what they queue for a subscriber.
+/// Events in a group at the most, and the bytes of raw bodies after which it takes no more. This
+/// bounds how long the events that come meanwhile wait for its commit.
 const GROUP_EVENTS_MAX: usize = 512;
 const GROUP_BYTES_MAX: usize = 256 * 1024;
 /// How often the files are looked at while nothing comes in.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Groups that wait for the follower. When it is full the next one is left out, and the follower
-/// reads it.
-const GROUPS_MAX: usize = 64;
 
 /// The way into the log. Clones share it.
 #[derive(Clone, Debug)]
@@ -76,6 +76,7 @@ pub(super) struct Parts {
     pub(super) settled: Result<(), Trouble>,
     /// The readers', who may not see it before.
     pub(super) source: Source,
+    pub(super) reader: Reader,
     pub(super) lock: std::fs::File,
     pub(super) metrics: Metrics,
 }
@@ -83,14 +84,12 @@ pub(super) struct Parts {
 /// The ends of the thread that others hold.
 pub(super) struct Handles {
     pub(super) appender: Appender,
-    pub(super) tail: watch::Receiver<Tail>,
-    pub(super) groups: mpsc::Receiver<Group>,
+    pub(super) followers: Followers,
 }
 
 /// Starts the thread. It ends with [`Appender::finish`], or when the last appender is dropped.
 pub(super) fn start(parts: Parts) -> io::Result<Handles> {
     let (queue, commands) = mpsc::channel(QUEUE_EVENTS_MAX);
-    let (follower, groups) = mpsc::channel(GROUPS_MAX);
     let (alive, gone) = watch::channel(());
     let position = parts.file.last();
     // A full disk is no reason not to serve what is there.
@@ -101,17 +100,17 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
     };
     let available = matches!(standing, Standing::Open);
     parts.metrics.set_available(available);
-    let (tail, tail_seen) = watch::channel(Tail {
+    let tail = Tail {
         position,
         available,
-    });
+    };
+    let (publisher, followers) = followers(parts.reader, tail);
     let writer = Writer {
         commands,
         file: parts.file,
         standing,
         source: parts.source,
-        tail,
-        groups: follower,
+        publisher,
         metrics: parts.metrics,
         clock: runtime::Builder::new_current_thread()
             .enable_time()
@@ -127,8 +126,7 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
         })?;
     Ok(Handles {
         appender: Appender { queue, gone },
-        tail: tail_seen,
-        groups,
+        followers,
     })
 }
 
@@ -188,8 +186,7 @@ struct Writer {
     file: File,
     standing: Standing,
     source: Source,
-    tail: watch::Sender<Tail>,
-    groups: mpsc::Sender<Group>,
+    publisher: Publisher,
     metrics: Metrics,
     /// A timer for retries and looks; it drives nothing else.
     clock: Runtime,
@@ -252,7 +249,7 @@ impl Writer {
         let (events, callers) = gather(first, &mut self.commands);
         match self.file.commit(events) {
             Ok(committed) => {
-                self.publish(committed, self.file.last(), callers);
+                self.publish(committed, callers);
                 self.checkpoint();
             }
             Err(error) => {
@@ -267,21 +264,16 @@ impl Writer {
 
     fn leave(&mut self, error: &Trouble) {
         self.standing = Standing::away(error);
-        self.tail.send_modify(|tail| tail.available = false);
+        self.publisher.away();
         self.metrics.set_available(false);
     }
 
-    /// First the follower, then the tail, then the callers: whoever sees the tail finds the group,
-    /// and whoever has an answer can read the event.
-    fn publish(&self, committed: Committed, position: Position, callers: Vec<Caller>) {
+    /// First the followers and the tail, then the callers: whoever has an answer can read the
+    /// event.
+    fn publish(&self, committed: Committed, callers: Vec<Caller>) {
         if !committed.events.is_empty() {
             self.metrics.committed(&committed.events);
-            // Full, or nobody follows: the tail says that there is more.
-            let _ = self.groups.try_send(committed.events.into());
-            self.tail.send_replace(Tail {
-                position,
-                available: true,
-            });
+            self.publisher.committed(committed.events.into());
         }
         for (caller, appended) in callers.into_iter().zip(committed.answers) {
             self.answer(caller, Ok(appended));
@@ -317,7 +309,7 @@ impl Writer {
                 tracing::info!("the log takes events again");
                 self.source.settled();
                 self.metrics.set_available(true);
-                self.tail.send_replace(Tail {
+                self.publisher.moved(Tail {
                     position: self.file.last(),
                     available: true,
                 });

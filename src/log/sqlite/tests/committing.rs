@@ -27,7 +27,8 @@ async fn start(mut future: std::pin::Pin<&mut impl Future>) {
 #[tokio::test]
 async fn an_answered_event_can_be_read_and_followed() {
     let home = Home::new();
-    let mut log = home.open();
+    let log = home.open();
+    let mut follower = log.followers.from(Sequence::ZERO);
     for number in 1..=3 {
         let appended = log.appender.append(event(number)).await.unwrap();
         assert_eq!(
@@ -39,7 +40,7 @@ async fn an_answered_event_can_be_read_and_followed() {
         let read = log.reader.read(all()).await.unwrap();
         assert_eq!(
             read.events.last(),
-            log.groups.try_recv().unwrap().last(),
+            follower.waiting().unwrap().last(),
             "what is followed is what is read"
         );
         assert_eq!((read.covered, read.complete), (tail.position, true));
@@ -49,7 +50,8 @@ async fn an_answered_event_can_be_read_and_followed() {
 #[tokio::test]
 async fn what_waits_together_is_committed_together_in_order() {
     let home = Home::new();
-    let mut log = home.open();
+    let log = home.open();
+    let mut follower = log.followers.from(Sequence::ZERO);
     let lock = stall(&home);
     let mut appends = pin!(join_all((1..=50).map(|n| log.appender.append(event(n)))));
     start(appends.as_mut()).await;
@@ -62,7 +64,7 @@ async fn what_waits_together_is_committed_together_in_order() {
     assert_eq!(sequences, (1..=50).collect::<Vec<_>>());
     let mut followed: Vec<StoredEvent> = Vec::new();
     let mut groups = 0;
-    while let Ok(group) = log.groups.try_recv() {
+    while let Some(group) = follower.waiting() {
         groups += 1;
         followed.extend(group.iter().cloned());
     }
@@ -76,7 +78,8 @@ async fn what_waits_together_is_committed_together_in_order() {
 #[tokio::test]
 async fn an_event_is_stored_once_within_a_group_across_groups_and_across_restarts() {
     let home = Home::new();
-    let mut log = home.open();
+    let log = home.open();
+    let mut follower = log.followers.from(Sequence::ZERO);
     let lock = stall(&home);
     let mut appends = pin!(join_all(
         [7, 8, 8, 7, 9].map(|n| log.appender.append(event(n)))
@@ -93,13 +96,10 @@ async fn an_event_is_stored_once_within_a_group_across_groups_and_across_restart
         [(1, false), (2, false), (2, true), (1, true), (3, false)]
     );
 
-    while log.groups.try_recv().is_ok() {}
+    while follower.waiting().is_some() {}
     let again = log.appender.append(event(8)).await.unwrap();
     assert_eq!((again.sequence, again.duplicate), (Sequence(2), true));
-    assert!(
-        log.groups.try_recv().is_err(),
-        "a duplicate is not followed"
-    );
+    assert_eq!(follower.waiting(), None, "a duplicate is not followed");
     log.appender.finish().await;
 
     let log = home.open();
@@ -165,20 +165,6 @@ async fn finishing_commits_what_was_taken_and_refuses_what_follows() {
         0,
         "all is in the file itself, though readers have it open"
     );
-}
-
-#[tokio::test]
-async fn groups_that_nobody_takes_are_left_out_and_the_tail_goes_on() {
-    let home = Home::new();
-    let mut log = home.open();
-    fill(&log, 1..=100).await;
-    assert_eq!(log.tail.borrow().position.sequence, Sequence(100));
-    let mut followed = 0;
-    while log.groups.try_recv().is_ok() {
-        followed += 1;
-    }
-    assert!((1..100).contains(&followed), "{followed}");
-    assert_eq!(log.reader.read(all()).await.unwrap().events.len(), 100);
 }
 
 #[tokio::test]

@@ -1,0 +1,283 @@
+//! Following the log: from any place, in order, with nothing left out.
+//!
+//! The appender sends each group that it has committed into a bounded broadcast. A follower takes
+//! groups from there without a read. What is not there any more, because the follower begins in
+//! the past or was too slow, it reads from the file. Nothing that a follower does or leaves undone
+//! holds up the appender or another follower.
+
+#[cfg(test)]
+mod tests;
+
+use futures_util::future::BoxFuture;
+use tokio::{
+    sync::{broadcast, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{Batch, Earliest, Lane, Query, RETRY_INTERVAL, ReadError, Reader, Tail};
+use crate::event::{Group, Sequence, StoredEvent};
+
+/// Groups that the broadcast keeps for the slowest follower, which reads older ones from the file.
+const GROUPS_MAX: usize = 64;
+/// Events that one read of the file takes at the most.
+const READ_EVENTS_MAX: usize = 1_000;
+/// Bytes after which a read of the file stops.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Makes the two ends of following. `tail` says where the log ends now.
+pub fn followers(reader: Reader, tail: Tail) -> (Publisher, Followers) {
+    let (groups, _) = broadcast::channel(GROUPS_MAX);
+    let (tail, moves) = watch::channel(tail);
+    let publisher = Publisher {
+        groups: groups.clone(),
+        tail,
+    };
+    let followers = Followers {
+        groups,
+        tail: moves,
+        reader,
+    };
+    (publisher, followers)
+}
+
+/// The appender's end. The log has ended for its followers when this is dropped.
+pub struct Publisher {
+    groups: broadcast::Sender<Group>,
+    tail: watch::Sender<Tail>,
+}
+
+impl Publisher {
+    /// Tells of a group that is durable: first the group, then the tail, so that whoever sees the
+    /// tail finds the group.
+    pub fn committed(&self, group: Group) {
+        let Some(last) = group.last() else { return };
+        let tail = Tail {
+            position: last.position(),
+            available: true,
+        };
+        // An error means that nobody follows.
+        let _ = self.groups.send(group);
+        self.tail.send_replace(tail);
+    }
+
+    /// Moves the tail without a group: followers read from the file what lies before it.
+    pub(super) fn moved(&self, tail: Tail) {
+        self.tail.send_replace(tail);
+    }
+
+    /// Says that the log cannot take events.
+    pub(super) fn away(&self) {
+        self.tail.send_modify(|tail| tail.available = false);
+    }
+}
+
+/// Where followers begin. Clones are the same.
+#[derive(Clone)]
+pub struct Followers {
+    groups: broadcast::Sender<Group>,
+    tail: watch::Receiver<Tail>,
+    reader: Reader,
+}
+
+impl Followers {
+    /// Follows from right after this place.
+    pub(crate) fn from(&self, after: Sequence) -> Follower {
+        Follower {
+            reader: self.reader.clone(),
+            tail: self.tail.clone(),
+            groups: self.groups.subscribe(),
+            position: after,
+            held: None,
+            reading: None,
+            retry_at: None,
+            is_urgent: false,
+        }
+    }
+
+    /// Where the log ends, now and from now on.
+    pub(crate) fn tail(&self) -> watch::Receiver<Tail> {
+        self.tail.clone()
+    }
+}
+
+/// What comes next in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Followed {
+    /// Events that follow each other, at least one.
+    Group(Group),
+    /// Retention has removed what came next before this follower had it. It goes on behind that.
+    Removed(Earliest),
+}
+
+/// One who follows the log.
+pub(crate) struct Follower {
+    reader: Reader,
+    tail: watch::Receiver<Tail>,
+    groups: broadcast::Receiver<Group>,
+    /// All events up to here were yielded or are gone.
+    position: Sequence,
+    /// A group from the broadcast with a hole before it.
+    held: Option<Group>,
+    /// Kept here, so that a call that is dropped does not lose it.
+    reading: Option<Reading>,
+    /// When the file is tried again.
+    retry_at: Option<Instant>,
+    is_urgent: bool,
+}
+
+struct Reading {
+    through: Sequence,
+    batch: BoxFuture<'static, Result<Batch, ReadError>>,
+}
+
+impl Follower {
+    /// Lets this follower's reads go before all others. Only the router may: every live subscriber
+    /// waits for it. The reads of all other followers stand where those of subscribers stand that
+    /// are as far behind.
+    pub(crate) fn urgent(self) -> Self {
+        Self {
+            is_urgent: true,
+            ..self
+        }
+    }
+
+    /// Waits for what comes next. While the file cannot be read, it is tried again from time to
+    /// time. None once the log is closed and everything in it was yielded.
+    ///
+    /// Cancel safe: dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Followed> {
+        loop {
+            if let Some(at) = self.retry_at {
+                sleep_until(at).await;
+                self.retry_at = None;
+            }
+            let tail = *self.tail.borrow_and_update();
+            match self.next_through(tail.position.sequence).await {
+                Ok(Some(followed)) => return Some(followed),
+                Ok(None) => self.tail.changed().await.ok()?,
+                // It has set the time to try again.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// What comes next up to a place where the log has been, at once or after a read. None if it
+    /// was all yielded. The group that has the place is yielded whole.
+    ///
+    /// Cancel safe: dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(crate) async fn next_through(
+        &mut self,
+        through: Sequence,
+    ) -> Result<Option<Followed>, ReadError> {
+        while self.position < through {
+            if let Some(group) = self.waiting() {
+                return Ok(Some(Followed::Group(group)));
+            }
+            if let Some(followed) = self.read(through).await? {
+                return Ok(Some(followed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next group, if it is here already.
+    pub(crate) fn waiting(&mut self) -> Option<Group> {
+        if self.reading.is_some() {
+            return None;
+        }
+        loop {
+            let group = match self.held.take() {
+                Some(group) => group,
+                None => self.receive()?,
+            };
+            let (first, last) = (group.first()?.sequence, group.last()?.sequence);
+            if first > self.position.next() {
+                self.held = Some(group);
+                return None;
+            }
+            let covered = group.partition_point(|event| event.sequence <= self.position);
+            self.position = self.position.max(last);
+            match covered {
+                0 => return Some(group),
+                covered if covered < group.len() => return Some(group[covered..].into()),
+                _ => {}
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Option<Group> {
+        loop {
+            match self.groups.try_recv() {
+                Ok(group) => return Some(group),
+                // The oldest that is left comes next; the file has those before it.
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Reads what lies before the group that is held, or up to `through`. None if that is nothing.
+    async fn read(&mut self, through: Sequence) -> Result<Option<Followed>, ReadError> {
+        let held = self.held.as_ref().and_then(|group| group.first());
+        let before_held = held.map_or(through, |first| Sequence(first.sequence.0 - 1));
+        let through = through.min(before_held);
+        let reading = match &mut self.reading {
+            Some(reading) => reading,
+            none => none.insert(Reading::start(
+                self.reader.clone(),
+                self.is_urgent,
+                self.position,
+                through,
+            )),
+        };
+        let result = (&mut reading.batch).await;
+        let through = reading.through;
+        self.reading = None;
+        match result {
+            Ok(batch) => {
+                self.retry_at = None;
+                // Sequences may skip.
+                self.position = match batch.complete {
+                    true => through,
+                    false => batch.covered.sequence,
+                };
+                let events: Vec<StoredEvent> = batch.events;
+                Ok((!events.is_empty()).then(|| Followed::Group(events.into())))
+            }
+            Err(ReadError::Expired(earliest)) => {
+                self.position = earliest.before.sequence;
+                Ok(Some(Followed::Removed(earliest)))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot follow the log");
+                self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn start(reader: Reader, is_urgent: bool, after: Sequence, through: Sequence) -> Self {
+        let query = Query {
+            lane: match is_urgent {
+                true => Lane::Now,
+                false => Lane::for_distance(after, through),
+            },
+            filter: Default::default(),
+            after,
+            through,
+            newest_first: false,
+            events_max: READ_EVENTS_MAX,
+            bytes_max: READ_BYTES_MAX,
+            with_raw: true,
+        };
+        Self {
+            through,
+            batch: Box::pin(async move { reader.read(query).await }),
+        }
+    }
+}
