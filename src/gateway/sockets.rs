@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use super::StartError;
+use super::errors::StartError;
 use crate::server;
 
 /// Sockets that listen already and go on to listen when this process ends, by door. They do not
@@ -19,8 +19,8 @@ pub(crate) struct Sockets {
     pub admin: Option<std::net::TcpListener>,
 }
 
-/// A door that listens.
-pub(super) struct BoundDoor {
+/// A socket that listens.
+pub(super) struct BoundSocket {
     pub(super) listener: server::Listener,
     /// Where, with the port that the system chose.
     pub(super) addr: SocketAddr,
@@ -31,7 +31,7 @@ pub(super) fn bind(
     flag: &'static str,
     addr: SocketAddr,
     handed_over: Option<std::net::TcpListener>,
-) -> Result<BoundDoor, StartError> {
+) -> Result<BoundSocket, StartError> {
     let failed = |source| StartError::Bind { flag, addr, source };
     let outlives = handed_over.is_some();
     let socket = match handed_over {
@@ -41,5 +41,5 @@ pub(super) fn bind(
     let socket = socket.map_err(failed)?;
     let addr = socket.local_addr().map_err(failed)?;
     let listener = server::Listener { socket, outlives };
-    Ok(BoundDoor { listener, addr })
+    Ok(BoundSocket { listener, addr })
 }

@@ -1,0 +1,90 @@
+//! The order of leaving.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::parts::{Part, Parts};
+use crate::{
+    admin::Readiness, fanout::Fanout, grpc::Health, log::Appender, server, webhook::Webhook,
+};
+
+/// How long the webhook door stays open for connections that are kept. Each answer ends one: so a
+/// proxy has none left that it would use just when the door closes.
+const KEPT_CONNECTIONS: Duration = Duration::from_secs(1);
+/// How long the webhook door waits for a moment without a request before it closes.
+const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
+/// How long webhooks may take to come in and be answered once their door is closed.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long the log may take to close once nothing comes in any more.
+const LOG_CLOSING: Duration = Duration::from_secs(5);
+/// How long connections of the gRPC door may take to close once every stream has ended.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Closes the doors, each on its own.
+#[derive(Clone, Default)]
+pub(super) struct Stop {
+    pub(super) grpc: server::Stop,
+    pub(super) webhook: server::Stop,
+    pub(super) admin: server::Stop,
+}
+
+/// What is told to leave, or waited for.
+pub(super) struct Leaving {
+    /// How long subscribers may take.
+    pub(super) drain: Duration,
+    pub(super) readiness: Readiness,
+    pub(super) health: Health,
+    pub(super) fanout: Fanout,
+    pub(super) webhook: Webhook,
+    pub(super) appender: Appender,
+    pub(super) stop: Stop,
+}
+
+impl Leaving {
+    /// Subscribers, webhooks, the log: the order, from top to bottom.
+    pub(super) async fn in_order(self, mut parts: Parts) {
+        // Load balancers send nobody new from now on, nobody new subscribes, and each answer to a
+        // webhook ends its connection.
+        self.readiness.set(false);
+        self.health.set(false).await;
+        self.fanout.close();
+        self.stop.webhook.leave();
+        let unkept = timeout(KEPT_CONNECTIONS, self.stop.webhook.emptied());
+        // Subscribers first: each stream sends what is in its queue, ends, and resumes by cursor.
+        // Webhooks are taken all the while.
+        if timeout(self.drain, self.fanout.drain()).await.is_err() {
+            tracing::warn!(
+                seconds = self.drain.as_secs(),
+                "the drain deadline has passed; streams that are left are cut, and resume by cursor"
+            );
+        }
+        self.health.end().await;
+        self.stop.grpc.close();
+        // What is written has time to go out. Nothing more comes on what else is open, such as a
+        // reflection stream.
+        let grpc_door = parts.ended(Part::GrpcDoor);
+        if timeout(CLOSING, grpc_door).await.is_err() {
+            tracing::debug!("connections of subscribers that are still open are cut");
+        }
+        // Then the webhook door. Nobody else can answer for it, so it waits for a moment without a
+        // request; but not for long, where a body trickles in.
+        let _ = unkept.await;
+        let _ = timeout(LAST_WEBHOOKS, self.webhook.emptied()).await;
+        // Until the next start nobody answers webhooks, so nothing waits longer than it must.
+        self.stop.webhook.close();
+        self.stop.admin.close();
+        let last_webhooks = async {
+            parts.ended(Part::WebhookDoor).await;
+            self.webhook.emptied().await;
+        };
+        if timeout(LAST_ANSWERS, last_webhooks).await.is_err() {
+            tracing::warn!("a webhook that is still coming in is left behind");
+        }
+        if timeout(LOG_CLOSING, self.appender.finish()).await.is_err() {
+            tracing::warn!(
+                "the log takes long to close and is left as it is; the next start makes up for it"
+            );
+        }
+    }
+}
