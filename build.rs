@@ -8,6 +8,7 @@ const PROTOS: [&str; 3] = [
     "verbex/gateway/v1/admin_service.proto",
 ];
 
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script so")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
 

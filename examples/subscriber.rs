@@ -9,6 +9,12 @@
 //! Change `work`, the filter, and where it begins the first time. Here: `cargo run --example
 //! subscriber -- http://127.0.0.1:50051`
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a whole program, as short as can be"
+)]
+
 use std::{env, error::Error, io::Write, pin::pin};
 
 use tokio::signal::{self, unix::SignalKind};

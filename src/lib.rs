@@ -23,6 +23,15 @@
 //! verbex-gateway = { version = "0.1", default-features = false, features = ["client"] }
 //! ```
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::unwrap_used,
+        reason = "a test that fails so says where"
+    )
+)]
+
 #[cfg(feature = "client")]
 pub mod client;
 pub mod proto;

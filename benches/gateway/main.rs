@@ -14,6 +14,15 @@
 //!
 //! Linux only: it reads `/proc`.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::exit,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "it serves nobody, and its output is for people"
+)]
+
 mod benchmarks;
 mod events;
 mod load;

@@ -51,12 +51,14 @@ impl Signals {
 }
 
 /// Ends the process at once, with the exit code that tells of this signal.
+#[expect(clippy::exit, reason = "who signals twice does not want to wait")]
 pub(super) fn end_at_once(signal: SignalKind) -> ! {
     process::exit(128 + signal.as_raw_value())
 }
 
 /// Resolves at the first signal to stop. A second one ends the process at once, whatever it is
 /// waiting for.
+#[expect(clippy::disallowed_methods, reason = "it ends with the process")]
 pub(super) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     let (told, hear) = oneshot::channel();
     tokio::spawn(async move {

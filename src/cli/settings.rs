@@ -158,6 +158,7 @@ const OPERATIONS: &str = "Operations";
 impl Settings {
     /// Reads the configuration that this process was given. What is `decided` counts over all of
     /// it.
+    #[expect(clippy::disallowed_methods, reason = "here the configuration is read")]
     pub(super) fn load(
         self,
         decided: Vec<(&'static str, String)>,

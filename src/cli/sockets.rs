@@ -40,6 +40,7 @@ impl Sockets {
     ///
     /// # Errors
     /// If their number is none, or one of them is no TCP socket that listens.
+    #[expect(clippy::disallowed_methods, reason = "systemd tells of sockets so")]
     pub(super) fn take() -> Result<Self, UsageError> {
         check_count()?;
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -109,6 +110,7 @@ impl Sockets {
 
 /// Looks at `LISTEN_FDS` if it is for this process: `ListenFd` passes over one that is no number,
 /// and believes any that is.
+#[expect(clippy::disallowed_methods, reason = "systemd tells of sockets so")]
 fn check_count() -> Result<(), UsageError> {
     let variable = |name| env::var_os(name).unwrap_or_default();
     let (count, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));

@@ -130,6 +130,7 @@ impl Turn {
     /// it waits nor while it sends.
     pub(super) async fn take(turns: Arc<Semaphore>) -> Self {
         let (granted, wait) = oneshot::channel();
+        #[expect(clippy::disallowed_methods, reason = "aborted with the handle")]
         let held = tokio::spawn(async move {
             // The semaphore is never closed; if it were, sending would still be right.
             let _permit = turns.acquire_owned().await;
@@ -163,6 +164,7 @@ impl Catchup {
         after: Sequence,
         through: Position,
     ) -> Reading {
+        #[expect(clippy::disallowed_methods, reason = "ends with its read")]
         let read = tokio::spawn(self.find_or_read(shared, after, through));
         let read = AbortOnDropHandle::new(read);
         async {

@@ -206,6 +206,10 @@ impl Fanout {
         followers: Followers,
         metrics: Metrics,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "two commands a subscription at most"
+        )]
         let (commands, received) = mpsc::unbounded_channel();
         let start = *followers.tail().borrow();
         let shared = Arc::new(Shared {

@@ -262,6 +262,7 @@ impl Intake {
         if comes {
             let deadline = tokio::time::Instant::now() + self.config.body_timeout;
             let unread = head.extensions.remove::<server::Unread>();
+            #[expect(clippy::disallowed_methods, reason = "ends at its deadline")]
             tokio::spawn(async move {
                 body::throw_away(body, deadline).await;
                 if let Some(unread) = unread {
@@ -327,7 +328,12 @@ impl Intake {
 
         // In a task of its own: a client that goes away now takes nothing back.
         let storing = Arc::clone(&self).store(headers, body, receive_time, admitted);
-        tokio::spawn(storing).await.unwrap_or_else(|error| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "awaited, and counted by its place"
+        )]
+        let stored = tokio::spawn(storing);
+        stored.await.unwrap_or_else(|error| {
             // Not the error itself: what a panic says may quote the body.
             let panicked = error.is_panic();
             tracing::error!(panicked, "storing an event failed");

@@ -1,6 +1,13 @@
 //! What the gateway promises, tested from outside: the real program over real sockets. One module a
 //! promise.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that fails so says where"
+)]
+
 mod support;
 
 mod admin;
