@@ -96,7 +96,7 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fanout::Encoding, proto::EventFilter, view::View};
+    use crate::{fanout::request::Encoding, proto::EventFilter, view::View};
 
     fn wishes(agent: &str, view: View) -> Wishes {
         let filter = EventFilter {

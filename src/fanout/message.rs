@@ -10,7 +10,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
 };
 
-use super::{Encoding, frame::Memory};
+use super::{frame::Memory, request::Encoding};
 use crate::{
     event::{Epoch, Position, StoredEvent, timestamp},
     log::{Earliest, cursor},

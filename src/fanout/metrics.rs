@@ -10,7 +10,11 @@ use prometheus_client::{
     registry::Registry as Metricsbook,
 };
 
-use super::{Fanout, Shared, registry::Entry};
+use super::{
+    Fanout, Shared,
+    end::{ENDS, label},
+    registry::Entry,
+};
 use crate::proto::SubscriptionState;
 
 /// Counters of what was sent. The gauges by subscriber are read from the registry when asked for.
@@ -25,17 +29,6 @@ pub struct Metrics {
 struct EndLabel {
     reason: &'static str,
 }
-
-/// Why subscriptions end, as the log says it.
-const ENDS: [&str; 7] = [
-    "client left",
-    "draining",
-    "disconnected",
-    "cursor expired",
-    "log damaged",
-    "deadline",
-    "credentials expired",
-];
 
 impl Metrics {
     /// Makes the counters known.
@@ -56,7 +49,7 @@ impl Metrics {
             "Subscriptions that ended, by reason",
             metrics.ends.clone(),
         );
-        for reason in ENDS {
+        for reason in ENDS.map(label) {
             drop(metrics.ends.get_or_create(&EndLabel { reason }));
         }
         metrics

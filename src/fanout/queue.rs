@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{EndReason, frame::Frame};
+use super::{end::EndReason, frame::Frame};
 use crate::event::Position;
 
 /// Frames for one subscription, bounded in bytes. When full it is emptied and detached: the log

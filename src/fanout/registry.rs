@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::{EndReason, NoSuchSubscriber, SubscribeError, class::Class, queue::Queue};
+use super::{class::Class, end::EndReason, queue::Queue, request::SubscribeError};
 use crate::{
     event::{Position, Sequence},
     filter::Filter,
@@ -86,9 +86,14 @@ fn seconds(position: &Position) -> i64 {
     position.receive_time.map_or(NO_TIME, Timestamp::as_second)
 }
 
+/// No subscriber has that id.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such subscriber")]
+pub(crate) struct NoSuchSubscriber;
+
 /// A subscriber as operators see it.
 #[derive(Clone, Debug)]
-pub struct SubscriberInfo {
+pub(crate) struct SubscriberInfo {
     /// Its number in the order in which they began, for paging.
     pub serial: u64,
     /// For [`super::Fanout::disconnect`].
@@ -113,7 +118,7 @@ pub struct SubscriberInfo {
 
 /// Some subscribers, oldest first.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     /// The subscribers.
     pub subscribers: Vec<SubscriberInfo>,
     /// Where the next page begins, if there is one.

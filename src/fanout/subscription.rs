@@ -24,13 +24,15 @@ use tokio::{
 };
 
 use super::{
-    EndReason, ExpiredAction, Request, Shared, SubscribeError,
+    Shared,
     catchup::{Segment, Turn},
     class::Wishes,
+    end::{self, EndReason},
     frame::Frame,
     message::{self, Shape},
     queue::{Queue, Signal},
     registry::Entry,
+    request::{ExpiredAction, Request, SubscribeError},
     router::Command,
 };
 use crate::{
@@ -40,7 +42,7 @@ use crate::{
 };
 
 /// A stream of messages for one subscriber. Dropping it ends the subscription.
-pub struct Subscription {
+pub(crate) struct Subscription {
     shared: Arc<Shared>,
     entry: Arc<Entry>,
     expired: ExpiredAction,
@@ -65,8 +67,6 @@ pub struct Subscription {
     /// Fires no later than a progress is due. Moved when it fires, not with each message.
     timer: Pin<Box<Sleep>>,
     end: Option<EndReason>,
-    /// Why it is over if the fan-out did not end it.
-    left: &'static str,
 }
 
 /// A stretch of the log, with leave to send what it has, if it has something.
@@ -141,7 +141,6 @@ impl Subscription {
             sent_at: now,
             timer: Box::pin(sleep_until(now + request.progress_interval)),
             end: None,
-            left: "client left",
             entry,
             shared,
         })
@@ -177,16 +176,16 @@ impl Subscription {
         });
     }
 
-    /// Says why the door gives this subscription up, if not because its client has left.
-    pub fn give_up(&mut self, reason: &'static str) {
-        self.left = reason;
+    /// Says why the door ends this subscription.
+    pub(crate) fn end(&mut self, reason: EndReason) {
+        self.end = Some(reason);
     }
 
     /// The next messages, whole and framed for gRPC. Not to be called again after an end.
     ///
     /// # Errors
     /// The reason why the stream is over.
-    pub async fn next(&mut self) -> Result<Bytes, EndReason> {
+    pub(crate) async fn next(&mut self) -> Result<Bytes, EndReason> {
         let next = self.advance().await;
         self.end = next.as_ref().err().copied();
         next
@@ -437,13 +436,7 @@ impl Drop for Subscription {
             id: self.entry.serial,
             class: self.entry.class.id,
         });
-        let reason = match self.end {
-            None => self.left,
-            Some(EndReason::Draining) => "draining",
-            Some(EndReason::Disconnected) => "disconnected",
-            Some(EndReason::Expired(_)) => "cursor expired",
-            Some(EndReason::Damaged) => "log damaged",
-        };
+        let reason = end::label(self.end);
         self.shared.metrics.ended(reason);
         let delivered = self.entry.delivered.load(Ordering::Relaxed);
         tracing::info!(

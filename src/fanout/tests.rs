@@ -16,10 +16,12 @@ use tokio::time::timeout;
 use super::*;
 use crate::{
     event::{EventId, NewEvent, Raw},
-    log::{self, Appender},
+    filter::Filter,
+    log::{self, Appender, cursor::Cursor},
     proto::{
         self, EventFilter, SubscribeResponse, SubscriptionState, subscribe_response::Response,
     },
+    view::View,
 };
 
 /// So small that nearly every burst overflows it.
@@ -193,7 +195,7 @@ impl Story {
     async fn resume(&mut self, rig: &Rig) {
         if let Some(cursor) = self.cursor {
             self.client = rig
-                .subscribe(self.agent, Start::After(cursor))
+                .subscribe(self.agent, Start::Past(Past::After(cursor)))
                 .await
                 .unwrap();
         }
@@ -234,7 +236,7 @@ async fn play(acts: Vec<Act>) {
             Act::Append(agents) => rig.append(&agents).await,
             Act::Subscribe(agent, earliest) => {
                 let start = if earliest {
-                    Start::Earliest
+                    Start::Past(Past::Earliest)
                 } else {
                     Start::Latest
                 };
@@ -316,7 +318,10 @@ async fn whoever_resumes_where_the_log_ends_is_never_told_to_be_catching_up() {
     rig.append(&["a", "b"]).await;
     let mut client = rig.subscribe(None, Start::Latest).await.unwrap();
     let cursor = Cursor::decode(&client.next().await.unwrap().cursor).unwrap();
-    let mut resumed = rig.subscribe(None, Start::After(cursor)).await.unwrap();
+    let mut resumed = rig
+        .subscribe(None, Start::Past(Past::After(cursor)))
+        .await
+        .unwrap();
     for _ in 0..3 {
         let message = resumed.next().await.unwrap();
         let Some(Response::Progress(progress)) = message.response else {
@@ -403,7 +408,7 @@ async fn an_operator_sees_who_is_there_and_can_end_it() {
     let mut rig = Rig::new(roomy());
     rig.append(&["a"]).await;
     let mut client = rig
-        .subscribe(Some("nobody"), Start::Earliest)
+        .subscribe(Some("nobody"), Start::Past(Past::Earliest))
         .await
         .unwrap();
     while rig.fanout.subscribers(0, 10).subscribers[0].state != SubscriptionState::Live {
@@ -448,7 +453,10 @@ async fn a_cursor_of_another_log_is_told_apart() {
             .cursor,
     )
     .unwrap();
-    let refused = rig.subscribe(None, Start::After(foreign)).await.err();
+    let refused = rig
+        .subscribe(None, Start::Past(Past::After(foreign)))
+        .await
+        .err();
     assert!(
         matches!(refused, Some(SubscribeError::ForeignLog)),
         "{refused:?}"

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::status::{Failure, Violation};
 use crate::{
     event::TextKey,
-    fanout::{Encoding, ExpiredAction, Request, Start},
+    fanout::{Encoding, ExpiredAction, Past, Request, Start},
     filter::Filter,
     log::cursor::Cursor,
     proto::{
@@ -59,7 +59,7 @@ pub(super) fn subscribe(
         None => Start::Latest,
         Some(Asked::StartPosition(position)) => match StartPosition::try_from(position) {
             Ok(StartPosition::Latest) => Start::Latest,
-            Ok(StartPosition::Earliest) => Start::Earliest,
+            Ok(StartPosition::Earliest) => Start::Past(Past::Earliest),
             _ => {
                 check.violated(
                     "start_position",
@@ -69,14 +69,14 @@ pub(super) fn subscribe(
             }
         },
         Some(Asked::StartTime(time)) => match check.time("start_time", Some(time)) {
-            Some(time) => Start::At(time),
+            Some(time) => Start::Past(Past::At(time)),
             None => Start::Latest,
         },
         Some(Asked::AfterCursor(text)) => {
             let cursor = Cursor::decode(&text).map_err(|_| Failure::CursorInvalid {
                 empty: text.is_empty(),
             })?;
-            Start::After(cursor)
+            Start::Past(Past::After(cursor))
         }
     };
     check.done()?;

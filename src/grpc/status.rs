@@ -108,6 +108,8 @@ impl Failure {
             EndReason::Disconnected => Self::Disconnected,
             EndReason::Expired(earliest) => Self::expired(&earliest, epoch),
             EndReason::Damaged => Self::LogDamaged,
+            EndReason::Deadline => Self::DeadlineExceeded,
+            EndReason::CredentialsExpired => Self::CredentialsInvalid,
         }
     }
 

@@ -20,7 +20,10 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
 use super::{guard::Until, status::Failure};
-use crate::{event::Epoch, fanout::Subscription};
+use crate::{
+    event::Epoch,
+    fanout::{EndReason, Subscription},
+};
 
 /// A subscription on its way from the handler to the body. Cloned with the extensions, taken once.
 #[derive(Clone)]
@@ -81,9 +84,9 @@ impl Sending {
             // A subscription that always has something to send must still end in time.
             biased;
             failure = passed => {
-                self.subscription.give_up(match failure {
-                    Failure::DeadlineExceeded => "deadline",
-                    _ => "credentials expired",
+                self.subscription.end(match failure {
+                    Failure::DeadlineExceeded => EndReason::Deadline,
+                    _ => EndReason::CredentialsExpired,
                 });
                 Err(failure)
             }

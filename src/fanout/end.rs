@@ -1,0 +1,69 @@
+use crate::{event::Position, log::Earliest};
+
+/// Why the gateway ends a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    /// The gateway shuts down.
+    Draining,
+    /// An operator ended it.
+    Disconnected,
+    /// Retention has removed events that the subscriber has not got.
+    Expired(Earliest),
+    /// The log is damaged.
+    Damaged,
+    /// The deadline that the caller set has passed.
+    Deadline,
+    /// The caller's credentials have expired.
+    CredentialsExpired,
+}
+
+/// How a subscription ended: for a reason of the gateway, or because its client left.
+pub(super) type End = Option<EndReason>;
+
+/// Every end, whatever the place where an expired one may go on.
+pub(super) const ENDS: [End; 7] = [
+    None,
+    Some(EndReason::Draining),
+    Some(EndReason::Disconnected),
+    Some(EndReason::Expired(Earliest {
+        before: Position::ORIGIN,
+        time: None,
+    })),
+    Some(EndReason::Damaged),
+    Some(EndReason::Deadline),
+    Some(EndReason::CredentialsExpired),
+];
+
+/// What the log and the metrics call an end.
+pub(super) const fn label(end: End) -> &'static str {
+    match end {
+        None => "client left",
+        Some(EndReason::Draining) => "draining",
+        Some(EndReason::Disconnected) => "disconnected",
+        Some(EndReason::Expired(_)) => "cursor expired",
+        Some(EndReason::Damaged) => "log damaged",
+        Some(EndReason::Deadline) => "deadline",
+        Some(EndReason::CredentialsExpired) => "credentials expired",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_end_has_a_label_of_its_own_that_the_documents_name() {
+        let labels = BTreeSet::from(ENDS.map(label));
+        assert_eq!(labels.len(), ENDS.len());
+        let operations = include_str!("../../docs/operations.md");
+        let ended = operations
+            .lines()
+            .find(|line| line.starts_with("| `subscription ended` |"))
+            .unwrap();
+        for label in labels {
+            assert!(ended.contains(&format!("`{label}`")), "{label}");
+        }
+    }
+}

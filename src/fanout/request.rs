@@ -1,0 +1,81 @@
+//! What a subscriber asks for, and why it may be refused.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    filter::Filter,
+    log::{ReadError, cursor::Cursor},
+    view::View,
+};
+
+/// What a subscriber wants to follow.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub filter: Filter,
+    pub view: View,
+    pub encoding: Encoding,
+    pub start: Start,
+    /// The stream is never silent for longer: then a progress is sent.
+    pub progress_interval: Duration,
+    pub expired: ExpiredAction,
+    /// The name that the subscriber gives itself.
+    pub name: String,
+    /// Address and port of the other end of its connection.
+    pub peer: String,
+}
+
+/// How the messages of a stream are compressed. Each message says for itself whether it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    /// With what becomes durable from now on.
+    Latest,
+    /// With what the log already holds.
+    Past(Past),
+}
+
+/// A place in what the log holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Past {
+    /// Before the earliest event.
+    Earliest,
+    /// Before the first event that was received at or after a time.
+    At(Timestamp),
+    /// After a cursor.
+    After(Cursor),
+}
+
+/// What to do when retention has removed events that the subscriber has not got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExpiredAction {
+    /// End with an error.
+    Fail,
+    /// Send a gap, and go on with the earliest event.
+    Earliest,
+}
+
+/// Why there is no subscription.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SubscribeError {
+    #[error("there are {limit} subscribers, as many as this gateway takes")]
+    Limit { limit: usize },
+    #[error("the gateway is shutting down")]
+    Draining,
+    /// The cursor is of another log, or of events that this log lost when it was rewound.
+    #[error("the cursor is of another log")]
+    ForeignLog,
+    #[error(transparent)]
+    Log(#[from] ReadError),
+}
