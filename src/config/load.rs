@@ -16,7 +16,7 @@ use super::{
     tree::{AdminDoor, Config, GrpcDoor, LogFormat, Logging, TlsFiles, WebhookDoor, WebhookTls},
 };
 use crate::{
-    fanout, log,
+    fanout, log, server,
     webhook::{self, Credential},
 };
 
@@ -77,7 +77,7 @@ fn config(read: &mut Reader, demo: bool) -> Config {
         demo,
         drain: seconds(read, "drain_seconds", Duration::from_secs(10), 0),
         webhook: webhook(read),
-        tls_handshake: seconds(read, "tls.handshake_seconds", Duration::from_secs(10), 1),
+        tls_handshake: tls_handshake(read),
         grpc: grpc(read),
         admin: AdminDoor {
             addr: read.value("admin.addr", ([127, 0, 0, 1], 9464).into()),
@@ -88,6 +88,11 @@ fn config(read: &mut Reader, demo: bool) -> Config {
         },
         tokens: read.tokens(),
     }
+}
+
+fn tls_handshake(read: &mut Reader) -> Duration {
+    let default = server::Config::default().opening_timeout;
+    seconds(read, "tls.handshake_seconds", default, 1)
 }
 
 fn log(read: &mut Reader, demo: bool) -> log::Config {

@@ -30,6 +30,7 @@ pub(crate) fn renamed_flags() -> impl Iterator<Item = (String, String)> {
 /// The flag that sets a key.
 #[must_use]
 pub(crate) fn flag_of(key: &str) -> String {
+    // `--log-level` is what other programs call it too.
     let key = match key.strip_prefix("logging.") {
         Some(name) => format!("log.{name}"),
         None => key.to_owned(),

@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("admin", &["log"]),
     ("auth", &[]),
     ("client", &["proto"]),
-    ("config", &["auth", "fanout", "log", "webhook"]),
+    ("config", &["auth", "fanout", "log", "server", "webhook"]),
     ("event", &["proto"]),
     ("fanout", &["event", "filter", "log", "proto", "view"]),
     ("filter", &["event", "proto"]),
