@@ -8,7 +8,7 @@ use super::{
     tree::{Config, GrpcDoor, WebhookDoor, WebhookTls, is_loopback},
 };
 
-/// Everything that is wrong with a configuration whose single values are good.
+/// What is wrong between settings whose single values are good.
 pub(super) fn rules(config: &Config, effective: &Effective) -> Vec<Problem> {
     let Config {
         webhook,
@@ -28,7 +28,8 @@ pub(super) fn rules(config: &Config, effective: &Effective) -> Vec<Problem> {
         .collect()
 }
 
-/// Off loopback the webhook's door needs TLS and credentials, or to be called open by name.
+/// A webhook door that other machines can reach needs TLS and credentials, unless the operator
+/// allows it without.
 fn open_webhook(webhook: &WebhookDoor) -> Option<String> {
     let tls = match webhook.tls {
         WebhookTls::Files(_) => None,
@@ -55,7 +56,7 @@ fn open_webhook(webhook: &WebhookDoor) -> Option<String> {
     )
 }
 
-/// The same for the subscribers' door.
+/// The same for the gRPC door.
 fn open_grpc(grpc: &GrpcDoor, without_tokens: bool) -> Option<String> {
     let tls = grpc
         .tls
@@ -68,7 +69,7 @@ fn open_grpc(grpc: &GrpcDoor, without_tokens: bool) -> Option<String> {
     open_door(grpc.addr, grpc.open_allowed, [tls, credentials], "grpc")
 }
 
-/// What a door lacks, each with its remedy, told unless nobody else can reach it.
+/// Says what a door lacks, each with its remedy, if other machines can reach it.
 fn open_door(
     addr: SocketAddr,
     allowed: bool,
@@ -81,7 +82,8 @@ fn open_door(
     let (lacks, remedies): (Vec<_>, Vec<_>) = lacks.into_iter().flatten().unzip();
     (!lacks.is_empty()).then(|| {
         format!(
-            "{addr} can be reached from other machines, and the {door} door has {}; {}, or say --allow-insecure-{door}",
+            "{addr} can be reached from other machines, and the {door} door has {}; {}, or say \
+             --allow-insecure-{door}",
             lacks.join(" and "),
             remedies.join(", "),
         )

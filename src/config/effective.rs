@@ -1,14 +1,15 @@
-//! What counts in the end: each setting with its value as text and its origin, secrets masked.
+//! The effective configuration: each setting with the value that counts, as text, and where that
+//! came from. Secrets are masked.
 
 use std::fmt;
 
 use super::{file::Place, problem::Problem};
 
-/// The effective configuration. Prints as TOML, with the origin of each value that is no default.
+/// Prints as TOML. A value that is no default has its origin behind it.
 #[derive(Debug, Default)]
 pub(crate) struct Effective(Vec<Counted>);
 
-/// A setting as it counts.
+/// A setting with the value that counts.
 #[derive(Debug)]
 struct Counted {
     key: &'static str,
@@ -32,14 +33,14 @@ impl Effective {
         self.0.iter().map(|setting| setting.key)
     }
 
-    /// A setting's value as TOML, if only by default.
+    /// A setting's value as TOML, be it its default.
     #[cfg(test)]
     pub(super) fn value(&self, key: &str) -> Option<&str> {
         let setting = self.0.iter().find(|setting| setting.key == key)?;
         setting.value.as_deref()
     }
 
-    /// Which layer counts, the higher the greater.
+    /// The layer that the value came from: a higher layer has a greater number.
     pub(super) fn layer(&self, key: &str) -> u8 {
         match self.origin(key) {
             Origin::Default => 0,
@@ -49,7 +50,7 @@ impl Effective {
         }
     }
 
-    /// Something that is wrong with a setting, at the place that counts.
+    /// Something that is wrong with a setting, at the place where its value stands.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         Problem {
             place: self.origin(key).place(key),
@@ -115,7 +116,7 @@ impl fmt::Display for Effective {
             .iter()
             .filter(|setting| setting.value.is_some())
             .collect();
-        // Stable: within a table the settings keep their order.
+        // The sort is stable, so settings keep their order within a table.
         settings.sort_by_key(|setting| table_of(setting));
         let mut table = "";
         for setting in settings {

@@ -1,5 +1,4 @@
-//! The variables that concern the gateway: those that are settings, and those that only look like
-//! settings.
+//! The environment: variables that are settings, and variables that only look like settings.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +8,7 @@ use std::{
 
 use super::names::{PREFIX, variable_of};
 
-/// The variables that concern the gateway, taken once: tests give their own.
+/// The variables whose names look like settings. They are read once; tests have their own.
 #[derive(Debug, Default)]
 pub(crate) struct Environment(BTreeMap<String, OsString>);
 
@@ -28,13 +27,13 @@ impl Environment {
     pub(super) fn take(&mut self, key: &str) -> Option<(String, OsString)> {
         let own = self.0.remove_entry(&variable_of(key));
         match key {
-            // What every program that logs this way listens to.
+            // Programs that log with `tracing` all read this variable.
             "logging.level" => own.or_else(|| self.0.remove_entry("RUST_LOG")),
             _ => own,
         }
     }
 
-    /// What nobody took and Kubernetes did not set.
+    /// Variables that are no settings and were not set by Kubernetes.
     pub(super) fn rest(self) -> impl Iterator<Item = String> {
         let unknown = self.0.into_iter().filter(|(name, value)| {
             name.starts_with(PREFIX)
@@ -58,9 +57,9 @@ impl Environment {
 /// | `…_PORT_{port}_TCP` | the same |
 /// | `…_PORT_{port}_TCP_ADDR`, `…_TCP_PORT`, `…_TCP_PROTO` | its parts |
 ///
-/// The value counts too: `VERBEX_GATEWAY_GRPC_PORT=50051` is somebody's mistake.
+/// The value has to fit too: `VERBEX_GATEWAY_GRPC_PORT=50051` is somebody's mistake.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
-    // The words may stand in the name of the service as well, so each place is tried.
+    // The name of the service may contain these words too, so each occurrence is tried.
     let behind = |word: &'static str| {
         let places = name.match_indices(word);
         places.map(move |(at, _)| &name[at + word.len()..])

@@ -1,4 +1,4 @@
-//! The file as it was written: every value by its dotted key, with the place where it stands.
+//! The file as it was written: every value with its dotted key and its place in the file.
 
 use std::{
     borrow::Cow,
@@ -12,11 +12,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::{names::nearest, problem::Problem};
 
-/// The only key with several tables.
+/// The only key that may have several tables.
 pub(super) const TOKENS: &str = "tokens";
 
-/// What the file says, not yet judged. Keys that are known are taken out one by one; what is left
-/// is unknown.
+/// What the file says, not yet checked. The reader takes known keys out one by one; keys that are
+/// left are unknown.
 #[derive(Debug, Default)]
 pub(super) struct ConfigFile {
     /// Everything but the tokens.
@@ -40,7 +40,7 @@ pub(super) struct Written {
     pub(super) place: Place,
 }
 
-/// What a value is, as far as settings care.
+/// A value, as far as settings need it.
 #[derive(Debug)]
 pub(super) enum Value {
     Text(String),
@@ -51,11 +51,11 @@ pub(super) enum Value {
     Texts(Vec<String>),
     /// A table without keys.
     EmptyTable,
-    /// What no setting is: a float, a mixed list, a number out of range.
+    /// What no setting can be: a float, a mixed list, a number out of range.
     Other,
 }
 
-/// A place in a file, counted from 1.
+/// A place in a file. Lines and columns count from 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     path: PathBuf,
@@ -105,13 +105,12 @@ impl ConfigFile {
 }
 
 impl Table {
-    /// Takes a value out.
     pub(super) fn take(&mut self, key: &str) -> Option<Written> {
         self.values.remove(key)
     }
 
-    /// What has not been taken: nobody knows a setting of this name. `prefix` stands before each
-    /// key in what is said.
+    /// An error for each key that was not taken, since no setting has its name. `prefix` stands
+    /// before each key in the error.
     pub(super) fn unknown_keys(self, prefix: &str, known: &[&str]) -> Vec<Problem> {
         let judge = |(key, written): (String, Written)| {
             let inner = format!("{key}.");
@@ -147,7 +146,7 @@ fn unknown(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// A key as others see it. One with a dot of its own is quoted, so that it is not taken for two.
+/// A key as errors show it. A key that contains a dot is quoted, so that it does not read as two.
 fn name_of(key: &str) -> Cow<'_, str> {
     if key.contains('.') {
         format!("{key:?}").into()
@@ -156,15 +155,15 @@ fn name_of(key: &str) -> Cow<'_, str> {
     }
 }
 
-/// A text and where it came from: turns spans into places.
+/// The text of a file and its path, to turn spans into places.
 struct Source<'a> {
     path: &'a Path,
     text: &'a str,
 }
 
 impl Source<'_> {
-    /// Text that is no TOML. Its key is what stands before the `=`, if that looks like one: never a
-    /// piece of a value.
+    /// The error for text that is no TOML. It names what stands before the `=` if that looks like a
+    /// key, so that it never shows a part of a value.
     fn broken(&self, error: &toml::de::Error) -> Problem {
         let place = self.place(error.span().unwrap_or_default());
         let line = self.text.lines().nth(place.line - 1).unwrap_or_default();
@@ -256,7 +255,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused_with_its_place(text in "([a-c.\"'=\\[\\]{}#,\n é0-9]|\\[\\[tokens\\]\\]|tokens|\"\"\"){0,40}") {
+        fn any_text_is_read_or_refused_with_its_place(
+            text in "([a-c.\"'=\\[\\]{}#,\n é0-9]|\\[\\[tokens\\]\\]|tokens|\"\"\"){0,40}",
+        ) {
             if let Err(problem) = ConfigFile::parse("file".as_ref(), &text) {
                 prop_assert!(problem.place.starts_with("file:"), "{problem}");
                 prop_assert!(!problem.message.is_empty() && !problem.message.contains('\n'));

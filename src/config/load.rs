@@ -24,15 +24,15 @@ use crate::{
 const FILE: &str = "config";
 /// Where made-up calls are kept.
 const DEMO_FOLDER: &str = "verbex-gateway-demo";
-/// A bound where none is needed but to catch a number with too many zeroes.
+/// Nothing needs this bound. It catches a number with too many zeroes.
 const COUNT_MAX: usize = 1_000_000;
 const SECONDS_MAX: u64 = 3_600;
 const QUEUE_BYTES_MAX: usize = 1 << 30;
 
-/// What to read beside the file.
+/// What to read besides the file.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
-    /// What was said on the command line: names of settings (`webhook.addr`) and their texts.
+    /// The flags of the command line: names of settings (`webhook.addr`) and their texts.
     pub flags: Vec<(&'static str, String)>,
     /// Whether calls will be made up.
     pub demo: bool,
@@ -43,18 +43,18 @@ pub(crate) struct Layers {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub config: Config,
-    /// Each setting with where it came from, to be shown.
+    /// Each setting with the place where its value stands, to be shown.
     pub effective: Effective,
     /// Variables that look like settings and are none. No error: the environment belongs to others
     /// too.
     pub unknown_variables: Vec<String>,
 }
 
-/// Reads all layers and checks what they mean together.
+/// Reads all layers and checks them together.
 ///
 /// # Errors
-/// If the file cannot be read, a value is bad, a key is unknown or a rule is broken; all that is
-/// wrong is told at once.
+/// If the file cannot be read, a value is bad, a key is unknown or a rule is broken. The error has
+/// all problems at once.
 pub(crate) fn load(layers: Layers) -> Result<Loaded, Invalid> {
     let mut reader = Reader::new(layers.flags, layers.environment);
     if let Some(path) = reader.path_of_file(FILE) {
@@ -98,12 +98,12 @@ fn tls_handshake(read: &mut Reader) -> Duration {
 fn log(read: &mut Reader, demo: bool) -> log::Config {
     log::Config {
         data_dir: data_dir(read, demo),
-        // For one start: nothing sets it but `serve --new-log`.
+        // Only `serve --new-log` sets it, for one start.
         new_log: false,
     }
 }
 
-/// Made-up calls never come among real ones, whichever folder is named.
+/// Made-up calls have a folder of their own, so that they never mix with real ones.
 fn data_dir(read: &mut Reader, demo: bool) -> PathBuf {
     if demo {
         let folder: PathBuf = read.value("data_dir", ".".into());

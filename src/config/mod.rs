@@ -9,13 +9,13 @@
 //! A new setting of a room is a field of the room's `Config`, which has its default, and its line
 //! in `load`, in `config.default.toml` and in the README's table.
 //!
-//! - `tree`: what comes out.
+//! - `tree`: the result.
 //! - `load`: makes the tree, setting by setting.
 //! - `check`: the rules between settings.
 //! - `reader`: reads one setting from all layers, and `effective` remembers which one counted.
 //! - `file`: the file as it was written, each value with its place.
 //! - `environment`: the variables, and which of them Kubernetes set.
-//! - `names`: what a setting is called in each layer, and what it was called before.
+//! - `names`: the names of a setting in each layer, and its old names.
 //! - `setting`: how a single value is read and printed.
 //! - `tokens`: the entries of `[[tokens]]`, read and written.
 //! - `problem`: what is wrong, and where.

@@ -1,13 +1,13 @@
-//! The names of settings: what a key is called in each layer, and what it was called before.
+//! The names of settings: in each layer, and before they were renamed.
 
 /// What the name of every variable starts with.
 pub(super) const PREFIX: &str = "VERBEX_GATEWAY_";
 
-/// How much a name may differ from a known one and still be taken for it, from 0 to 1 (the same).
+/// How alike two names have to be so that one is proposed for the other: from 0 to 1 (the same).
 const LIKENESS_MIN: f64 = 0.8;
 
-/// Keys that had another name before: the old one, and the one of today. Whoever still uses the old
-/// one is told.
+/// Settings that were renamed: the old key and the new one. An old name is an error that says the
+/// new one.
 const RENAMED: [(&str, &str); 4] = [
     ("log.format", "logging.format"),
     ("log.level", "logging.level"),
@@ -15,13 +15,13 @@ const RENAMED: [(&str, &str); 4] = [
     ("tls.key", "webhook.tls_key"),
 ];
 
-/// What a key was called before.
+/// The old names of a key.
 pub(super) fn old_names_of(key: &str) -> impl Iterator<Item = &'static str> {
     let renamed = RENAMED.into_iter().filter(move |(_, new)| *new == key);
     renamed.map(|(old, _)| old)
 }
 
-/// Flags that had another name before: the old one, and the one of today.
+/// Flags that were renamed: the old one and the new one.
 pub(crate) fn renamed_flags() -> impl Iterator<Item = (String, String)> {
     let flags = RENAMED.map(|(old, new)| (flag_of(old), flag_of(new)));
     flags.into_iter().filter(|(old, new)| old != new)
@@ -44,7 +44,7 @@ pub(crate) fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
-/// Of the known names the one that a mistyped name most likely stands for.
+/// The known name that a mistyped name most likely stands for.
 #[must_use]
 pub(crate) fn nearest<'k>(
     mistyped: &str,
@@ -52,7 +52,7 @@ pub(crate) fn nearest<'k>(
 ) -> Option<&'k str> {
     let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_uppercase();
     let mut mistyped = bare(mistyped);
-    // Other programs have a setting for the port alone.
+    // Other programs have a setting for the port alone, or for the host.
     for part in ["_PORT", "_HOST"] {
         if let Some(door) = mistyped.strip_suffix(part) {
             mistyped = format!("{door}_ADDR");

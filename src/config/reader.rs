@@ -1,5 +1,5 @@
-//! Reads one setting at a time from all layers: the highest that says something counts, and each
-//! value is judged where it stands.
+//! Reads one setting at a time from all layers. The value in the highest layer counts, and the
+//! values in all layers are checked.
 
 use std::{
     cmp::Ordering,
@@ -21,14 +21,14 @@ use super::{
 };
 use crate::{auth::Token, webhook::Secret};
 
-/// The layers, and what has come of them so far.
+/// The layers, and what has been read from them so far.
 pub(super) struct Reader {
     flags: BTreeMap<&'static str, String>,
     environment: Environment,
     pub(super) file: ConfigFile,
     effective: Effective,
     problems: Vec<Problem>,
-    /// Settings among the problems: that they have no value does not mean that none was given.
+    /// Settings that have a problem. They may have no value although one was given.
     bad: Vec<&'static str>,
 }
 
@@ -44,8 +44,8 @@ impl Reader {
         }
     }
 
-    /// Ends the reading: everything that was wrong, or else what `rules` finds wrong between
-    /// settings.
+    /// Ends the reading, and fails with all problems. `rules` looks for problems between settings
+    /// if the single values have none.
     pub(super) fn finish(
         mut self,
         rules: impl FnOnce(&Effective) -> Vec<Problem>,
@@ -63,7 +63,7 @@ impl Reader {
         }
     }
 
-    /// The setting that cannot stand in the file: which file.
+    /// The path of the file, a setting that the file itself cannot have.
     pub(super) fn path_of_file(&mut self, key: &'static str) -> Option<PathBuf> {
         let path = self.optional(key);
         self.effective.forget(key);
@@ -105,8 +105,9 @@ impl Reader {
         })
     }
 
-    /// A secret that is written down, or the content of a file that is named. The higher layer
-    /// counts; in one layer both are too much. `objection` says what is wrong with its text.
+    /// A secret, which is the value of `key` or the content of the file that `file_key` names. The
+    /// higher layer counts, and one layer cannot have both. `objection` says what is wrong with a
+    /// secret.
     pub(super) fn secret(
         &mut self,
         key: &'static str,
@@ -180,7 +181,7 @@ impl Reader {
         })
     }
 
-    /// Two settings of which neither makes sense alone.
+    /// Two settings that need each other.
     pub(super) fn both<A, B>(
         &mut self,
         (a_key, a): (&'static str, Option<A>),
@@ -203,7 +204,7 @@ impl Reader {
         tokens::read(std::mem::take(&mut self.file.tokens), &mut self.problems)
     }
 
-    /// Notes what came of a setting that is not used as it was given.
+    /// Notes the value that is used in place of the one that was given.
     pub(super) fn replace<T: Setting>(&mut self, key: &'static str, value: T) -> T {
         self.effective.change(key, value.to_toml());
         value
@@ -221,8 +222,8 @@ impl Reader {
         value
     }
 
-    /// A setting under a name that it had before, in the file or the environment. The command line
-    /// takes no such flag.
+    /// Refuses an old name of a setting in the file and the environment. The command line does not
+    /// know old flags.
     fn refuse_old_names(&mut self, key: &'static str) {
         for old in old_names_of(key) {
             let written = self.file.settings.take(old);
@@ -239,8 +240,8 @@ impl Reader {
         }
     }
 
-    /// From the lowest layer to the highest, since a bad value is an error even where a higher
-    /// layer would cover it.
+    /// Reads all layers from the lowest to the highest. A bad value is an error even if a higher
+    /// layer has a good one.
     fn within<T: Setting>(
         &mut self,
         key: &'static str,

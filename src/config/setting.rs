@@ -1,5 +1,5 @@
-//! How a single value is read, from a file or from the text of a flag or variable, and how it is
-//! printed.
+//! The types of settings: how a value is read from the file and from the text of a flag or a
+//! variable, and how it is printed.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,13 +16,13 @@ use crate::{auth::TokenHash, fanout::Encoding, webhook::Secret};
 
 /// A type that a setting can have.
 pub(super) trait Setting: Sized {
-    /// What a good value is, as an error says it after "expected".
+    /// Describes a good value. An error says it after "expected".
     const EXPECTED: &'static str;
 
-    /// Reads what a flag or a variable says; never an empty text.
+    /// Reads the text of a flag or a variable, which is never empty.
     fn from_text(text: &str) -> Option<Self>;
 
-    /// Reads what the file says. Most settings are texts there too.
+    /// Reads a value of the file. Most settings are texts there too.
     fn from_file(value: &Value) -> Option<Self> {
         match value {
             Value::Text(text) if !text.is_empty() => Self::from_text(text),
@@ -30,7 +30,7 @@ pub(super) trait Setting: Sized {
         }
     }
 
-    /// As the file would say it, in TOML; secrets masked.
+    /// The value as TOML. Secrets are masked.
     fn to_toml(&self) -> String;
 }
 
@@ -171,8 +171,8 @@ impl Setting for LogLevel {
         "error, warn, info, debug, trace or off, or directives such as info,verbex_gateway=debug";
 
     fn from_text(text: &str) -> Option<Self> {
-        // A directive without a level names a target, and any word can be one: a mistyped level
-        // would silence the rest.
+        // A directive without a level names a target, and any word can be a target. So a mistyped
+        // level would turn off all other lines.
         let levels = text.split(',').filter(|directive| !directive.contains('='));
         let mut known = levels.map(|level| level.parse::<LevelFilter>());
         (known.all(|level| level.is_ok()) && EnvFilter::try_new(text).is_ok())
@@ -184,7 +184,7 @@ impl Setting for LogLevel {
     }
 }
 
-/// An organisation, no longer than a filter may ask for.
+/// The id of an organisation. It is no longer than an id in a filter may be.
 pub(super) struct OrganizationId(pub(super) String);
 
 impl Setting for OrganizationId {
@@ -247,7 +247,7 @@ impl Setting for Timestamp {
     }
 }
 
-/// A list in the file; in a flag or variable its elements stand between commas.
+/// What a list may hold. In a flag or a variable, commas separate the elements.
 pub(super) trait Element: Setting {
     /// [`Setting::EXPECTED`] of the list.
     const LIST_EXPECTED: &'static str;
@@ -299,8 +299,7 @@ impl Setting for HeaderValue {
     fn from_text(text: &str) -> Option<Self> {
         let uri: http::Uri = text.parse().ok()?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        // A browser sends scheme, host and port, and nothing behind them; anything else would never
-        // match.
+        // A browser sends scheme, host and port only, so an origin with a path would never match.
         let rest = uri.authority()?.as_str();
         let is_origin = text
             .split_once("://")

@@ -328,9 +328,11 @@ fn what_is_printed_is_a_file_that_says_the_same() {
     let hash = "0".repeat(64);
     let first = given()
         .config(&format!(
-            "organization = \"a \\\"b\\\"\"\n[webhook]\nclient_requests_per_second_max = 7\naddresses_allowed = [\"10.0.0.0/8\"]\n\
+            "organization = \"a \\\"b\\\"\"\n[webhook]\nclient_requests_per_second_max = 7\n\
+             addresses_allowed = [\"10.0.0.0/8\"]\n\
              [grpc]\ncors_allowed_origins = [\"https://a.example\"]\n\
-             [[tokens]]\nname = \"crm\"\nhash = \"{hash}\"\nexpires = 2027-01-31T00:00:00+01:00\nadmin = true\n"
+             [[tokens]]\nname = \"crm\"\nhash = \"{hash}\"\n\
+             expires = 2027-01-31T00:00:00+01:00\nadmin = true\n"
         ))
         .good();
     let tokens: String = first.config.tokens.iter().map(token_entry).collect();

@@ -1,4 +1,4 @@
-//! The entries of `[[tokens]]`: there are as many as one likes, and only the file can have them.
+//! The entries of `[[tokens]]`. Only the file can have them, and any number of them.
 
 use super::{
     file::{Place, Table},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::auth::Token;
 
-/// The entry of a token, as the file has it.
+/// The entry of a token, as it is written in the file.
 #[must_use]
 pub(crate) fn token_entry(token: &Token) -> String {
     let mut entry = format!(

@@ -1,4 +1,4 @@
-//! The sockets of the doors: bound here, or handed over by whoever started the process.
+//! The sockets of the doors: bound here, or handed over by the process that started this one.
 
 use std::net::SocketAddr;
 
@@ -7,22 +7,19 @@ use tokio::net::TcpListener;
 use super::errors::StartError;
 use crate::server;
 
-/// Sockets that listen already and go on to listen when this process ends, by door. They do not
-/// block. A door without one is bound to its configured address.
+/// Sockets that were handed over, by door. They listen already, do not block, and go on to listen
+/// when this process ends. A door without one is bound to its configured address.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    /// For the webhook door.
     pub webhook: Option<std::net::TcpListener>,
-    /// For the gRPC door.
     pub grpc: Option<std::net::TcpListener>,
-    /// For the operators' door.
     pub admin: Option<std::net::TcpListener>,
 }
 
 /// A socket that listens.
 pub(super) struct BoundSocket {
     pub(super) listener: server::Listener,
-    /// Where, with the port that the system chose.
+    /// With the port that the system chose.
     pub(super) addr: SocketAddr,
 }
 
