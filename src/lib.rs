@@ -93,7 +93,7 @@ pub mod inside {
         pub use crate::fanout::{Config, Encoding, Fanout, Metrics};
     }
     pub mod filter {
-        pub use crate::filter::Filter;
+        pub use crate::filter::Selector;
     }
     pub mod grpc {
         pub use crate::grpc::{Config, Parts, service};

@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +13,7 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use verbex_gateway::inside::{
     event::Sequence,
-    filter::Filter,
+    filter::Selector,
     log::{self, Lane, Log, Query},
 };
 
@@ -133,7 +132,7 @@ pub(crate) async fn read(setup: ReaderSetup, mut control: Control) -> anyhow::Re
                 .reader
                 .read(Query {
                     lane: Lane::Far,
-                    filter: Arc::new(Filter::default()),
+                    selector: Selector::default(),
                     after,
                     through,
                     newest_first: false,

@@ -1,6 +1,6 @@
 //! `serve --demo`: made-up calls that come in through the gateway's own door, as Verbex's would.
 
-use std::{fs, sync::Arc};
+use std::fs;
 
 use anyhow::Context;
 use http::HeaderMap;
@@ -12,6 +12,7 @@ use super::{banner::reachable_url, post, simulate};
 use crate::{
     config::Config,
     event::Sequence,
+    filter::Selector,
     gateway::Addresses,
     log::{self, Lane, Query},
     proto::Event,
@@ -65,7 +66,7 @@ pub(super) async fn run(
 async fn newest_events(log: log::Reader) -> anyhow::Result<Vec<Event>> {
     let query = Query {
         lane: Lane::Page,
-        filter: Arc::default(),
+        selector: Selector::default(),
         after: Sequence::ZERO,
         through: log.bounds().await?.latest.sequence,
         newest_first: true,

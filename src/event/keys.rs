@@ -91,9 +91,17 @@ impl<T> ByTextKey<T> {
         Self(TextKey::ALL.map(value))
     }
 
+    pub(crate) fn map<U>(self, value: impl FnMut(T) -> U) -> ByTextKey<U> {
+        ByTextKey(self.0.map(value))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TextKey, &T)> {
         TextKey::ALL.into_iter().zip(&self.0)
     }
+}
+
+impl<T> ByTextKey<Vec<T>> {
+    pub(crate) const EMPTY: Self = Self([const { Vec::new() }; TextKey::ALL.len()]);
 }
 
 impl<T> Index<TextKey> for ByTextKey<T> {

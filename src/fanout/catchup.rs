@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     event::{Position, Sequence},
-    filter::Filter,
+    filter::Selector,
     log::{Lane, Query, ReadError},
 };
 
@@ -55,7 +55,7 @@ const MESSAGES_AT_ONCE: usize = 32;
 /// What is being read for a class, and what of it is still in use.
 #[derive(Debug)]
 pub(super) struct Catchup {
-    filter: Arc<Filter>,
+    selector: Selector,
     shape: Shape,
     // A std mutex: held to look up or add, never over an await.
     inner: Mutex<Inner>,
@@ -144,9 +144,9 @@ impl Turn {
 }
 
 impl Catchup {
-    pub(super) fn new(filter: Arc<Filter>, shape: Shape) -> Arc<Self> {
+    pub(super) fn new(selector: Selector, shape: Shape) -> Arc<Self> {
         Arc::new(Self {
-            filter,
+            selector,
             shape,
             inner: Mutex::default(),
         })
@@ -245,7 +245,7 @@ impl Catchup {
     ) -> Result<Arc<Segment>, ReadError> {
         let query = Query {
             lane: Lane::for_distance(after, through.sequence),
-            filter: self.filter.clone(),
+            selector: self.selector.clone(),
             after,
             through: through.sequence,
             newest_first: false,

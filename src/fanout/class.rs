@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{catchup::Catchup, message::Shape};
-use crate::filter::Filter;
+use crate::filter::{Filter, Selector};
 
 /// The wishes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wishes {
-    pub filter: Arc<Filter>,
+    pub selector: Selector,
     pub shape: Shape,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct ClassId(u64);
 #[derive(Debug)]
 pub(super) struct Class {
     pub id: ClassId,
-    pub filter: Arc<Filter>,
+    pub selector: Selector,
     pub shape: Shape,
     /// What its subscribers have read from the log of late.
     pub catchup: Arc<Catchup>,
@@ -54,12 +54,12 @@ impl Classes {
         }
         known.next += 1;
         let id = ClassId(known.next);
-        let filter = wishes.filter.clone();
+        let selector = wishes.selector.clone();
         let class = Arc::new(Class {
             id,
-            filter: filter.clone(),
+            selector: selector.clone(),
             shape: wishes.shape,
-            catchup: Catchup::new(filter, wishes.shape),
+            catchup: Catchup::new(selector, wishes.shape),
             known: self.known.clone(),
         });
         known.classes.insert(wishes, (id, Arc::downgrade(&class)));
@@ -72,10 +72,20 @@ impl Classes {
     }
 }
 
+impl Class {
+    /// What a subscriber asked for. Where that is what the class gets, one filter serves both.
+    pub(super) fn shared(&self, asked: Arc<Filter>) -> Arc<Filter> {
+        match self.selector.as_filter() {
+            Some(filter) if *filter == asked => filter.clone(),
+            _ => asked,
+        }
+    }
+}
+
 impl Drop for Class {
     fn drop(&mut self) {
         let wishes = Wishes {
-            filter: self.filter.clone(),
+            selector: self.selector.clone(),
             shape: self.shape,
         };
         let mut known = lock(&self.known);
@@ -96,7 +106,9 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fanout::request::Encoding, proto::EventFilter, view::View};
+    use crate::{
+        fanout::request::Encoding, filter::tests::selector, proto::EventFilter, view::View,
+    };
 
     fn wishes(agent: &str, view: View) -> Wishes {
         let filter = EventFilter {
@@ -104,7 +116,7 @@ mod tests {
             ..EventFilter::default()
         };
         Wishes {
-            filter: Arc::new(Filter::new(filter)),
+            selector: selector(&filter, &EventFilter::default()),
             shape: Shape {
                 view,
                 encoding: Encoding::Identity,

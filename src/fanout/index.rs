@@ -1,14 +1,14 @@
 //! From an event to the classes that may want it, without asking the others.
 //!
-//! A class stands under the values of one field of its filter, the most selective that it has, or
-//! among those that want everything. An event has one value for each field, so it meets a class at
-//! most once; the class's other fields are asked then.
+//! A class stands under the values of one key of its selector, the most selective that it has, or
+//! among those that want everything. An event has one value for each key, so it meets a class at
+//! most once, and then the other keys are compared. A class that wants nothing stands nowhere.
 
 use std::collections::HashMap;
 
 use crate::{
     event::{ByTextKey, Keys, TextKey},
-    filter::Filter,
+    filter::Selector,
     proto::EventType,
 };
 
@@ -39,14 +39,14 @@ struct Entry {
 
 impl Index {
     /// Enters a class under each of its values. The slot is free.
-    pub(super) fn insert(&mut self, filter: &Filter, slot: Slot) {
+    pub(super) fn insert(&mut self, selector: &Selector, slot: Slot) {
         let mut places = Vec::new();
         let mut enter = |list: &mut List| {
             let nth = places.len();
             places.push(list.len());
             list.push(Entry { slot, nth });
         };
-        match Place::of(filter) {
+        match Place::of(selector) {
             Place::Text(key, values) => {
                 let by_value = &mut self.texts[key];
                 for value in values {
@@ -62,6 +62,7 @@ impl Index {
                 }
             }
             Place::Everything => enter(&mut self.everything),
+            Place::Nowhere => {}
         }
         if self.places.len() <= slot {
             self.places.resize_with(slot + 1, Vec::new);
@@ -70,7 +71,7 @@ impl Index {
     }
 
     /// Takes out what `insert` put in.
-    pub(super) fn remove(&mut self, filter: &Filter, slot: Slot) {
+    pub(super) fn remove(&mut self, selector: &Selector, slot: Slot) {
         let places = std::mem::take(&mut self.places[slot]);
         let mut leave = |list: &mut List, at: usize| {
             list.swap_remove(at);
@@ -79,7 +80,7 @@ impl Index {
                 self.places[moved.slot][moved.nth] = at;
             }
         };
-        match Place::of(filter) {
+        match Place::of(selector) {
             Place::Text(key, values) => {
                 let by_value = &mut self.texts[key];
                 for (value, at) in values.iter().zip(places) {
@@ -101,15 +102,16 @@ impl Index {
             Place::Everything => places
                 .into_iter()
                 .for_each(|at| leave(&mut self.everything, at)),
+            Place::Nowhere => {}
         }
     }
 
-    /// Every class that wants an event with these keys, as far as its most selective field goes.
+    /// Every class that wants an event with these keys, as far as its most selective key goes.
     /// Each comes once.
     pub(super) fn candidates(&self, keys: &Keys, mut candidate: impl FnMut(Slot)) {
         let mut each = |list: &List| list.iter().for_each(|entry| candidate(entry.slot));
         for (key, by_value) in self.texts.iter() {
-            // Most fields are nobody's most selective one: then the value need not be hashed.
+            // Most keys are nobody's most selective one: then the value need not be hashed.
             if !by_value.is_empty()
                 && let Some(list) = by_value.get(&keys.texts[key])
             {
@@ -123,15 +125,20 @@ impl Index {
     }
 }
 
-/// Where a filter stands.
+/// Where a selector stands.
 enum Place<'a> {
     Text(TextKey, &'a [String]),
     Type(&'a [EventType]),
     Everything,
+    /// Its class wants no event.
+    Nowhere,
 }
 
 impl<'a> Place<'a> {
-    fn of(filter: &'a Filter) -> Self {
+    fn of(selector: &'a Selector) -> Self {
+        let Some(filter) = selector.as_filter() else {
+            return Self::Nowhere;
+        };
         let mut texts = filter.texts().iter();
         match texts.find(|(_, values)| !values.is_empty()) {
             Some((key, values)) => Self::Text(key, values),
@@ -148,67 +155,51 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::EventFilter;
+    use crate::{
+        filter::tests::{any_event, any_filter, any_scope, is_returned, selector},
+        proto::EventFilter,
+    };
 
-    fn texts() -> impl Strategy<Value = Vec<String>> {
-        prop::collection::vec("[ab]", 0..3)
-    }
-
-    prop_compose! {
-        fn filter()(
-            types in prop::collection::vec(1i32..5, 0..3),
-            agent_ids in texts(),
-            call_ids in texts(),
-            organization_ids in texts(),
-            event_names in texts(),
-            statuses in texts(),
-        ) -> Filter {
-            Filter::new(EventFilter { event_types: types, agent_ids, call_ids, organization_ids, event_names, statuses })
-        }
-    }
-
-    prop_compose! {
-        fn keys()(
-            event_type in 1i32..5,
-            texts in prop::array::uniform5("[abc]"),
-        ) -> Keys {
-            let event_type = EventType::try_from(event_type).unwrap();
-            Keys { event_type, texts: ByTextKey::from_fn(|key| texts[key as usize].clone()) }
-        }
+    fn selectors() -> impl Strategy<Value = Vec<(EventFilter, EventFilter)>> {
+        prop::collection::vec((any_filter(), any_scope()), 0..20)
     }
 
     proptest! {
         #[test]
         fn it_finds_each_class_that_matches_once_and_none_that_was_removed(
-            filters in prop::collection::vec((filter(), any::<bool>()), 0..20),
-            keys in keys(),
+            wanted in selectors(),
+            stays in prop::collection::vec(any::<bool>(), 20),
+            event in any_event(),
         ) {
+            let selectors: Vec<Selector> = wanted.iter().map(|(filter, scope)| selector(filter, scope)).collect();
             let mut index = Index::default();
-            for (slot, (filter, _)) in filters.iter().enumerate() {
-                index.insert(filter, slot);
+            for (slot, selector) in selectors.iter().enumerate() {
+                index.insert(selector, slot);
             }
-            // Some leave and come again in between, in an order that is not that in which they
-            // came.
-            for (slot, (filter, _)) in filters.iter().enumerate().rev().step_by(3) {
-                index.remove(filter, slot);
-                index.insert(filter, slot);
+            // Some leave and come again in between, in another order than they came in.
+            for (slot, selector) in selectors.iter().enumerate().rev().step_by(3) {
+                index.remove(selector, slot);
+                index.insert(selector, slot);
             }
-            for (slot, (filter, _)) in filters.iter().enumerate().filter(|(_, (_, stays))| !stays) {
-                index.remove(filter, slot);
+            for (slot, selector) in selectors.iter().enumerate().filter(|&(slot, _)| !stays[slot]) {
+                index.remove(selector, slot);
             }
+            let keys = Keys::of(event.clone());
             let mut found = Vec::new();
             index.candidates(&keys, |slot| found.push(slot));
-            found.retain(|&slot| filters[slot].0.matches(&keys));
+            found.retain(|&slot| selectors[slot].matches(&keys));
             found.sort_unstable();
-            let expected: Vec<Slot> = (0..filters.len()).filter(|&slot| filters[slot].1 && filters[slot].0.matches(&keys)).collect();
+            let is_found = |&slot: &Slot| stays[slot] && is_returned(&wanted[slot].0, &wanted[slot].1, &event);
+            let expected: Vec<Slot> = (0..wanted.len()).filter(is_found).collect();
             prop_assert_eq!(found, expected);
         }
 
         #[test]
-        fn an_index_that_all_have_left_is_empty(filters in prop::collection::vec(filter(), 0..20)) {
+        fn an_index_that_all_have_left_is_empty(wanted in selectors()) {
+            let selectors = wanted.iter().map(|(filter, scope)| selector(filter, scope));
             let mut index = Index::default();
-            filters.iter().enumerate().for_each(|(slot, filter)| index.insert(filter, slot));
-            filters.iter().enumerate().for_each(|(slot, filter)| index.remove(filter, slot));
+            selectors.clone().enumerate().for_each(|(slot, selector)| index.insert(&selector, slot));
+            selectors.enumerate().for_each(|(slot, selector)| index.remove(&selector, slot));
             prop_assert!(index.texts.iter().all(|(_, by_value)| by_value.is_empty()));
             prop_assert!(index.types.values().all(Vec::is_empty) && index.everything.is_empty());
         }
@@ -230,15 +221,16 @@ mod tests {
             },
             EventFilter::default(),
         ];
-        for filter in filters.map(Filter::new) {
+        for filter in filters {
+            let selector = selector(&filter, &EventFilter::default());
             let began = Instant::now();
             let mut index = Index::default();
-            (0..CLASSES).for_each(|slot| index.insert(&filter, slot));
+            (0..CLASSES).for_each(|slot| index.insert(&selector, slot));
             // The oldest first, then the newest first.
-            (0..CLASSES / 2).for_each(|slot| index.remove(&filter, slot));
+            (0..CLASSES / 2).for_each(|slot| index.remove(&selector, slot));
             (CLASSES / 2..CLASSES)
                 .rev()
-                .for_each(|slot| index.remove(&filter, slot));
+                .for_each(|slot| index.remove(&selector, slot));
             let took = began.elapsed();
             assert!(took < Duration::from_secs(30), "{filter:?}: {took:?}");
         }

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub id: String,
     pub name: String,
     pub peer: String,
+    /// What it asked for; the class knows what it gets.
+    pub filter: Arc<Filter>,
     pub class: Arc<Class>,
     pub queue: Arc<Queue>,
     pub connect_time: Timestamp,
@@ -219,7 +221,7 @@ impl Registry {
             id: entry.id.clone(),
             name: entry.name.clone(),
             peer: entry.peer.clone(),
-            filter: entry.class.filter.clone(),
+            filter: entry.filter.clone(),
             view: entry.class.shape.view,
             state: entry.state(),
             position: entry.position(head),

@@ -1,11 +1,11 @@
 //! What a subscriber asks for, and why it may be refused.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
-    filter::Filter,
+    filter::{Filter, Selector},
     log::{ReadError, cursor::Cursor},
     view::View,
 };
@@ -13,7 +13,10 @@ use crate::{
 /// What a subscriber wants to follow.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub filter: Filter,
+    /// Which events it asks for. This is what operators see.
+    pub filter: Arc<Filter>,
+    /// Which events it gets.
+    pub selector: Selector,
     pub view: View,
     pub encoding: Encoding,
     pub start: Start,

@@ -213,7 +213,7 @@ impl Live {
             self.index.candidates(&event.keys, |slot| {
                 if let Some(live) = self.slots[slot]
                     .as_mut()
-                    .filter(|live| live.class.filter.matches(&event.keys))
+                    .filter(|live| live.class.selector.matches(&event.keys))
                 {
                     if live.wanted.is_empty() {
                         self.touched.push(slot);
@@ -300,7 +300,7 @@ impl Live {
                 self.slots.push(None);
                 self.slots.len() - 1
             });
-            self.index.insert(&class.filter, slot);
+            self.index.insert(&class.selector, slot);
             slot
         });
         self.slots[slot].get_or_insert_with(|| LiveClass {
@@ -313,7 +313,7 @@ impl Live {
     fn remove(&mut self, slot: Slot) {
         if let Some(live) = self.slots[slot].take() {
             self.by_id.remove(&live.class.id);
-            self.index.remove(&live.class.filter, slot);
+            self.index.remove(&live.class.selector, slot);
             self.free.push(slot);
         }
     }

@@ -100,7 +100,7 @@ impl Subscription {
         from_start: bool,
     ) -> Result<Self, SubscribeError> {
         let class = shared.classes.of(Wishes {
-            filter: Arc::new(request.filter),
+            selector: request.selector,
             shape: Shape {
                 view: request.view,
                 encoding: request.encoding,
@@ -112,6 +112,7 @@ impl Subscription {
             id,
             name: request.name,
             peer: request.peer,
+            filter: class.shared(request.filter),
             class,
             queue: Arc::new(Queue::new(shared.config.queue_bytes_max)),
             connect_time: Timestamp::now(),

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::{
     event::{EventId, NewEvent, Raw},
-    filter::Filter,
+    filter::tests::selector,
     log::{self, Appender, cursor::Cursor},
     proto::{
         self, EventFilter, SubscribeResponse, SubscriptionState, subscribe_response::Response,
@@ -88,7 +88,8 @@ impl Rig {
         let subscription = self
             .fanout
             .subscribe(Request {
-                filter: Filter::new(filter),
+                filter: Arc::default(),
+                selector: selector(&filter, &EventFilter::default()),
                 view: View::Standard,
                 encoding: Encoding::Identity,
                 start,

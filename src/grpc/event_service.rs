@@ -1,7 +1,5 @@
 //! `EventService`: checks, asks the log or the fan-out, and hands over.
 
-use std::sync::Arc;
-
 use futures_util::stream::{self, Empty};
 use prost::Message;
 use tokio::sync::Semaphore;
@@ -21,6 +19,7 @@ use super::{
 use crate::{
     event::{Epoch, EventId, Sequence, StoredEvent},
     fanout::{Encoding, Fanout},
+    filter,
     log::{Lane, Query, ReadError, Reader, cursor},
     proto::{
         Event, GetEventRequest, GetEventResponse, ListEventsRequest, ListEventsResponse,
@@ -64,7 +63,8 @@ impl EventService for Events {
             .unwrap_or_default();
         let until = request.extensions().get::<Until>().cloned();
         let encoding = self.encoding(request.metadata());
-        let request = request::subscribe(request.into_inner(), encoding, peer)?;
+        let request =
+            request::subscribe(request.into_inner(), encoding, peer, &filter::Scope::ALL)?;
         let subscription = self
             .fanout
             .subscribe(request)
@@ -129,11 +129,12 @@ impl Events {
     }
 
     async fn list(&self, request: ListEventsRequest) -> Result<ListEventsResponse, Failure> {
-        let asked = request::list_events(&request)?;
+        let asked = request::list_events(&request, &filter::Scope::ALL)?;
         let scope = Scope::new(
             "ListEvents",
             &ListEventsRequest {
-                filter: Some(asked.filter.to_proto()),
+                // A selector of nothing has no filter, and every other has one.
+                filter: asked.selector.as_filter().map(|filter| filter.to_proto()),
                 page_size: 0,
                 page_token: String::new(),
                 view: crate::proto::EventView::from(asked.view).into(),
@@ -176,7 +177,6 @@ impl Events {
             None => {}
         }
 
-        let filter = Arc::new(asked.filter);
         let mut page = Page::default();
         let mut complete = after >= through;
         let mut at = Sequence::ZERO;
@@ -186,7 +186,7 @@ impl Events {
             }
             let query = Query {
                 lane: Lane::Page,
-                filter: filter.clone(),
+                selector: asked.selector.clone(),
                 after,
                 through,
                 newest_first: asked.newest_first,

@@ -1,6 +1,6 @@
 //! Requests, checked: what leaves here is valid, and what is not says which field and why.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use super::status::{Failure, Violation};
 use crate::{
     event::TextKey,
     fanout::{Encoding, ExpiredAction, Past, Request, Start},
-    filter::Filter,
+    filter::{Filter, Scope, Selector},
     log::cursor::Cursor,
     proto::{
         EventFilter, EventType, EventView, ExpiredCursorAction, ListEventsRequest, StartPosition,
@@ -33,7 +33,7 @@ const SECONDS_MAX: i64 = 253_402_300_799;
 /// What a `ListEventsRequest` asks for; its page token is looked at apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListEvents {
-    pub filter: Filter,
+    pub selector: Selector,
     pub start_time: Option<Timestamp>,
     pub end_time: Option<Timestamp>,
     pub page_size: usize,
@@ -41,11 +41,12 @@ pub(super) struct ListEvents {
     pub newest_first: bool,
 }
 
-/// What a subscriber asks for, from the other end of its connection.
+/// What a subscriber asks for, from the other end of its connection, as far as it may read it.
 pub(super) fn subscribe(
     request: SubscribeRequest,
     encoding: Encoding,
     peer: String,
+    scope: &Scope,
 ) -> Result<Request, Failure> {
     let mut check = Check::default();
     let view = check.view(request.view);
@@ -80,8 +81,10 @@ pub(super) fn subscribe(
         }
     };
     check.done()?;
+    let filter = Arc::new(Filter::new(request.filter.unwrap_or_default()));
     Ok(Request {
-        filter: Filter::new(request.filter.unwrap_or_default()),
+        selector: Selector::new(filter.clone(), scope),
+        filter,
         view,
         encoding,
         start,
@@ -92,8 +95,11 @@ pub(super) fn subscribe(
     })
 }
 
-/// What a lister asks for.
-pub(super) fn list_events(request: &ListEventsRequest) -> Result<ListEvents, Failure> {
+/// What a lister asks for, as far as it may read it.
+pub(super) fn list_events(
+    request: &ListEventsRequest,
+    scope: &Scope,
+) -> Result<ListEvents, Failure> {
     let mut check = Check::default();
     check.filter(request.filter.as_ref());
     let start_time = check.time("start_time", request.start_time);
@@ -106,8 +112,9 @@ pub(super) fn list_events(request: &ListEventsRequest) -> Result<ListEvents, Fai
     let page_size = check.page_size(request.page_size);
     let view = check.view(request.view);
     check.done()?;
+    let filter = Filter::new(request.filter.clone().unwrap_or_default());
     Ok(ListEvents {
-        filter: Filter::new(request.filter.clone().unwrap_or_default()),
+        selector: Selector::new(Arc::new(filter), scope),
         start_time,
         end_time,
         page_size,
@@ -287,7 +294,8 @@ mod tests {
                 violated(subscribe(
                     request.clone(),
                     Encoding::Identity,
-                    String::new()
+                    String::new(),
+                    &Scope::ALL,
                 )),
                 expected,
                 "{request:?}"
@@ -423,7 +431,11 @@ mod tests {
     fn a_list_is_checked_field_by_field() {
         let time = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
         let check = |request: ListEventsRequest, expected: &[&str]| {
-            assert_eq!(violated(list_events(&request)), expected, "{request:?}");
+            assert_eq!(
+                violated(list_events(&request, &Scope::ALL)),
+                expected,
+                "{request:?}"
+            );
         };
         check(
             ListEventsRequest {

@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::{Batch, Earliest, Lane, Query, RETRY_INTERVAL, ReadError, Reader, Tail};
-use crate::event::{Group, Sequence, StoredEvent};
+use crate::{
+    event::{Group, Sequence, StoredEvent},
+    filter::Selector,
+};
 
 /// Groups that the broadcast keeps for the slowest follower, which reads older ones from the file.
 const GROUPS_MAX: usize = 64;
@@ -267,7 +270,7 @@ impl Reading {
                 true => Lane::Now,
                 false => Lane::for_distance(after, through),
             },
-            filter: Default::default(),
+            selector: Selector::default(),
             after,
             through,
             newest_first: false,

@@ -37,7 +37,7 @@ pub use sqlite::{Reader, open};
 
 use crate::{
     event::{Epoch, EventId, Position, Sequence, StoredEvent},
-    filter::Filter,
+    filter::Selector,
 };
 
 /// The log's files in the data folder: itself, and its write-ahead log.
@@ -175,7 +175,7 @@ pub struct Query {
     /// Who it waits for.
     pub lane: Lane,
     /// Which events.
-    pub filter: Arc<Filter>,
+    pub selector: Selector,
     /// From right after this place …
     pub after: Sequence,
     /// … up to and including this one.

@@ -16,7 +16,8 @@ fn request(number: Option<usize>) -> Request {
         ..EventFilter::default()
     });
     Request {
-        filter: Filter::new(filter.unwrap_or_default()),
+        filter: Arc::default(),
+        selector: selector(&filter.unwrap_or_default(), &EventFilter::default()),
         view: View::Standard,
         encoding: Encoding::Identity,
         start: Start::Latest,

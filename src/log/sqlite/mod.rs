@@ -35,6 +35,7 @@
 
 mod alone;
 mod beginning;
+mod condition;
 mod connection;
 mod file;
 mod folder;

@@ -211,7 +211,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::log;
+    use crate::{filter::Selector, log};
 
     #[tokio::test]
     async fn look_ups_and_whoever_is_nearly_up_to_date_wait_for_no_search() {
@@ -237,7 +237,7 @@ mod tests {
             .collect();
         let near = |lane| Query {
             lane,
-            filter: Arc::default(),
+            selector: Selector::default(),
             after: Sequence::ZERO,
             through: Sequence::ZERO,
             newest_first: false,

@@ -172,6 +172,11 @@ fn key_columns() -> impl Iterator<Item = &'static str> {
     TextKey::ALL.into_iter().map(TextKey::column)
 }
 
+/// Beyond what SQLite can count there are no events.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// RFC 3339 in UTC, always with nine digits, so that texts sort as times do.
 pub(super) fn time_text(time: Timestamp) -> String {
     format!("{time:.9}")

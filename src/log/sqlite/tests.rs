@@ -6,7 +6,7 @@ mod model;
 mod opening;
 mod reading;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::registry::Registry;
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::open;
 use crate::{
     event::{self, EventId, NewEvent, Raw, Sequence},
+    filter::Selector,
     log::{Batch, Config, Lane, Log, Metrics, OpenError, Query, Unfit},
     proto::{self, EventType},
 };
@@ -107,7 +108,7 @@ fn at(seconds: u64) -> Timestamp {
 fn all() -> Query {
     Query {
         lane: Lane::Far,
-        filter: Arc::default(),
+        selector: Selector::default(),
         after: Sequence::ZERO,
         through: Sequence(u64::MAX),
         newest_first: false,

@@ -1,72 +1,45 @@
 //! Whatever is appended and asked, the answers are those of a list in memory.
 
 use futures_util::future::join_all;
-use proptest::{collection::vec, prelude::*, sample::select};
+use proptest::{collection::vec, prelude::*};
+use prost::Message;
 
 use super::*;
-use crate::{event::StoredEvent, filter::Filter, proto::EventFilter};
+use crate::{
+    event::StoredEvent,
+    filter::tests::{any_event, any_filter, any_scope, is_returned, selector},
+    proto::EventFilter,
+};
 
-fn any_event() -> impl Strategy<Value = NewEvent> {
-    let types = [
-        EventType::CallStarted,
-        EventType::CallEnded,
-        EventType::Other,
-    ];
-    (
-        0..40u8,
-        0..100u64,
-        select(types.to_vec()),
-        key(),
-        key(),
-        key(),
-        vec(any::<u8>(), 0..50),
-    )
-        .prop_map(
-            |(id, seconds, event_type, agent_id, call_id, status, body)| NewEvent {
-                id: EventId([id; 16]),
-                event: proto::Event {
-                    receive_time: Some(event::timestamp(at(seconds))),
-                    r#type: event_type.into(),
-                    agent_id,
-                    call_id,
-                    status,
-                    ..proto::Event::default()
-                },
-                event_time_given: false,
-                raw: Raw {
-                    json: body.into(),
-                    headers: Vec::new(),
-                },
+fn any_new_event() -> impl Strategy<Value = NewEvent> {
+    (0..40u8, 0..100u64, any_event(), vec(any::<u8>(), 0..50)).prop_map(
+        |(id, seconds, event, body)| NewEvent {
+            id: EventId([id; 16]),
+            event: proto::Event {
+                receive_time: Some(event::timestamp(at(seconds))),
+                ..event
             },
-        )
-}
-
-fn key() -> impl Strategy<Value = String> {
-    select(&["", "a", "b", "ü\"'\\", "n\0ul"][..]).prop_map(String::from)
-}
-
-fn any_filter() -> impl Strategy<Value = Filter> {
-    let types = [EventType::CallStarted, EventType::Other];
-    (
-        vec(select(types.to_vec()), 0..2),
-        vec(key(), 0..3),
-        vec(key(), 0..3),
-        vec(key(), 0..2),
+            event_time_given: false,
+            raw: Raw {
+                json: body.into(),
+                headers: Vec::new(),
+            },
+        },
     )
-        .prop_map(|(types, agent_ids, call_ids, statuses)| {
-            Filter::new(EventFilter {
-                event_types: types.into_iter().map(i32::from).collect(),
-                agent_ids,
-                call_ids,
-                statuses,
-                ..EventFilter::default()
-            })
-        })
 }
 
-fn any_query() -> impl Strategy<Value = Query> {
+/// What somebody asks for and may read, and a query for it.
+#[derive(Clone, Debug)]
+struct Asked {
+    filter: EventFilter,
+    scope: EventFilter,
+    query: Query,
+}
+
+fn any_query() -> impl Strategy<Value = Asked> {
     (
         any_filter(),
+        any_scope(),
         0..45u64,
         0..45u64,
         any::<bool>(),
@@ -75,15 +48,22 @@ fn any_query() -> impl Strategy<Value = Query> {
         any::<bool>(),
     )
         .prop_map(
-            |(filter, after, through, newest_first, events_max, bytes_max, with_raw)| Query {
-                lane: crate::log::Lane::Far,
-                filter: Arc::new(filter),
-                after: Sequence(after),
-                through: Sequence(through),
-                newest_first,
-                events_max,
-                bytes_max,
-                with_raw,
+            |(filter, scope, after, through, newest_first, events_max, bytes_max, with_raw)| {
+                let query = Query {
+                    lane: Lane::Far,
+                    selector: selector(&filter, &scope),
+                    after: Sequence(after),
+                    through: Sequence(through),
+                    newest_first,
+                    events_max,
+                    bytes_max,
+                    with_raw,
+                };
+                Asked {
+                    filter,
+                    scope,
+                    query,
+                }
             },
         )
 }
@@ -106,11 +86,17 @@ fn place_all(events: &[NewEvent]) -> Vec<StoredEvent> {
     placed
 }
 
-fn expected(model: &[StoredEvent], query: &Query) -> Vec<StoredEvent> {
+fn expected(model: &[StoredEvent], asked: &Asked) -> Vec<StoredEvent> {
+    let Asked {
+        filter,
+        scope,
+        query,
+    } = asked;
+    let decoded = |stored: &StoredEvent| proto::Event::decode(stored.encoded.clone()).unwrap();
     let mut events: Vec<StoredEvent> = model
         .iter()
         .filter(|event| event.sequence > query.after && event.sequence <= query.through)
-        .filter(|event| query.filter.matches(&event.keys))
+        .filter(|event| is_returned(filter, scope, &decoded(event)))
         .cloned()
         .collect();
     if query.newest_first {
@@ -152,7 +138,7 @@ proptest! {
 
     #[test]
     fn the_log_answers_as_a_list_would(
-        events in vec(any_event(), 0..60),
+        events in vec(any_new_event(), 0..60),
         queries in vec(any_query(), 1..30),
         times in vec(0..101u64, 1..10),
     ) {
@@ -164,9 +150,9 @@ proptest! {
                 answer.unwrap();
             }
             let model = place_all(&events);
-            for query in queries {
-                let found = read_on(&log, query.clone()).await;
-                prop_assert_eq!(found, expected(&model, &query), "{:?}", query);
+            for asked in queries {
+                let found = read_on(&log, asked.query.clone()).await;
+                prop_assert_eq!(found, expected(&model, &asked), "{:?}", asked);
             }
             for time in times {
                 let before = model.iter().rev().find(|event| event.receive_time < at(time));

@@ -3,16 +3,24 @@
 use super::*;
 use crate::{
     event::Position,
-    filter::Filter,
+    filter::tests::selector,
     log::{Located, ReadError, SCAN_ROWS_MAX},
     proto::EventFilter,
 };
 
-fn only_agent(agent_id: &str) -> Arc<Filter> {
-    Arc::new(Filter::new(EventFilter {
+fn agent(agent_id: &str) -> EventFilter {
+    EventFilter {
         agent_ids: vec![agent_id.into()],
         ..EventFilter::default()
-    }))
+    }
+}
+
+fn only_agent(agent_id: &str) -> Selector {
+    selector(&agent(agent_id), &EventFilter::default())
+}
+
+fn nothing() -> Selector {
+    selector(&agent("agent-1"), &agent("agent-2"))
 }
 
 /// The place right behind an untouched [`event`] at the sequence of its number.
@@ -138,10 +146,10 @@ async fn a_stretch_is_read_within_its_bounds() {
     )
     .await;
     // Agent 1 has 1, 4, 7, 10.
-    let filter = only_agent("agent-1");
+    let selector = only_agent("agent-1");
     check(
         Query {
-            filter: filter.clone(),
+            selector: selector.clone(),
             ..all()
         },
         &[1, 4, 7, 10],
@@ -151,7 +159,7 @@ async fn a_stretch_is_read_within_its_bounds() {
     .await;
     check(
         Query {
-            filter: filter.clone(),
+            selector: selector.clone(),
             ..part.clone()
         },
         &[4, 7],
@@ -161,17 +169,39 @@ async fn a_stretch_is_read_within_its_bounds() {
     .await;
     check(
         Query {
-            filter: filter.clone(),
+            selector: selector.clone(),
             events_max: 1,
-            ..back
+            ..back.clone()
         },
         &[7],
         behind(7),
         false,
     )
     .await;
-    let filter = only_agent("nobody");
-    check(Query { filter, ..part }, &[], behind(7), true).await;
+    let selector = only_agent("nobody");
+    check(
+        Query {
+            selector,
+            ..part.clone()
+        },
+        &[],
+        behind(7),
+        true,
+    )
+    .await;
+    // Nothing is looked at, and all of it counts as looked at.
+    let selector = nothing();
+    check(
+        Query {
+            selector: selector.clone(),
+            ..part
+        },
+        &[],
+        behind(7),
+        true,
+    )
+    .await;
+    check(Query { selector, ..back }, &[], Position::ORIGIN, true).await;
 }
 
 #[tokio::test]
@@ -240,11 +270,14 @@ async fn a_filter_without_matches_is_answered_a_window_at_a_time() {
          UPDATE log SET last_sequence = {count}, last_id = (SELECT id FROM events WHERE sequence = {count})"
     ));
     let log = home.open();
-    let filter = Arc::new(Filter::new(EventFilter {
+    let filter = EventFilter {
         statuses: vec!["none has it".into()],
         ..EventFilter::default()
-    }));
-    let query = Query { filter, ..all() };
+    };
+    let query = Query {
+        selector: selector(&filter, &EventFilter::default()),
+        ..all()
+    };
     let here = async |sequence| match log.reader.locate(Sequence(sequence)).await.unwrap() {
         Located::Here(position) => position,
         other => panic!("{other:?}"),
@@ -271,10 +304,17 @@ async fn a_filter_without_matches_is_answered_a_window_at_a_time() {
     assert_eq!(batch.covered, here(11).await);
     // An index has the few events of one agent, wherever they are.
     let query = Query {
-        filter: only_agent("nobody"),
+        selector: only_agent("nobody"),
         ..query
     };
     assert!(log.reader.read(query).await.unwrap().complete);
+    // What selects nothing has nothing to look for.
+    let query = Query {
+        selector: nothing(),
+        ..all()
+    };
+    let batch = log.reader.read(query).await.unwrap();
+    assert_eq!((batch.covered, batch.complete), (here(count).await, true));
 }
 
 #[tokio::test]
