@@ -5,6 +5,7 @@ mod committing;
 mod model;
 mod opening;
 mod reading;
+mod windows;
 
 use std::{path::PathBuf, time::Duration};
 
