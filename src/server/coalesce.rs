@@ -255,7 +255,8 @@ mod tests {
             takes in 1usize..100_000,
         ) {
             let (mut stream, outlet) = coalesced(Socket { takes, ..Socket::default() });
-            let bytes: Vec<Vec<u8>> = sizes.iter().zip(1..).map(|(&size, byte)| vec![byte; size]).collect();
+            let bytes = sizes.iter().zip(1..).map(|(&size, byte)| vec![byte; size]);
+            let bytes: Vec<Vec<u8>> = bytes.collect();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 for part in &bytes {

@@ -180,7 +180,8 @@ impl Door {
                 biased;
                 ended = poll_fn(|cx| {
                     let mut ended = connection.as_mut().poll(cx);
-                    if ended.is_pending() && !told && (goodbye || may_end.poll(cx, &seen, phase, &place)) {
+                    let may_tell = ended.is_pending() && !told;
+                    if may_tell && (goodbye || may_end.poll(cx, &seen, phase, &place)) {
                         told = true;
                         seen.told();
                         connection.as_mut().graceful_shutdown();
@@ -217,7 +218,9 @@ impl Door {
                     goodbye = true;
                     timer.as_mut().reset(Instant::now() + GOODBYE);
                 }
-                () = self.stop.leaving.cancelled(), if phase == Phase::Open => phase = Phase::Leaving,
+                () = self.stop.leaving.cancelled(), if phase == Phase::Open => {
+                    phase = Phase::Leaving;
+                }
                 () = closed.as_mut(), if phase < Phase::Closed => phase = Phase::Closed,
                 () = over.as_mut(), if phase < Phase::Over => phase = Phase::Over,
             }

@@ -89,13 +89,15 @@ impl Closed {
         match self {
             Self::Idle | Self::Opening => None,
             Self::Stalled => Some(
-                "a connection was closed: it did not take an answer, or not send a request, in time",
+                "a connection was closed: it did not take an answer, or not send a request, in \
+                 time",
             ),
             Self::Evicted => {
                 Some("the door is full: the idlest connection was closed for a new one")
             }
             Self::ClientLimit => Some(
-                "a client has as many connections as one address may have: its idlest, or the new one, was closed",
+                "a client has as many connections as one address may have: its idlest, or the new \
+                 one, was closed",
             ),
             Self::Full => Some("the door is full and no connection is idle: a new one was closed"),
             Self::PlainHttp => Some("a client spoke plain HTTP; this door speaks HTTPS"),
@@ -200,7 +202,13 @@ fn say_closed(notice: Notice<'_, ClosedConnection, ()>) {
         }
         Notice::More(&(door, closed, client), more) => {
             let reason = closed.reason();
-            tracing::warn!(door, reason, %client, more, "more connections went the same way within {seconds} s");
+            tracing::warn!(
+                door,
+                reason,
+                %client,
+                more,
+                "more connections went the same way within {seconds} s",
+            );
         }
         Notice::Others(more) => {
             tracing::warn!(
@@ -222,7 +230,13 @@ fn say_handshake(notice: Notice<'_, FailedHandshake, ()>) {
         }
         Notice::More(&(door, failure, client), more) => {
             let reason = failure.reason();
-            tracing::info!(door, reason, %client, more, "more TLS handshakes failed within {seconds} s");
+            tracing::info!(
+                door,
+                reason,
+                %client,
+                more,
+                "more TLS handshakes failed within {seconds} s",
+            );
         }
         Notice::Others(more) => {
             tracing::warn!(

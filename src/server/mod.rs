@@ -8,15 +8,17 @@
 //!
 //! | what | bound | when it is reached |
 //! |---|---|---|
-//! | connections | [`Config::connections_max`] | the idlest is closed for the new one; the new one, if none is idle |
-//! | connections of one client | [`Config::client_connections_max`] | its own idlest is closed; the new one, if none is idle |
-//! | TLS handshake | [`Config::opening_timeout`] | the connection is dropped |
-//! | then, the first request's head (HTTP/2: the preface) | [`Config::opening_timeout`] | the connection is dropped |
-//! | idle time, later heads included | [`Config::idle_timeout`] | the connection is closed; HTTP/2: after GOAWAY |
-//! | a request until its answer is taken | [`Config::answer_timeout`], up to twice | the connection is dropped |
-//! | a client's closing after its last answer | 1 s | the connection is dropped |
-//! | an answer to a ping, HTTP/2 | [`Config::ping_timeout`] | the connection is closed |
-//! | a request's head | [`Config::head_bytes_max`] | 431 |
+//! | connections | `connections_max` | the idlest is closed; if none is idle, the new one |
+//! | connections of one client | `client_connections_max` | the same, among the client's own |
+//! | TLS handshake | `opening_timeout` | the connection is dropped |
+//! | then, the first head (HTTP/2: the preface) | `opening_timeout` | the connection is dropped |
+//! | idle time, later heads included | `idle_timeout` | closed; HTTP/2: after GOAWAY |
+//! | a request until its answer is taken | `answer_timeout`, up to twice | dropped |
+//! | a client's closing after its last answer | 1 s | dropped |
+//! | an answer to a ping, HTTP/2 | `ping_timeout` | closed |
+//! | a request's head | `head_bytes_max` | 431 |
+//!
+//! All but the one of 1 s are fields of [`Config`].
 
 mod coalesce;
 mod connection;
@@ -256,15 +258,14 @@ pub async fn serve(
         if places.has_descriptors() {
             next = next.and_then(|accepted| admit(accepted, &mut connections));
         }
+        let may_accept = next.is_none() && places.has_descriptors();
         tokio::select! {
             biased;
             () = stop.closed.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
             () = sleep(MOMENT_STEP), if next.is_some() => {}
             // The next connection that ends makes room for it, at once or after a short goodbye.
-            accepted = accept(&listener, &places, &said), if next.is_none() && places.has_descriptors() => {
-                next = Some(accepted);
-            }
+            accepted = accept(&listener, &places, &said), if may_accept => next = Some(accepted),
         }
     }
     for accepted in next.into_iter().chain(close(listener, outlives)) {

@@ -61,7 +61,8 @@ pub(super) async fn answer(stream: TcpStream, spoken: Spoken) -> io::Result<()> 
     let body = format!(r#"{{"error":{{"code":"REQUEST_INVALID","message":"{message}"}}}}"#);
     let length = body.len();
     let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
     );
     let mut stream = Stream::new(stream, Arc::new(Seen::default()), None);
     stream.write_all(answer.as_bytes()).await?;

@@ -374,8 +374,10 @@ mod tests {
             let actual = complete(answer.as_bytes(), error_body);
             assert_eq!(actual.as_deref(), completed.map(str::as_bytes), "{answer}");
         }
-        let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: now\r\n\r\n";
-        let whole = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: 5\r\ndate: now\r\n\r\n{431}";
+        let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\
+                    date: now\r\n\r\n";
+        let whole = "HTTP/1.1 431 Request Header Fields Too Large\r\n\
+                     content-type: application/json\r\ncontent-length: 5\r\ndate: now\r\n\r\n{431}";
         check(bare, Some(whole));
         let earlier = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
         check(

@@ -97,7 +97,8 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Checked the carrier's tracking",
             "Initiated call transfer to human agent",
         ],
-        transfer_reason: "Customer wants a refund for a parcel that is marked as delivered but did not arrive.",
+        transfer_reason: "Customer wants a refund for a parcel that is marked as delivered but did \
+                          not arrive.",
         sentiment: "negative",
         unresolved: &[
             "Parcel marked as delivered was not received",
@@ -108,18 +109,22 @@ pub(super) const SCRIPTS: [Script; 8] = [
             user("Hi, this is {name}. My order {number} says delivered, but there's nothing here."),
             agent("I'm sorry to hear that, {name}. Let me look up order {number} for you."),
             agent(
-                "The carrier recorded a delivery on Tuesday at 2:14 in the afternoon, at the side door.",
+                "The carrier recorded a delivery on Tuesday at 2:14 in the afternoon, at the side \
+                 door.",
             ),
             user("I don't have a side door. I checked with the neighbors, too."),
             agent(
-                "Then it may have gone to another address. I can open a trace, which takes up to five days.",
+                "Then it may have gone to another address. I can open a trace, which takes up to \
+                 five days.",
             ),
             user("No, I need it by Friday. Just let me talk to somebody who can refund me."),
             agent(
-                "Of course. I'll transfer you to a person on our delivery team now. Please stay on the line.",
+                "Of course. I'll transfer you to a person on our delivery team now. Please stay on \
+                 the line.",
             ),
         ],
-        failure: "Nobody on the delivery team is free right now. I've asked them to call you back within the hour.",
+        failure: "Nobody on the delivery team is free right now. I've asked them to call you back \
+                  within the hour.",
     },
     Script {
         language: "en-US",
@@ -147,14 +152,17 @@ pub(super) const SCRIPTS: [Script; 8] = [
             agent("Thank you. I do see two payments of $214.60 on the third, four minutes apart."),
             user("Right. I only clicked once."),
             agent(
-                "It looks like the first attempt timed out and was sent again. A refund of this size needs a colleague's approval.",
+                "It looks like the first attempt timed out and was sent again. A refund of this \
+                 size needs a colleague's approval.",
             ),
             user("Okay, can you put me through?"),
             agent(
-                "Yes. I'm connecting you with billing, and they will see everything we've talked about.",
+                "Yes. I'm connecting you with billing, and they will see everything we've talked \
+                 about.",
             ),
         ],
-        failure: "Billing isn't picking up. I've filed the refund for approval, and you'll get an email by tomorrow.",
+        failure: "Billing isn't picking up. I've filed the refund for approval, and you'll get an \
+                  email by tomorrow.",
     },
     Script {
         language: "en-GB",
@@ -166,7 +174,8 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Offered three other slots",
             "Initiated call transfer to reception",
         ],
-        transfer_reason: "Patient needs an appointment sooner than the diary allows the agent to book.",
+        transfer_reason: "Patient needs an appointment sooner than the diary allows the agent to \
+                          book.",
         sentiment: "positive",
         unresolved: &[],
         turns: &[
@@ -201,24 +210,28 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Consultó el motivo del bloqueo",
             "Inició la transferencia a un asesor",
         ],
-        transfer_reason: "La tarjeta fue bloqueada por sospecha de fraude y solo un asesor puede desbloquearla.",
+        transfer_reason: "La tarjeta fue bloqueada por sospecha de fraude y solo un asesor puede \
+                          desbloquearla.",
         sentiment: "negative",
         unresolved: &["Tarjeta bloqueada", "Cargo de 389 dólares sin reconocer"],
         turns: &[
             agent("Banco Alameda, buenas tardes. ¿En qué puedo ayudarle?"),
             user(
-                "Buenas tardes, soy {name}. Me rechazaron la tarjeta en el supermercado, ¡qué vergüenza!",
+                "Buenas tardes, soy {name}. Me rechazaron la tarjeta en el supermercado, ¡qué \
+                 vergüenza!",
             ),
             agent("Lo lamento mucho. ¿Me confirma los últimos dígitos de su cuenta, por favor?"),
             user("Sí, {number}."),
             agent("Gracias. La tarjeta se bloqueó hoy por un cargo de 389 dólares en otra ciudad."),
             user("Ese cargo no es mío. Yo no he salido de Houston."),
             agent(
-                "Entiendo. Para reponer la tarjeta necesita hablar con el equipo de fraude. Le transfiero ahora mismo.",
+                "Entiendo. Para reponer la tarjeta necesita hablar con el equipo de fraude. Le \
+                 transfiero ahora mismo.",
             ),
             user("Está bien, espero."),
         ],
-        failure: "En este momento todos los asesores están ocupados. Le devolveremos la llamada en menos de quince minutos.",
+        failure: "En este momento todos los asesores están ocupados. Le devolveremos la llamada en \
+                  menos de quince minutos.",
     },
     Script {
         language: "fr-FR",
@@ -235,7 +248,8 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Redémarrage de la box à distance",
             "Transfert vers un technicien",
         ],
-        transfer_reason: "La ligne ne se synchronise pas après le redémarrage ; un technicien est nécessaire.",
+        transfer_reason: "La ligne ne se synchronise pas après le redémarrage ; un technicien est \
+                          nécessaire.",
         sentiment: "neutral",
         unresolved: &[
             "Pas de synchronisation de la fibre",
@@ -245,20 +259,24 @@ pub(super) const SCRIPTS: [Script; 8] = [
             agent("Bonjour, assistance Fibrélia. Que puis-je faire pour vous ?"),
             user("Bonjour, je n'ai plus internet depuis hier soir et le voyant est rouge."),
             agent(
-                "Je comprends, c'est gênant. Pouvez-vous me donner votre nom et votre numéro de client ?",
+                "Je comprends, c'est gênant. Pouvez-vous me donner votre nom et votre numéro de \
+                 client ?",
             ),
             user("{name}, numéro {number}."),
             agent(
-                "Merci. Je lance un diagnostic… Votre box est joignable, mais le signal optique est trop faible.",
+                "Merci. Je lance un diagnostic… Votre box est joignable, mais le signal optique \
+                 est trop faible.",
             ),
             user("Je l'ai déjà débranchée trois fois, vous savez."),
             agent(
-                "Je la redémarre à distance… Le signal n'est pas revenu. Je vous passe un technicien.",
+                "Je la redémarre à distance… Le signal n'est pas revenu. Je vous passe un \
+                 technicien.",
             ),
             user("D'accord, merci bien."),
             agent("Ne quittez pas, je vous mets en relation."),
         ],
-        failure: "Aucun technicien n'est disponible pour l'instant. Nous vous rappelons avant midi.",
+        failure: "Aucun technicien n'est disponible pour l'instant. Nous vous rappelons avant \
+                  midi.",
     },
     Script {
         language: "de-DE",
@@ -275,13 +293,15 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Vertrag geprüft",
             "Weiterleitung an die Schadensabteilung",
         ],
-        transfer_reason: "Der Kunde braucht eine Zusage für einen Notdienst, die nur die Schadensabteilung geben kann.",
+        transfer_reason: "Der Kunde braucht eine Zusage für einen Notdienst, die nur die \
+                          Schadensabteilung geben kann.",
         sentiment: "negative",
         unresolved: &["Kostenzusage für den Notdienst"],
         turns: &[
             agent("Guten Tag, hier ist die Nordlicht Versicherung. Worum geht es?"),
             user(
-                "{name} hier. Bei mir läuft Wasser aus der Wand, und der Installateur will eine Zusage von Ihnen.",
+                "{name} hier. Bei mir läuft Wasser aus der Wand, und der Installateur will eine \
+                 Zusage von Ihnen.",
             ),
             agent("Das klingt dringend. Haben Sie den Haupthahn schon zugedreht?"),
             user("Ja, aber der Boden ist klatschnass und drüben beim Nachbarn tropft es."),
@@ -290,11 +310,13 @@ pub(super) const SCRIPTS: [Script; 8] = [
             ),
             user("Stimmt."),
             agent(
-                "Leitungswasser ist mitversichert. Die Zusage für den Notdienst gibt die Schadensabteilung, ich verbinde Sie.",
+                "Leitungswasser ist mitversichert. Die Zusage für den Notdienst gibt die \
+                 Schadensabteilung, ich verbinde Sie.",
             ),
             user("Bitte, und zwar schnell."),
         ],
-        failure: "In der Schadensabteilung ist gerade besetzt. Sie werden in den nächsten fünf Minuten zurückgerufen.",
+        failure: "In der Schadensabteilung ist gerade besetzt. Sie werden in den nächsten fünf \
+                  Minuten zurückgerufen.",
     },
     Script {
         language: "bn-BD",
@@ -311,7 +333,8 @@ pub(super) const SCRIPTS: [Script; 8] = [
         turns: &[
             agent("আসসালামু আলাইকুম, কীভাবে সাহায্য করতে পারি?"),
             user(
-                "ওয়ালাইকুম আসসালাম। আমি {name}। লন্ডন থেকে দেশে রিচার্জ করেছিলাম, টাকা কেটেছে কিন্তু ব্যালেন্স আসেনি।",
+                "ওয়ালাইকুম আসসালাম। আমি {name}। লন্ডন থেকে দেশে রিচার্জ করেছিলাম, টাকা কেটেছে \
+                 কিন্তু ব্যালেন্স আসেনি।",
             ),
             agent("দুঃখিত। লেনদেন নম্বরটি বলবেন?"),
             user("{number}।"),

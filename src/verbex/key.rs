@@ -92,7 +92,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_phone_number_is_never_shown_whatever_stands_around_it(
-            before in "[a-z_+]{0,20}", number in "[0-9]([-_ .]?[0-9]){5,14}", after in "[a-z_]{0,10}"
+            before in "[a-z_+]{0,20}",
+            number in "[0-9]([-_ .]?[0-9]){5,14}",
+            after in "[a-z_]{0,10}",
         ) {
             let key = format!("{before}{number}{after}");
             prop_assert_eq!(shown(&key), "*");

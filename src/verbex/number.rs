@@ -145,14 +145,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_double_survives_itself(double in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+        fn every_double_survives_itself(
+            double in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL,
+        ) {
             prop_assert_eq!(exact_double(&format!("{double:e}")), Some(double));
             prop_assert_eq!(exact_double(&double.to_string()), Some(double));
         }
 
         #[test]
         fn up_to_fifteen_digits_survive(number in "-?(0|[1-9][0-9]{0,6})(\\.[0-9]{1,7})?") {
-            prop_assert_eq!(Decimal::parse(&number), Decimal::parse(&format!("{:e}", exact_double(&number).unwrap())));
+            prop_assert_eq!(
+                Decimal::parse(&number),
+                Decimal::parse(&format!("{:e}", exact_double(&number).unwrap())),
+            );
         }
     }
 }

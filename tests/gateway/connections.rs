@@ -195,7 +195,8 @@ async fn where_a_body_is_not_framed_as_http_says_the_answer_is_the_last_and_says
         let mut socket = gateway.socket().await;
         socket
             .write(format!(
-                "POST /webhooks/verbex HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{body}"
+                "POST /webhooks/verbex HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+                 {body}"
             ))
             .await;
         let answer = socket.answer().await;
@@ -305,11 +306,15 @@ async fn of_more_new_connections_than_a_door_has_places_each_is_answered() {
         posting.spawn(async move {
             let body = call_started(number);
             let head = format!(
-                "POST /webhooks/verbex HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                "POST /webhooks/verbex HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+                 content-length: {}\r\n\r\n",
                 body.len()
             );
             let mut stream = TcpStream::connect(addr).await.expect("a connection");
-            stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await.expect("room");
+            stream
+                .write_all(&[head.as_bytes(), body.as_bytes()].concat())
+                .await
+                .expect("room");
             read_all(&mut stream).await
         });
     }

@@ -118,7 +118,8 @@ async fn a_configured_origin_may_read_answers_and_nobody_else() {
             .header("access-control-request-method", "POST")
             .header(
                 "access-control-request-headers",
-                "content-type,x-grpc-web,grpc-timeout,authorization,traceparent,connect-protocol-version",
+                "content-type,x-grpc-web,grpc-timeout,authorization,traceparent,\
+                 connect-protocol-version",
             );
         Answer::of(request.send().await.unwrap()).await
     };

@@ -76,7 +76,8 @@ async fn behind_nginx_every_webhook_is_answered_with_200() {
     let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = kinds.map(|kind| format!("{kind}_temp_path {place}/{kind};\n"));
     let config = format!(
-        "daemon off;\nmaster_process off;\npid {place}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{}{server}}}\n",
+        "daemon off;\nmaster_process off;\npid {place}/pid;\nerror_log stderr;\nevents {{}}\n\
+         http {{\naccess_log off;\n{}{server}}}\n",
         temporary.concat()
     );
     let path = folder.path().join("nginx.conf");

@@ -22,11 +22,14 @@ const ROUNDS: usize = 10;
 fn fill(setup: &Setup) {
     let log = Connection::open(setup.log_file()).unwrap();
     log.execute_batch(&format!(
-        "INSERT INTO events SELECT value, randomblob(16), type, event_name, trace_id, organization_id, agent_id, call_id, status,
-                                   event_time, receive_time, raw_json, raw_headers, encoded
-                            FROM events, (WITH RECURSIVE numbers(value) AS (
-                                SELECT 2 UNION ALL SELECT value + 1 FROM numbers WHERE value < {EVENTS}) SELECT * FROM numbers);
-         UPDATE log SET last_sequence = {EVENTS}, last_id = (SELECT id FROM events WHERE sequence = {EVENTS})"
+        "INSERT INTO events
+             SELECT value, randomblob(16), type, event_name, trace_id, organization_id, agent_id,
+                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded
+             FROM events, (WITH RECURSIVE numbers(value) AS (
+                 SELECT 2 UNION ALL SELECT value + 1 FROM numbers WHERE value < {EVENTS}
+             ) SELECT * FROM numbers);
+         UPDATE log SET last_sequence = {EVENTS},
+                        last_id = (SELECT id FROM events WHERE sequence = {EVENTS})"
     ))
     .unwrap();
 }

@@ -1,5 +1,5 @@
-//! The rules of the house that neither the compiler nor clippy knows. Calls that have few places are
-//! in `clippy.toml`.
+//! The rules of the house that neither the compiler nor clippy knows. Calls that have few places
+//! are in `clippy.toml`.
 
 mod contributing;
 mod documents;

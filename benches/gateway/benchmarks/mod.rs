@@ -31,7 +31,8 @@ pub(crate) const ALL: [Benchmark; 16] = [
     Benchmark {
         name: "fanout",
         has_target: true,
-        about: "under load, 1,000 subscribers with one filter, against plain tonic, raw TCP and NATS",
+        about: "under load, 1,000 subscribers with one filter, against plain tonic, raw TCP and \
+                NATS",
         run: fanout::one_filter,
     },
     Benchmark {
@@ -61,7 +62,8 @@ pub(crate) const ALL: [Benchmark; 16] = [
     Benchmark {
         name: "ingest",
         has_target: true,
-        about: "webhooks over 64 connections, against a handler that stores nothing, and into logs of several sizes",
+        about: "webhooks over 64 connections, against a handler that stores nothing, and into logs \
+                of several sizes",
         run: ingest::durable,
     },
     Benchmark {
@@ -85,7 +87,8 @@ pub(crate) const ALL: [Benchmark; 16] = [
     Benchmark {
         name: "churn",
         has_target: true,
-        about: "1,000 joins and leaves a second beside 10,000 subscribers and beside 100, with and without events",
+        about: "1,000 joins and leaves a second beside 10,000 subscribers and beside 100, with and \
+                without events",
         run: churn::joins_and_leaves,
     },
     Benchmark {

@@ -37,7 +37,8 @@ impl Poster {
     /// Posts a body, and returns once its 200 is here.
     pub(crate) async fn post(&mut self, body: &str) -> anyhow::Result<()> {
         let request = format!(
-            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
             webhook::PATH,
             self.host,
             body.len(),

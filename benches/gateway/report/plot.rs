@@ -74,7 +74,8 @@ fn bars(svg: &mut String, top: f64, rows: &[&Row]) {
             };
             let _ = writeln!(
                 svg,
-                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"/>",
+                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" \
+                 fill=\"{colour}\"/>",
                 one.min(end),
                 y + 3.0,
                 (end - one).abs(),

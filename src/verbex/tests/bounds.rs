@@ -126,7 +126,13 @@ fn unmodeled_fields_of_every_shape_stay_within_what_decoders_take() {
 
 proptest! {
     #[test]
-    fn any_nesting_and_width_fits_into_a_message(containers in "[\\[{]{0,120}", width in 0_usize..3000, leaf in prop::sample::select(vec!["null", "0", "1e400", "\"\"", "[]", "{}", "{\"\":{}}", "\"\\ud800\""])) {
+    fn any_nesting_and_width_fits_into_a_message(
+        containers in "[\\[{]{0,120}",
+        width in 0_usize..3000,
+        leaf in prop::sample::select(vec![
+            "null", "0", "1e400", "\"\"", "[]", "{}", "{\"\":{}}", "\"\\ud800\"",
+        ]),
+    ) {
         let mut body = String::from(r#"{"transcript":[],"a":"#);
         for container in containers.chars() {
             body.push(container);
@@ -135,7 +141,8 @@ proptest! {
             }
         }
         write!(body, "[{}0]", format!("{leaf},").repeat(width)).unwrap();
-        body.extend(containers.chars().rev().map(|container| if container == '{' { '}' } else { ']' }));
+        let ends = containers.chars().rev();
+        body.extend(ends.map(|container| if container == '{' { '}' } else { ']' }));
         check(body + "}");
     }
 }

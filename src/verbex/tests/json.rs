@@ -70,7 +70,10 @@ pub(super) fn webhook() -> impl Strategy<Value = Value> {
 }
 
 fn payload() -> impl Strategy<Value = Map<String, Value>> {
-    let texts = || prop_oneof![4 => prop::collection::vec(".{0,8}", 0..4).prop_map(Value::from), 1 => field()];
+    let texts = || {
+        let texts = prop::collection::vec(".{0,8}", 0..4).prop_map(Value::from);
+        prop_oneof![4 => texts, 1 => field()]
+    };
     let object = |names: Vec<&'static str>, value: BoxedStrategy<Value>| {
         prop_oneof![4 => fields(names, value).prop_map(Value::from), 1 => field()].boxed()
     };

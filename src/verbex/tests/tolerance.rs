@@ -10,12 +10,19 @@ use crate::proto::TranscriptEntry;
 fn null_in_a_known_field_goes_nowhere_and_in_an_unknown_one_is_kept() {
     let known = transfer(json!({
         "traceId": null, "organizationId": null, "event": null, "timestamp": null, "payload": null,
-        "agent_id": null, "agentId": null, "call_id": null, "callId": null, "status": null, "transfer_to": null,
-        "caller": null, "transcript": [{"role": null, "content": null}], "metadata": {"language": null, "call_start_time": null},
-        "call_summary": {"duration_seconds": null, "topics_discussed": null, "transfer_reason": null},
+        "agent_id": null, "agentId": null, "call_id": null, "callId": null, "status": null,
+        "transfer_to": null, "caller": null, "transcript": [{"role": null, "content": null}],
+        "metadata": {"language": null, "call_start_time": null},
+        "call_summary": {
+            "duration_seconds": null, "topics_discussed": null, "transfer_reason": null,
+        },
     }));
     check_left(&known, &Value::Null, &[]);
-    let unknown = json!({"eventName": "CallEnded", "x": null, "payload": {"y": null, "reason": null, "caller": null}});
+    let unknown = json!({
+        "eventName": "CallEnded",
+        "x": null,
+        "payload": {"y": null, "reason": null, "caller": null},
+    });
     let expected = json!({"x": null, "payload": {"y": null, "reason": null, "caller": null}});
     check_left(
         &unknown,
@@ -26,13 +33,25 @@ fn null_in_a_known_field_goes_nowhere_and_in_an_unknown_one_is_kept() {
 
 #[test]
 fn unknown_fields_are_left_over_at_their_path_at_any_depth() {
-    let body = json!({"eventName": "CallEnded", "new": {"deep": [{}, []]}, "payload": {"call_id": "c", "Call_Id": "other case", "": 0}});
+    let body = json!({
+        "eventName": "CallEnded",
+        "new": {"deep": [{}, []]},
+        "payload": {"call_id": "c", "Call_Id": "other case", "": 0},
+    });
     let expected =
         json!({"new": {"deep": [{}, []]}, "payload": {"Call_Id": "other case", "": 0.0}});
     check_left(&body, &expected, &[("*", Unknown), ("payload.*", Unknown)]);
 
-    let payload = json!({"caller": {"phone_number": "1", "name": "n"}, "call_summary": {"mood": 1.5}, "metadata": {"a": {"b": true}}});
-    let expected = json!({"caller": {"name": "n"}, "call_summary": {"mood": 1.5}, "metadata": {"a": {"b": true}}});
+    let payload = json!({
+        "caller": {"phone_number": "1", "name": "n"},
+        "call_summary": {"mood": 1.5},
+        "metadata": {"a": {"b": true}},
+    });
+    let expected = json!({
+        "caller": {"name": "n"},
+        "call_summary": {"mood": 1.5},
+        "metadata": {"a": {"b": true}},
+    });
     check_left(
         &transfer(payload.clone()),
         &expected,
@@ -56,8 +75,13 @@ fn unknown_fields_are_left_over_at_their_path_at_any_depth() {
 #[test]
 fn fields_of_another_type_of_event_are_left_over() {
     for name in ["CallStarted", "CallEnded"] {
-        let body = json!({"eventName": name, "payload": {"reason": "r", "timestamp": 5, "transfer_to": "x", "transcript": []}});
-        let expected = json!({"payload": {"reason": "r", "timestamp": 5.0, "transfer_to": "x", "transcript": []}});
+        let body = json!({
+            "eventName": name,
+            "payload": {"reason": "r", "timestamp": 5, "transfer_to": "x", "transcript": []},
+        });
+        let expected = json!({
+            "payload": {"reason": "r", "timestamp": 5.0, "transfer_to": "x", "transcript": []},
+        });
         check_left(&body, &expected, &[("payload.*", Unknown)]);
     }
     check_left(
@@ -75,7 +99,8 @@ fn fields_of_another_type_of_event_are_left_over() {
 #[test]
 fn what_does_not_fit_leaves_its_field_empty_and_is_left_over() {
     let odd = json!({
-        "traceId": 1, "organizationId": [], "timestamp": "soon", "agent_id": {}, "call_id": false, "status": [],
+        "traceId": 1, "organizationId": [], "timestamp": "soon", "agent_id": {}, "call_id": false,
+        "status": [],
         "transfer_to": 2, "caller": "c", "call_summary": 3, "transcript": {}, "metadata": [],
     });
     let reasons = [
@@ -95,8 +120,12 @@ fn what_does_not_fit_leaves_its_field_empty_and_is_left_over() {
     assert_eq!(transferred(event), proto::CallTransferred::default());
 
     let odd = json!({
-        "caller": {"phone_number": 17}, "metadata": {"language": 1, "call_start_time": "soon", "call_end_time": {}},
-        "call_summary": {"duration_seconds": "45", "transfer_reason": 1.5, "customer_sentiment": [], "actions_taken": "a"},
+        "caller": {"phone_number": 17},
+        "metadata": {"language": 1, "call_start_time": "soon", "call_end_time": {}},
+        "call_summary": {
+            "duration_seconds": "45", "transfer_reason": 1.5, "customer_sentiment": [],
+            "actions_taken": "a",
+        },
     });
     let reasons = [
         ("call_summary.actions_taken", WrongType),
@@ -115,9 +144,11 @@ fn what_does_not_fit_leaves_its_field_empty_and_is_left_over() {
 
 #[test]
 fn of_a_list_the_fitting_elements_are_typed_and_the_whole_list_is_left_over() {
-    let body = transfer(
-        json!({"call_summary": {"topics_discussed": ["a", 5, "b", null, ["c"]], "actions_taken": ["x", ""]}}),
-    );
+    let body = transfer(json!({
+        "call_summary": {
+            "topics_discussed": ["a", 5, "b", null, ["c"]], "actions_taken": ["x", ""],
+        },
+    }));
     let expected = json!({"call_summary": {"topics_discussed": ["a", 5.0, "b", null, ["c"]]}});
     let payload = transferred(check_left(
         &body,
@@ -200,7 +231,10 @@ fn the_envelopes_event_is_never_left_over() {
 
 #[test]
 fn another_spelling_of_a_used_field_is_left_over() {
-    let body = json!({"eventName": "CallEnded", "payload": {"agent_id": "a", "agentId": "b", "call_id": [], "callId": 5}});
+    let body = json!({
+        "eventName": "CallEnded",
+        "payload": {"agent_id": "a", "agentId": "b", "call_id": [], "callId": 5},
+    });
     let expected = json!({"payload": {"agentId": "b", "call_id": []}});
     check_left(
         &body,
@@ -213,7 +247,12 @@ fn another_spelling_of_a_used_field_is_left_over() {
 fn a_number_that_no_double_holds_is_left_over_as_its_text() {
     let body = r#"{"eventName":"CallEnded","n":[0.1,1e2,-0,9007199254740992,9007199254740993,1e400,-1E+400,1e-400,123456789012345678901234567890]}"#;
     let left = from_struct(event(body).unmodeled_fields.as_ref());
-    let expected = json!({"n": [0.1, 100.0, -0.0, 9_007_199_254_740_992.0, "9007199254740993", "1e400", "-1E+400", "1e-400", "123456789012345678901234567890"]});
+    let expected = json!({
+        "n": [
+            0.1, 100.0, -0.0, 9_007_199_254_740_992.0, "9007199254740993", "1e400", "-1E+400",
+            "1e-400", "123456789012345678901234567890",
+        ],
+    });
     assert_eq!(left, expected);
 
     let check = |number: &str, typed: Option<f64>, left: Value| {
@@ -262,8 +301,10 @@ fn a_lone_surrogate_is_a_replacement_character_and_nul_stays() {
 
 #[test]
 fn of_repeated_keys_the_last_counts_at_every_level() {
-    let body = r#"{"eventName":"a","eventName":"CallTransferred","payload":[],"payload":{"call_id":"1","call_id":"2","status":"s","status":null,
-        "caller":{"phone_number":"1","phone_number":"2","x":1,"x":{"y":1,"y":2}}},"\u0074raceId":"t1","traceId":"t2"}"#;
+    let body = r#"{"eventName":"a","eventName":"CallTransferred","payload":[],
+        "payload":{"call_id":"1","call_id":"2","status":"s","status":null,
+        "caller":{"phone_number":"1","phone_number":"2","x":1,"x":{"y":1,"y":2}}},
+        "\u0074raceId":"t1","traceId":"t2"}"#;
     let event = event(body);
     assert_eq!(
         [

@@ -187,7 +187,10 @@ fn anything_else_is_no_time() {
 
 proptest! {
     #[test]
-    fn every_instant_survives_each_way_of_writing_it(nanos in jiff::Timestamp::MIN.as_nanosecond()..jiff::Timestamp::MAX.as_nanosecond(), hours in -23_i8..=23) {
+    fn every_instant_survives_each_way_of_writing_it(
+        nanos in jiff::Timestamp::MIN.as_nanosecond()..jiff::Timestamp::MAX.as_nanosecond(),
+        hours in -23_i8..=23,
+    ) {
         let instant = jiff::Timestamp::from_nanosecond(nanos).unwrap();
         let expected = crate::event::timestamp(instant);
         let expected = within_range(expected.seconds, expected.nanos);
@@ -204,7 +207,12 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "\\PC*", timely in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9][0-9.,:+Zz /A-Ué\u{2212}\\[\\]-]{0,20}", numeric in "-?[0-9]{1,400}(\\.[0-9]{1,40})?([eE][+-]?[0-9]{1,30})?") {
+    fn no_text_makes_it_panic(
+        text in "\\PC*",
+        timely in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9][0-9.,:+Zz \
+                   /A-Ué\u{2212}\\[\\]-]{0,20}",
+        numeric in "-?[0-9]{1,400}(\\.[0-9]{1,40})?([eE][+-]?[0-9]{1,30})?",
+    ) {
         let _ = from_text(&text);
         let _ = from_text(&timely);
         let _ = from_text(&numeric);
