@@ -5,18 +5,19 @@
 //! the past or was too slow, it reads from the file. Nothing that a follower does or leaves undone
 //! holds up the appender or another follower.
 
-#[cfg(test)]
-mod tests;
-
 use futures_util::future::BoxFuture;
 use tokio::{
     sync::{broadcast, watch},
     time::{Instant, sleep_until},
 };
 
-use super::{Batch, Earliest, Lane, Query, RETRY_INTERVAL, ReadError, Reader, Tail};
+use super::{
+    error::{RETRY_INTERVAL, ReadError},
+    query::{Batch, Earliest, Lane, Query},
+    sqlite::Reader,
+};
 use crate::{
-    event::{Group, Sequence, StoredEvent},
+    event::{Group, Position, Sequence, StoredEvent},
     filter::Selector,
 };
 
@@ -26,6 +27,15 @@ const GROUPS_MAX: usize = 64;
 const READ_EVENTS_MAX: usize = 1_000;
 /// Bytes after which a read of the file stops.
 const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Where the log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The newest durable event.
+    pub position: Position,
+    /// Whether events can be committed.
+    pub available: bool,
+}
 
 /// Makes the two ends of following. `tail` says where the log ends now.
 pub fn followers(reader: Reader, tail: Tail) -> (Publisher, Followers) {

@@ -4,6 +4,8 @@
 mod contributing;
 mod documents;
 
+mod inside;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -95,7 +97,10 @@ fn code() -> BTreeMap<String, String> {
         let mut tests = text.match_indices("#[cfg(test)]\n").map(|(at, _)| at);
         let is_module = |at: &usize| {
             let item = text[*at..].lines().nth(1);
-            item.is_some_and(|item| item.split_whitespace().any(|word| word == "mod"))
+            // Of a file of tests there is one line here, and the program goes on behind it.
+            item.is_some_and(|item| {
+                item.split_whitespace().any(|word| word == "mod") && !item.ends_with(';')
+            })
         };
         let program = &text[..tests.find(is_module).unwrap_or(text.len())];
         let lines = program

@@ -13,7 +13,10 @@ use std::{
 use jiff::Timestamp;
 
 use super::{alone, connection, folder, place, schema};
-use crate::log::{Identity, OpenError, Unfit};
+use crate::log::{
+    error::{OpenError, Unfit},
+    parts::Identity,
+};
 
 /// What SQLite has beside a file.
 const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -58,10 +61,7 @@ pub(super) fn ensure(
         Err(error) => return Err(error),
     }
     folder::owners_file(&draft).map_err(failed)?;
-    let sqlite = |source| OpenError::Sqlite {
-        path: draft.clone(),
-        source,
-    };
+    let sqlite = OpenError::database(&draft);
     let mut conn = connection::writer(&draft).map_err(sqlite)?;
     schema::migrate(&mut conn, &draft, now, make)?;
     connection::close(conn).map_err(sqlite)?;
@@ -115,10 +115,7 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
         }
         Some(_) => {}
     }
-    let sqlite = |source| OpenError::Sqlite {
-        path: path.to_owned(),
-        source,
-    };
+    let sqlite = OpenError::database(path);
     let alone = match alone::read(path) {
         // With the write-ahead log it may be whole.
         Err(_) if has_wal => None,

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{
         event::Epoch,
-        log::{Identity, sqlite::schema},
+        log::{parts::Identity, sqlite::schema},
         proto::EventFilter,
     };
 

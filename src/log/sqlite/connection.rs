@@ -30,7 +30,7 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     // Where a plain sync only reaches the drive's cache (macOS).
     conn.pragma_update(None, "fullfsync", true)?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    // The appender says itself when; see `File::checkpoint`.
+    // The appender says itself when; see `LogFile::checkpoint`.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))?;
     // A connection that an error ends leaves all as it is; see `close`.

@@ -1,26 +1,31 @@
 //! The file as its appender sees it: groups go in, one transaction and one sync each.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use jiff::Timestamp;
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 use super::{
     connection::{self, BUSY_TIMEOUT, PAGE_BYTES, WAL_PAGES_MAX},
-    place::{Changed, Place, Watch},
-    rows, schema, wal,
+    place::{Place, Watch},
+    rows, schema,
+    trouble::{Changed, Trouble},
+    wal,
 };
 use crate::{
     event::{Epoch, NewEvent, Position, Sequence, StoredEvent},
-    log::Appended,
+    log::appender::Appended,
 };
 
-/// What [`File::probe`] writes: about the largest event, with its body and encoding.
+/// What [`LogFile::probe`] writes: about the largest event, with its body and encoding.
 const PROBE_BYTES: i64 = 4 * 1024 * 1024;
 /// How long what is no append may wait for others who use the file, since all appends wait with it.
 const BRIEF_WAIT: Duration = Duration::from_millis(250);
 
 /// An open file. What `last` says is what the file says, as long as no error came.
-pub(super) struct File {
+pub(super) struct LogFile {
     conn: Connection,
     epoch: Epoch,
     watch: Watch,
@@ -42,17 +47,61 @@ pub(super) struct Committed {
     pub(super) events: Vec<StoredEvent>,
 }
 
-/// Why the file cannot be written now.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Changed(#[from] Changed),
-    #[error("another program is at work on the log just now")]
-    Busy,
+/// The rows of a group before its commit.
+struct Draft<'t> {
+    find: CachedStatement<'t>,
+    insert: CachedStatement<'t>,
+    /// Where the log ends with these rows.
+    last: Position,
+    bytes: u64,
+    committed: Committed,
+}
+
+impl<'t> Draft<'t> {
+    fn new(transaction: &'t Connection, last: Position) -> rusqlite::Result<Self> {
+        Ok(Self {
+            find: transaction.prepare_cached("SELECT sequence FROM events WHERE id = ?1")?,
+            insert: transaction.prepare_cached(&rows::INSERT)?,
+            last,
+            bytes: 0,
+            committed: Committed {
+                answers: Vec::new(),
+                events: Vec::new(),
+            },
+        })
+    }
+
+    /// Adds an event at a place behind the last one, unless the log has it already: the event may
+    /// be a row of this draft, too.
+    fn insert(
+        &mut self,
+        event: NewEvent,
+        sequence: Sequence,
+        receive_time: Option<Timestamp>,
+    ) -> Result<(), Trouble> {
+        let id = event.id;
+        let first = self.find.query_row([id.0], |row| row.get(0)).optional()?;
+        self.committed.answers.push(Appended {
+            id,
+            sequence: first.map_or(sequence, Sequence),
+            duplicate: first.is_some(),
+        });
+        if first.is_some() {
+            return Ok(());
+        }
+        if sequence <= self.last.sequence {
+            return Err(Trouble::OutOfOrder {
+                sequence,
+                last: self.last.sequence,
+            });
+        }
+        let receive_time = receive_time.max(self.last.receive_time).unwrap_or_default();
+        let (event, size) = rows::insert(&mut self.insert, event, sequence, receive_time)?;
+        self.bytes += size;
+        self.last = event.position();
+        self.committed.events.push(event);
+        Ok(())
+    }
 }
 
 /// Makes durable what can be read, after a failed write or sync: see [`wal`].
@@ -80,7 +129,7 @@ pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
     Ok(place.wal_file().sync_all()?)
 }
 
-impl File {
+impl LogFile {
     /// Takes over a connection to a file of this schema version.
     pub(super) fn new(conn: Connection, place: Arc<Place>) -> rusqlite::Result<Self> {
         let epoch = schema::identity(&conn)?.epoch;
@@ -135,11 +184,40 @@ impl File {
         self.last
     }
 
-    /// Makes a group durable, or nothing of it. Duplicates are found, those within the group too,
-    /// since it sees its own rows.
+    /// Gives each event of a group the next place, and makes the group durable, or nothing of it.
     pub(super) fn commit(
         &mut self,
         group: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<Committed, Trouble> {
+        self.write(|draft| {
+            group.into_iter().try_for_each(|event| {
+                let seen = event.event.receive_time.and_then(rows::time);
+                draft.insert(event, draft.last.sequence.next(), seen)
+            })
+        })
+    }
+
+    /// The same for events that have got their places and receive times elsewhere. Sequences may
+    /// skip. A receive time before that of the event before it is raised to that.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for logs that are ordered elsewhere")
+    )]
+    pub(super) fn apply(
+        &mut self,
+        batch: impl IntoIterator<Item = (NewEvent, Sequence, Timestamp)>,
+    ) -> Result<Committed, Trouble> {
+        self.write(|draft| {
+            batch
+                .into_iter()
+                .try_for_each(|(event, sequence, time)| draft.insert(event, sequence, Some(time)))
+        })
+    }
+
+    /// Makes durable what `fill` puts into a draft, in one transaction and with one sync.
+    fn write(
+        &mut self,
+        fill: impl FnOnce(&mut Draft<'_>) -> Result<(), Trouble>,
     ) -> Result<Committed, Trouble> {
         self.check()?;
         let transaction = self
@@ -148,37 +226,11 @@ impl File {
         if last(&transaction, self.epoch)? != Some(self.last) {
             return Err(overwritten(self.watch.place()));
         }
-        let mut last = self.last;
-        let mut committed = Committed {
-            answers: Vec::new(),
-            events: Vec::new(),
+        let (committed, last, bytes) = {
+            let mut draft = Draft::new(&transaction, self.last)?;
+            fill(&mut draft)?;
+            (draft.committed, draft.last, draft.bytes)
         };
-        let mut bytes = 0;
-        {
-            let mut find =
-                transaction.prepare_cached("SELECT sequence FROM events WHERE id = ?1")?;
-            let mut insert = transaction.prepare_cached(&rows::INSERT)?;
-            for event in group {
-                let id = event.id;
-                let first = find.query_row([id.0], |row| row.get(0)).optional()?;
-                let duplicate = first.is_some();
-                let sequence = first.map_or(last.sequence.next(), Sequence);
-                committed.answers.push(Appended {
-                    id,
-                    sequence,
-                    duplicate,
-                });
-                if duplicate {
-                    continue;
-                }
-                let seen = event.event.receive_time.and_then(rows::time);
-                let receive_time = seen.max(last.receive_time).unwrap_or_default();
-                let (event, size) = rows::insert(&mut insert, event, sequence, receive_time)?;
-                bytes += size;
-                last = event.position();
-                committed.events.push(event);
-            }
-        }
         if let Some(event) = committed.events.last() {
             let updated = transaction
                 .prepare_cached(
@@ -306,12 +358,10 @@ mod tests {
         thread,
     };
 
-    use jiff::Timestamp;
-
     use super::*;
     use crate::{
         event::{EventId, Raw},
-        log::Identity,
+        log::parts::Identity,
         proto,
     };
 
@@ -324,9 +374,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_write_ahead_log_stays_short_though_somebody_always_reads() {
-        let folder = tempfile::TempDir::new().unwrap();
+    fn open(folder: &tempfile::TempDir) -> LogFile {
         let path = folder.path().join("events.db");
         std::fs::File::create(&path).unwrap();
         let mut conn = connection::writer(&path).unwrap();
@@ -336,7 +384,53 @@ mod tests {
         };
         schema::migrate(&mut conn, &path, Timestamp::UNIX_EPOCH, identity).unwrap();
         let place = Arc::new(Place::of(&path).unwrap());
-        let mut file = File::new(conn, place).unwrap();
+        LogFile::new(conn, place).unwrap()
+    }
+
+    #[test]
+    fn events_whose_places_are_given_are_kept_at_them_once_and_in_order() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let mut file = open(&folder);
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let batch = || {
+            [
+                (event(1), Sequence(3), at(10)),
+                (event(2), Sequence(7), at(9)),
+                // The same event again, ordered a second time.
+                (event(1), Sequence(8), at(11)),
+            ]
+        };
+        let committed = file.apply(batch()).unwrap();
+        let answers = |committed: &Committed| -> Vec<(u64, bool)> {
+            let answers = committed.answers.iter();
+            answers
+                .map(|answer| (answer.sequence.0, answer.duplicate))
+                .collect()
+        };
+        assert_eq!(answers(&committed), [(3, false), (7, false), (3, true)]);
+        let events = committed.events.iter();
+        let placed: Vec<_> = events
+            .map(|event| (event.sequence.0, event.receive_time))
+            .collect();
+        assert_eq!(placed, [(3, at(10)), (7, at(10))], "times never fall");
+        assert_eq!(file.last(), committed.events[1].position());
+
+        // What comes again after a restart changes nothing.
+        let again = file.apply(batch()).unwrap();
+        assert_eq!(answers(&again), [(3, true), (7, true), (3, true)]);
+        assert!(again.events.is_empty());
+        let late = file.apply([(event(3), Sequence(5), at(20))]);
+        assert!(matches!(late, Err(Trouble::OutOfOrder { .. })));
+        // This machine's own numbers go on behind them.
+        let own = file.commit([event(4)]).unwrap();
+        assert_eq!(answers(&own), [(8, false)]);
+    }
+
+    #[test]
+    fn the_write_ahead_log_stays_short_though_somebody_always_reads() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("events.db");
+        let mut file = open(&folder);
         file.wal_pages_max = 64;
 
         let done = AtomicBool::new(false);

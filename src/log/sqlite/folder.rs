@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::place::sync_folder_of;
-use crate::log::OpenError;
+use crate::log::error::OpenError;
 
 const LOCK_NAME: &str = "gateway.lock";
-const LOG_NAME: &str = "events.db";
+pub(super) const LOG_NAME: &str = "events.db";
 
 /// A folder that this process holds.
 pub(super) struct Folder {

@@ -21,7 +21,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use crate::log::Lane;
+use crate::log::query::Lane;
 
 /// Reads that wait in one lane. When it is full, callers wait for a place, in order.
 const LANE_READS_MAX: usize = 256;

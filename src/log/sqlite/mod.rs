@@ -42,11 +42,17 @@ mod folder;
 mod lanes;
 mod place;
 mod query;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for commands that look into a log")
+)]
+mod read_only;
 mod reader;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod wal;
 mod writer;
 
@@ -54,10 +60,14 @@ use std::{io, sync::Arc};
 
 use jiff::Timestamp;
 
+pub(crate) use self::read_only::open_read_only;
 pub use self::reader::Reader;
-pub(crate) use self::writer::Appender;
-use self::{beginning::Beginning, file::File, folder::Folder, place::Place, reader::Source};
-use super::{Config, Identity, Log, Metrics, OpenError};
+use self::{beginning::Beginning, file::LogFile, folder::Folder, place::Place, reader::Source};
+use super::{
+    error::OpenError,
+    metrics::Metrics,
+    parts::{Config, Identity, Log},
+};
 use crate::event::Epoch;
 
 /// Opens the log, or makes it. Blocks, for a moment.
@@ -83,10 +93,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     if is_new && used {
         tracing::warn!(log = %path.display(), "there was no log in a folder that a gateway has used before; a new one begins");
     }
-    let failed = |source| OpenError::Sqlite {
-        path: path.clone(),
-        source,
-    };
+    let failed = OpenError::database(&path);
     let mut conn = connection::writer(&path).map_err(failed)?;
     let place = Place::of(&path).map_err(|source| OpenError::Files {
         path: path.clone(),
@@ -97,10 +104,13 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let settled = file::settle(&conn, &place);
     schema::migrate(&mut conn, &path, now, make)?;
     let identity = schema::identity(&conn).map_err(failed)?;
-    let file = File::new(conn, place.clone()).map_err(failed)?;
+    let file = LogFile::new(conn, place.clone()).map_err(failed)?;
     let threads = |source: io::Error| OpenError::Threads { source };
     let source = Source::new(place, settled.is_ok());
-    let reader = reader::start(source.clone()).map_err(threads)?;
+    let reader = {
+        let source = source.clone();
+        reader::start(move || source.open()).map_err(threads)?
+    };
     let handles = writer::start(writer::Parts {
         file,
         settled,

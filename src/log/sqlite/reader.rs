@@ -22,16 +22,19 @@ use super::{
 };
 use crate::{
     event::{EventId, Position, Sequence, StoredEvent},
-    log::{Batch, Bounds, Lane, Located, Query, ReadError},
+    log::{
+        error::ReadError,
+        query::{Batch, Bounds, Lane, Located, Query},
+    },
 };
 
 /// Reads the log. Clones share its threads, which end when the last is dropped.
 #[derive(Clone)]
-pub struct Reader(Arc<Open>);
+pub struct Reader(Arc<Threads>);
 
-struct Open(Arc<Lanes<Job>>);
+struct Threads(Arc<Lanes<Job>>);
 
-impl Drop for Open {
+impl Drop for Threads {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -96,10 +99,10 @@ impl Reader {
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |file| {
+        let job: Job = Box::new(move |connection| {
             // Who has left wants no work done. A read that runs already is short.
             if !answer.is_closed() {
-                let _ = answer.send(file.run(read));
+                let _ = answer.send(connection.run(read));
             }
         });
         self.0.0.put(lane, job).await;
@@ -140,7 +143,7 @@ impl Source {
     }
 
     /// Opens the log, and nothing that has taken its place.
-    fn open(&self) -> Result<Connection, ReadError> {
+    pub(super) fn open(&self) -> Result<Connection, ReadError> {
         if !self.settled.load(Ordering::Acquire) {
             let reason = "the disk does not take what the last process may not have made durable";
             return Err(ReadError::Unavailable(reason.into()));
@@ -159,42 +162,43 @@ impl Source {
     }
 }
 
-/// Starts the threads. They do not need the file before the first read.
-pub(super) fn start(source: Source) -> io::Result<Reader> {
-    let open = Open(Arc::new(Lanes::new()));
+/// Starts the threads. Each opens the log with its first read, and again after an error.
+pub(super) fn start(
+    open: impl Fn() -> Result<Connection, ReadError> + Clone + Send + 'static,
+) -> io::Result<Reader> {
+    let threads = Threads(Arc::new(Lanes::new()));
     for serves in THREADS {
-        let lanes = open.0.clone();
-        let mut file = File {
-            source: source.clone(),
+        let lanes = threads.0.clone();
+        let mut connection = ThreadConnection {
+            open: Box::new(open.clone()),
             conn: None,
         };
         thread::Builder::new()
             .name("log-reader".into())
             .spawn(move || {
                 while let Some(job) = lanes.take(serves) {
-                    job(&mut file);
+                    job(&mut connection);
                 }
             })?;
     }
-    Ok(Reader(Arc::new(open)))
+    Ok(Reader(Arc::new(threads)))
 }
 
-type Job = Box<dyn FnOnce(&mut File) + Send>;
+type Job = Box<dyn FnOnce(&mut ThreadConnection) + Send>;
 
-/// A thread's connection, opened when it is needed and again after an error.
-struct File {
-    source: Source,
+struct ThreadConnection {
+    open: Box<dyn Fn() -> Result<Connection, ReadError> + Send>,
     conn: Option<Connection>,
 }
 
-impl File {
+impl ThreadConnection {
     fn run<T>(
         &mut self,
         read: impl FnOnce(&Connection) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
         let conn = match self.conn.take() {
             Some(conn) => conn,
-            None => self.source.open()?,
+            None => (self.open)()?,
         };
         let result = read(&conn);
         if matches!(result, Ok(_) | Err(ReadError::Expired(_))) {

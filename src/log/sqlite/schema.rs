@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::rows;
 use crate::{
     event::Epoch,
-    log::{Identity, OpenError},
+    log::{error::OpenError, parts::Identity},
 };
 
 /// What makes each version of the file from the one before; the first makes it from an empty file.
@@ -70,33 +70,35 @@ pub(super) fn migrate(
     now: Timestamp,
     make: impl FnOnce() -> Identity,
 ) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Sqlite {
-        path: path.to_owned(),
-        source,
-    };
-    let known = i64::try_from(VERSION).unwrap_or(i64::MAX);
-    let found = version(conn).map_err(failed)?;
-    if found > known {
-        return Err(OpenError::NewerSchema {
+    match known(conn, path)? {
+        found if found < VERSION => {
+            apply(conn, found, now, make).map_err(OpenError::database(path))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The version of the file, if this build knows it.
+pub(super) fn known(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
+    let found = version(conn).map_err(OpenError::database(path))?;
+    match usize::try_from(found) {
+        Ok(version) if version > VERSION => Err(OpenError::NewerSchema {
             path: path.to_owned(),
             found,
-            known,
-        });
+            known: i64::try_from(VERSION).unwrap_or(i64::MAX),
+        }),
+        version => Ok(version.unwrap_or(0)),
     }
-    if found == known {
-        return Ok(());
-    }
-    apply(conn, found, now, make).map_err(failed)
 }
 
 fn apply(
     conn: &mut Connection,
-    found: i64,
+    found: usize,
     now: Timestamp,
     make: impl FnOnce() -> Identity,
 ) -> rusqlite::Result<()> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+    for migration in MIGRATIONS.iter().skip(found) {
         transaction.execute_batch(migration)?;
     }
     if found == 0 {

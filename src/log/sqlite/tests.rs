@@ -1,26 +1,33 @@
-//! The contract of [`crate::log`], kept.
+//! What is SQLite's own, beside the contract.
 
 mod beginning;
 mod committing;
-mod model;
 mod opening;
+mod read_only;
 mod reading;
 mod windows;
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::open;
 use crate::{
-    event::{self, EventId, NewEvent, Raw, Sequence},
-    filter::Selector,
-    log::{Batch, Config, Lane, Log, Metrics, OpenError, Query, Unfit},
-    proto::{self, EventType},
+    event::{EventId, Sequence},
+    log::{
+        Config, Log, Metrics, OpenError, Query,
+        error::Unfit,
+        tests::{Backend, all, at, event, fill, keeps_the_contract, numbers},
+    },
 };
+
+mod contract {
+    use super::*;
+
+    keeps_the_contract!(Home);
+}
 
 /// A log in a folder of its own.
 struct Home {
@@ -28,11 +35,6 @@ struct Home {
 }
 
 impl Home {
-    fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        Self { folder }
-    }
-
     fn config(&self) -> Config {
         Config {
             data_dir: self.folder.path().join("data"),
@@ -53,10 +55,6 @@ impl Home {
         open(&config, Metrics::register(&mut Registry::default())).unwrap()
     }
 
-    fn open(&self) -> Log {
-        self.try_open().unwrap()
-    }
-
     fn file(&self) -> PathBuf {
         self.folder.path().join("data/events.db")
     }
@@ -75,47 +73,48 @@ impl Home {
     }
 }
 
-/// An event with `number` in its id, received as many seconds after the start of 2026.
-fn event(number: u64) -> NewEvent {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&number.to_be_bytes());
-    NewEvent {
-        id: EventId(id),
-        event: proto::Event {
-            receive_time: Some(event::timestamp(at(number))),
-            r#type: EventType::CallStarted.into(),
-            event_name: "CallHandler.CallStarted".into(),
-            agent_id: format!("agent-{}", number % 3),
-            call_id: format!("call-{}", number % 5),
-            ..proto::Event::default()
-        },
-        event_time_given: false,
-        raw: Raw {
-            json: format!("{{\"n\":{number}}}").into(),
-            headers: vec![
-                ("content-type".into(), "application/json".into()),
-                ("x-webhook-event".into(), "a \"quoted\" ✓".into()),
-            ],
-        },
+impl Backend for Home {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        Self { folder }
     }
-}
 
-fn at(seconds: u64) -> Timestamp {
-    let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    start + SignedDuration::from_secs(seconds.try_into().unwrap())
-}
+    fn open_with(&self, metrics: Metrics) -> Log {
+        open(&self.config(), metrics).unwrap()
+    }
 
-/// Everything, in order.
-fn all() -> Query {
-    Query {
-        lane: Lane::Far,
-        selector: Selector::default(),
-        after: Sequence::ZERO,
-        through: Sequence(u64::MAX),
-        newest_first: false,
-        events_max: usize::MAX,
-        bytes_max: usize::MAX,
-        with_raw: true,
+    /// Holds the file's write lock.
+    fn stall(&self) -> impl Sized {
+        let other = Connection::open(self.file()).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other
+    }
+
+    fn hide(&self) -> impl Sized {
+        struct Hidden(PathBuf, PathBuf);
+        impl Drop for Hidden {
+            fn drop(&mut self) {
+                fs::rename(&self.1, &self.0).unwrap();
+            }
+        }
+        let hidden = Hidden(self.file(), self.folder.path().join("hidden"));
+        fs::rename(&hidden.0, &hidden.1).unwrap();
+        hidden
+    }
+
+    fn trim(&self, through: u64) {
+        self.sql(&format!(
+            "BEGIN IMMEDIATE;
+             UPDATE log SET trimmed_sequence = {through};
+             DELETE FROM events WHERE sequence <= {through};
+             COMMIT"
+        ));
+    }
+
+    fn erase(&self, sequences: &[u64]) {
+        for sequence in sequences {
+            self.sql(&format!("DELETE FROM events WHERE sequence = {sequence}"));
+        }
     }
 }
 
@@ -123,16 +122,6 @@ fn unfit(home: &Home) -> Unfit {
     match home.try_open() {
         Err(OpenError::Unfit { what, .. }) => what,
         other => panic!("{:?}", other.map(|_| ())),
-    }
-}
-
-fn numbers(batch: &Batch) -> Vec<u64> {
-    batch.events.iter().map(|event| event.sequence.0).collect()
-}
-
-async fn fill(log: &Log, numbers: impl IntoIterator<Item = u64>) {
-    for number in numbers {
-        log.appender.append(event(number)).await.unwrap();
     }
 }
 

@@ -1,27 +1,27 @@
-//! The appender: a thread that owns the file and commits what waits as one group.
+//! The writer: a thread that owns the file and commits what waits as one group.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::{self, Runtime},
-    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
 
 use super::{
-    file::{Committed, File, Trouble},
-    reader::Source,
+    file::{Committed, LogFile},
+    reader::{Reader, Source},
+    trouble::Trouble,
 };
 use crate::{
     event::NewEvent,
     log::{
-        AppendError, Appended, Followers, Metrics, Publisher, RETRY_INTERVAL, Reader, Tail,
-        followers,
+        appender::{self, Appender, Caller, Offer, Offers},
+        error::{AppendError, RETRY_INTERVAL},
+        follow::{Followers, Publisher, Tail, followers},
+        metrics::Metrics,
     },
 };
 
-/// Appends that wait for the thread. When it is full, callers wait for a place.
-const QUEUE_EVENTS_MAX: usize = 1024;
 /// Events in a group at the most, and the bytes of raw bodies after which it takes no more. This
 /// bounds how long the events that come meanwhile wait for its commit.
 const GROUP_EVENTS_MAX: usize = 512;
@@ -29,49 +29,9 @@ const GROUP_BYTES_MAX: usize = 256 * 1024;
 /// How often the files are looked at while nothing comes in.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The way into the log. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Appender {
-    queue: mpsc::Sender<Command>,
-    /// Closed when the thread is gone.
-    gone: watch::Receiver<()>,
-}
-
-impl Appender {
-    /// Makes an event durable; see the contract in [`crate::log`]. Once it has been taken into the
-    /// queue it is committed, whether or not anybody still waits for the answer.
-    ///
-    /// # Errors
-    /// If the log cannot take it now, or not any more.
-    pub async fn append(&self, event: NewEvent) -> Result<Appended, AppendError> {
-        let (answer, answered) = oneshot::channel();
-        let offer = Offer {
-            event,
-            caller: Caller {
-                answer,
-                since: Instant::now(),
-            },
-        };
-        self.queue
-            .send(Command::Append(Box::new(offer)))
-            .await
-            .map_err(|_| AppendError::Closed)?;
-        answered.await.unwrap_or(Err(AppendError::Closed))
-    }
-
-    /// Commits what has been taken, refuses what follows, and resolves when the file is closed and
-    /// the folder free.
-    pub async fn finish(&self) {
-        // Fails only if somebody was here before.
-        let _ = self.queue.send(Command::Finish).await;
-        let mut gone = self.gone.clone();
-        while gone.changed().await.is_ok() {}
-    }
-}
-
 /// What the thread needs.
 pub(super) struct Parts {
-    pub(super) file: File,
+    pub(super) file: LogFile,
     /// Whether all in it is durable.
     pub(super) settled: Result<(), Trouble>,
     /// The readers', who may not see it before.
@@ -89,8 +49,7 @@ pub(super) struct Handles {
 
 /// Starts the thread. It ends with [`Appender::finish`], or when the last appender is dropped.
 pub(super) fn start(parts: Parts) -> io::Result<Handles> {
-    let (queue, commands) = mpsc::channel(QUEUE_EVENTS_MAX);
-    let (alive, gone) = watch::channel(());
+    let (appender, offers, alive) = appender::queue();
     let position = parts.file.last();
     // A full disk is no reason not to serve what is there.
     let ready = parts.settled.and_then(|()| Ok(parts.file.probe()?));
@@ -106,7 +65,7 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
     };
     let (publisher, followers) = followers(parts.reader, tail);
     let writer = Writer {
-        commands,
+        offers,
         file: parts.file,
         standing,
         source: parts.source,
@@ -125,34 +84,18 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
             drop(alive);
         })?;
     Ok(Handles {
-        appender: Appender { queue, gone },
+        appender,
         followers,
     })
 }
 
-enum Command {
-    Append(Box<Offer>),
-    Finish,
-}
-
 /// What the thread does next.
 enum Step {
-    Obey(Command),
+    Append(Box<Offer>),
     /// Nothing has come for a while: look whether the files are still there, so that `/readyz`
     /// knows before a webhook does.
     Look,
     Retry,
-}
-
-struct Offer {
-    event: NewEvent,
-    caller: Caller,
-}
-
-/// Who waits for an answer, or has left.
-struct Caller {
-    answer: oneshot::Sender<Result<Appended, AppendError>>,
-    since: Instant,
 }
 
 /// Whether the file can be written.
@@ -182,8 +125,8 @@ impl Standing {
 }
 
 struct Writer {
-    commands: mpsc::Receiver<Command>,
-    file: File,
+    offers: Offers,
+    file: LogFile,
     standing: Standing,
     source: Source,
     publisher: Publisher,
@@ -196,9 +139,7 @@ impl Writer {
     fn run(mut self) {
         while let Some(step) = self.next() {
             match step {
-                Step::Obey(Command::Append(first)) => self.append(*first),
-                // What was taken before still comes out.
-                Step::Obey(Command::Finish) => self.commands.close(),
+                Step::Append(first) => self.append(*first),
                 Step::Look => self.look(),
                 Step::Retry => self.retry(),
             }
@@ -216,19 +157,19 @@ impl Writer {
     fn next(&mut self) -> Option<Step> {
         let (until, otherwise) = match &self.standing {
             // Under load nobody needs the timer.
-            Standing::Open => match self.commands.try_recv() {
-                Ok(command) => return Some(Step::Obey(command)),
-                Err(_) => (Instant::now() + LOOK_INTERVAL, Step::Look),
+            Standing::Open => match self.offers.waiting() {
+                Some(offer) => return Some(Step::Append(offer)),
+                None => (Instant::now() + LOOK_INTERVAL, Step::Look),
             },
-            // However many come to be refused meanwhile.
+            // Even if offers that are to be refused come without a pause.
             Standing::Away { retry_at, .. } if *retry_at <= Instant::now() => {
                 return Some(Step::Retry);
             }
             Standing::Away { retry_at, .. } => (*retry_at, Step::Retry),
         };
-        let command = async { timeout_at(until, self.commands.recv()).await };
-        match self.clock.block_on(command) {
-            Ok(command) => command.map(Step::Obey),
+        let offer = async { timeout_at(until, self.offers.next()).await };
+        match self.clock.block_on(offer) {
+            Ok(offer) => offer.map(Step::Append),
             Err(_) => Some(otherwise),
         }
     }
@@ -244,9 +185,9 @@ impl Writer {
     fn append(&mut self, first: Offer) {
         if let Standing::Away { reason, .. } = &self.standing {
             let refusal = AppendError::Unavailable(reason.clone());
-            return self.answer(first.caller, Err(refusal));
+            return first.caller.answer(Err(refusal), &self.metrics);
         }
-        let (events, callers) = gather(first, &mut self.commands);
+        let (events, callers) = gather(first, &mut self.offers);
         match self.file.commit(events) {
             Ok(committed) => {
                 self.publish(committed, callers);
@@ -256,7 +197,7 @@ impl Writer {
                 self.leave(&error);
                 let refusal = AppendError::Unavailable(error.to_string().into());
                 for caller in callers {
-                    self.answer(caller, Err(refusal.clone()));
+                    caller.answer(Err(refusal.clone()), &self.metrics);
                 }
             }
         }
@@ -276,16 +217,8 @@ impl Writer {
             self.publisher.committed(committed.events.into());
         }
         for (caller, appended) in callers.into_iter().zip(committed.answers) {
-            self.answer(caller, Ok(appended));
+            caller.answer(Ok(appended), &self.metrics);
         }
-    }
-
-    fn answer(&self, caller: Caller, answer: Result<Appended, AppendError>) {
-        if answer.is_ok() {
-            self.metrics.append_seconds(caller.since.elapsed());
-        }
-        // A caller that has left misses nothing.
-        let _ = caller.answer.send(answer);
     }
 
     /// Nothing that is durable depends on it, but what was to be moved may now be less certain than
@@ -327,20 +260,17 @@ impl Writer {
 }
 
 /// Takes what waits, at once, up to the bounds. Nobody waits for more to come.
-fn gather(first: Offer, commands: &mut mpsc::Receiver<Command>) -> (Vec<NewEvent>, Vec<Caller>) {
+fn gather(first: Offer, offers: &mut Offers) -> (Vec<NewEvent>, Vec<Caller>) {
     let mut bytes = first.event.raw.json.len();
     let mut events = vec![first.event];
     let mut callers = vec![first.caller];
-    while events.len() < GROUP_EVENTS_MAX && bytes < GROUP_BYTES_MAX {
-        match commands.try_recv() {
-            Ok(Command::Append(offer)) => {
-                bytes += offer.event.raw.json.len();
-                events.push(offer.event);
-                callers.push(offer.caller);
-            }
-            Ok(Command::Finish) => commands.close(),
-            Err(_) => break,
-        }
+    while events.len() < GROUP_EVENTS_MAX
+        && bytes < GROUP_BYTES_MAX
+        && let Some(offer) = offers.waiting()
+    {
+        bytes += offer.event.raw.json.len();
+        events.push(offer.event);
+        callers.push(offer.caller);
     }
     (events, callers)
 }

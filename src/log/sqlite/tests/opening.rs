@@ -1,24 +1,8 @@
-//! Who may open which file, and what stays over a restart.
+//! Who may open which file.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::*;
-
-#[tokio::test]
-async fn epoch_key_and_end_outlive_a_restart() {
-    let home = Home::new();
-    let log = home.open();
-    fill(&log, 1..=3).await;
-    let (identity, tail) = (log.identity.clone(), *log.tail.borrow());
-    log.appender.finish().await;
-    let log = home.open();
-    assert_eq!(log.identity.epoch, identity.epoch);
-    assert_eq!(log.identity.id_key, identity.id_key);
-    assert_eq!(*log.tail.borrow(), tail);
-    let another = Home::new().open().identity;
-    assert_ne!(another.epoch, identity.epoch);
-    assert_ne!(another.id_key, identity.id_key);
-}
 
 #[tokio::test]
 async fn a_second_gateway_is_refused_until_the_first_has_finished() {

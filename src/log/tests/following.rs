@@ -1,79 +1,17 @@
-//! Followers over a real log: each gets every event once and in order, or hears that it is gone.
+//! Followers: each gets every event once and in order, or hears that it is gone.
 
-use std::{path::PathBuf, time::Duration};
+use std::{task::Poll, time::Duration};
 
 use futures_util::{future::join_all, poll};
-use prometheus_client::registry::Registry;
 use proptest::{collection::vec, prelude::*};
-use rusqlite::Connection;
-use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::*;
-use crate::{
-    event::{EventId, NewEvent, Raw},
-    log::{Config, Log, Metrics, open},
-    proto,
-};
+use crate::log::{Followed, Follower, ReadError, followers};
 
+/// More groups than the log keeps for a slow follower.
+const MANY: u64 = 200;
 const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Home {
-    folder: TempDir,
-}
-
-impl Home {
-    fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        Self { folder }
-    }
-
-    fn open(&self) -> Log {
-        let config = Config {
-            data_dir: self.folder.path().to_owned(),
-            new_log: false,
-        };
-        open(&config, Metrics::register(&mut Registry::default())).unwrap()
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("events.db")
-    }
-
-    /// As retention does it: through another connection, while the log runs.
-    fn trim(&self, through: u64) {
-        let other = Connection::open(self.file()).unwrap();
-        other
-            .execute_batch(&format!(
-                "BEGIN IMMEDIATE;
-                 UPDATE log SET trimmed_sequence = {through};
-                 DELETE FROM events WHERE sequence <= {through};
-                 COMMIT"
-            ))
-            .unwrap();
-    }
-}
-
-fn event(number: u64) -> NewEvent {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&number.to_be_bytes());
-    NewEvent {
-        id: EventId(id),
-        event: proto::Event::default(),
-        event_time_given: false,
-        raw: Raw {
-            json: b"{}".to_vec().into(),
-            headers: Vec::new(),
-        },
-    }
-}
-
-/// Appends one after the other, so that each is a group.
-async fn fill(log: &Log, numbers: impl IntoIterator<Item = u64>) {
-    for number in numbers {
-        log.appender.append(event(number)).await.unwrap();
-    }
-}
 
 async fn next(follower: &mut Follower) -> Option<Followed> {
     let next = timeout(PATIENCE, follower.next()).await;
@@ -99,9 +37,10 @@ fn numbers(first: u64, last: u64) -> Vec<u64> {
     (first..=last).collect()
 }
 
-#[tokio::test]
-async fn whoever_follows_from_the_origin_the_middle_or_the_tail_gets_all_that_comes_behind() {
-    let home = Home::new();
+pub(in crate::log) async fn whoever_follows_from_the_origin_the_middle_or_the_tail_gets_all_that_comes_behind<
+    B: Backend,
+>() {
+    let home = B::new();
     let log = home.open();
     fill(&log, 1..=10).await;
     let mut followers = [0, 4, 10].map(|after| (after, log.followers.from(Sequence(after))));
@@ -116,9 +55,8 @@ async fn whoever_follows_from_the_origin_the_middle_or_the_tail_gets_all_that_co
     }
 }
 
-#[tokio::test]
-async fn a_place_within_a_group_is_begun_in_the_middle_of_it() {
-    let home = Home::new();
+pub(in crate::log) async fn a_place_within_a_group_is_begun_in_the_middle_of_it<B: Backend>() {
+    let home = B::new();
     let log = home.open();
     let (publisher, followers) = followers(log.reader.clone(), *log.tail.borrow());
     fill(&log, 1..=4).await;
@@ -135,13 +73,14 @@ async fn a_place_within_a_group_is_begun_in_the_middle_of_it() {
     }
 }
 
-#[tokio::test]
-async fn a_slow_follower_reads_what_the_broadcast_has_lost_and_holds_up_nobody() {
-    let home = Home::new();
+pub(in crate::log) async fn a_slow_follower_reads_what_the_broadcast_has_lost_and_holds_up_nobody<
+    B: Backend,
+>() {
+    let home = B::new();
     let log = home.open();
     let mut slow = log.followers.from(Sequence::ZERO);
     let mut router = log.followers.from(Sequence::ZERO).urgent();
-    let count = 3 * GROUPS_MAX as u64;
+    let count = MANY;
     for number in 1..=count {
         fill(&log, [number]).await;
         let group = router.waiting().expect("the group is there without a read");
@@ -154,9 +93,10 @@ async fn a_slow_follower_reads_what_the_broadcast_has_lost_and_holds_up_nobody()
     assert!(slow.waiting().is_some());
 }
 
-#[tokio::test]
-async fn what_retention_removes_from_a_running_log_is_told_and_passed() {
-    let home = Home::new();
+pub(in crate::log) async fn what_retention_removes_from_a_running_log_is_told_and_passed<
+    B: Backend,
+>() {
+    let home = B::new();
     let log = home.open();
     fill(&log, 1..=10).await;
     let mut follower = log.followers.from(Sequence(2));
@@ -182,9 +122,10 @@ async fn what_retention_removes_from_a_running_log_is_told_and_passed() {
     assert_eq!(take(&mut follower, 11).await, [11]);
 }
 
-#[tokio::test]
-async fn a_group_that_is_on_its_way_is_yielded_though_retention_has_removed_it() {
-    let home = Home::new();
+pub(in crate::log) async fn a_group_that_is_on_its_way_is_yielded_though_retention_has_removed_it<
+    B: Backend,
+>() {
+    let home = B::new();
     let log = home.open();
     let mut follower = log.followers.from(Sequence::ZERO);
     fill(&log, 1..=3).await;
@@ -192,23 +133,24 @@ async fn a_group_that_is_on_its_way_is_yielded_though_retention_has_removed_it()
     assert_eq!(take(&mut follower, 3).await, [1, 2, 3]);
 }
 
-#[tokio::test]
-async fn while_the_file_cannot_be_read_a_follower_waits_and_then_goes_on() {
-    let home = Home::new();
+pub(in crate::log) async fn while_the_file_cannot_be_read_a_follower_waits_and_then_goes_on<
+    B: Backend,
+>() {
+    let home = B::new();
     let log = home.open();
     fill(&log, 1..=5).await;
     let mut follower = log.followers.from(Sequence(1));
-    let aside = home.folder.path().join("aside");
-    std::fs::rename(home.file(), &aside).unwrap();
+    let hidden = home.hide();
     let read = follower.next_through(Sequence(5)).await;
     assert!(matches!(read, Err(ReadError::Unavailable(_))), "{read:?}");
-    std::fs::rename(&aside, home.file()).unwrap();
+    drop(hidden);
     assert_eq!(take(&mut follower, 5).await, numbers(2, 5));
 }
 
-#[tokio::test]
-async fn a_closed_log_ends_its_followers_behind_its_last_event_and_the_next_run_goes_on() {
-    let home = Home::new();
+pub(in crate::log) async fn a_closed_log_ends_its_followers_behind_its_last_event_and_the_next_run_goes_on<
+    B: Backend,
+>() {
+    let home = B::new();
     let log = home.open();
     let mut up_to_date = log.followers.from(Sequence::ZERO);
     fill(&log, 1..=3).await;
@@ -224,9 +166,10 @@ async fn a_closed_log_ends_its_followers_behind_its_last_event_and_the_next_run_
     assert_eq!(take(&mut follower, 4).await, [3, 4]);
 }
 
-#[tokio::test]
-async fn what_became_durable_without_a_group_is_read_once_the_tail_moves() {
-    let home = Home::new();
+pub(in crate::log) async fn what_became_durable_without_a_group_is_read_once_the_tail_moves<
+    B: Backend,
+>() {
+    let home = B::new();
     let log = home.open();
     let (publisher, followers) = followers(log.reader.clone(), *log.tail.borrow());
     let mut follower = followers.from(Sequence::ZERO);
@@ -255,7 +198,7 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => (1..20usize).prop_map(Act::Append),
-        2 => (1..GROUPS_MAX + 40).prop_map(Act::Burst),
+        2 => (1..100usize).prop_map(Act::Burst),
         2 => (0..=100u64).prop_map(Act::Trim),
         1 => Just(Act::Restart),
         2 => (0..=100u64, any::<bool>()).prop_map(|(at, urgent)| Act::Begin(at, urgent)),
@@ -299,8 +242,8 @@ impl Story {
     }
 }
 
-async fn play(acts: Vec<Act>) {
-    let home = Home::new();
+async fn play<B: Backend>(acts: Vec<Act>) {
+    let home = B::new();
     let mut log = home.open();
     let mut model = Model::default();
     let mut stories: Vec<Story> = Vec::new();
@@ -359,9 +302,7 @@ async fn play(acts: Vec<Act>) {
                         break;
                     }
                     for _ in 0..dropped {
-                        if let std::task::Poll::Ready(followed) =
-                            poll!(Box::pin(story.follower.next()))
-                        {
+                        if let Poll::Ready(followed) = poll!(Box::pin(story.follower.next())) {
                             story.hold(&followed.unwrap(), &model);
                         }
                         tokio::task::yield_now().await;
@@ -393,12 +334,6 @@ async fn play(acts: Vec<Act>) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn whatever_happens_each_follower_gets_all_that_is_not_removed_once_and_in_order(acts in vec(act(), 0..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(play(acts));
-    }
+pub(in crate::log) fn each_follower_gets_once_and_in_order_all_that_is_not_removed<B: Backend>() {
+    property(24, &vec(act(), 0..40), play::<B>);
 }

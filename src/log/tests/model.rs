@@ -133,40 +133,46 @@ async fn read_on(log: &Log, mut query: Query) -> Vec<StoredEvent> {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn the_log_answers_as_a_list_would(
-        events in vec(any_new_event(), 0..60),
-        queries in vec(any_query(), 1..30),
-        times in vec(0..101u64, 1..10),
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let home = Home::new();
-            let log = home.open();
-            for answer in join_all(events.iter().map(|event| log.appender.append(event.clone()))).await {
-                answer.unwrap();
-            }
-            let model = place_all(&events);
-            for asked in queries {
-                let found = read_on(&log, asked.query.clone()).await;
-                prop_assert_eq!(found, expected(&model, &asked), "{:?}", asked);
-            }
-            for time in times {
-                let before = model.iter().rev().find(|event| event.receive_time < at(time));
-                let place = log.reader.before_time(at(time)).await.unwrap();
-                prop_assert_eq!(place.sequence, before.map_or(Sequence::ZERO, |event| event.sequence));
-            }
-            let bounds = log.reader.bounds().await.unwrap();
-            let bytes: usize = model
+pub(in crate::log) fn the_log_answers_as_a_list_would<B: Backend>() {
+    let case = (
+        vec(any_new_event(), 0..60),
+        vec(any_query(), 1..30),
+        vec(0..101u64, 1..10),
+    );
+    property(24, &case, async |(events, queries, times)| {
+        let home = B::new();
+        let log = home.open();
+        for answer in join_all(
+            events
                 .iter()
-                .map(|event| event.encoded.len() + event.raw.as_ref().unwrap().json.len() + "{}".len())
-                .sum();
-            prop_assert_eq!(bounds.event_count, model.len() as u64);
-            prop_assert_eq!(bounds.event_bytes, bytes as u64);
-            Ok(())
-        })?;
-    }
+                .map(|event| log.appender.append(event.clone())),
+        )
+        .await
+        {
+            answer.unwrap();
+        }
+        let model = place_all(&events);
+        for asked in queries {
+            let found = read_on(&log, asked.query.clone()).await;
+            assert_eq!(found, expected(&model, &asked), "{asked:?}");
+        }
+        for time in times {
+            let before = model
+                .iter()
+                .rev()
+                .find(|event| event.receive_time < at(time));
+            let place = log.reader.before_time(at(time)).await.unwrap();
+            assert_eq!(
+                place.sequence,
+                before.map_or(Sequence::ZERO, |event| event.sequence)
+            );
+        }
+        let bounds = log.reader.bounds().await.unwrap();
+        let bytes: usize = model
+            .iter()
+            .map(|event| event.encoded.len() + event.raw.as_ref().unwrap().json.len() + "{}".len())
+            .sum();
+        assert_eq!(bounds.event_count, model.len() as u64);
+        assert_eq!(bounds.event_bytes, bytes as u64);
+    });
 }

@@ -1,0 +1,122 @@
+//! Why the log did not do what it was asked for.
+
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::query::Earliest;
+
+/// How often a log that is away is tried again.
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why an event was not taken. It may be offered again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The file cannot be written now: a full disk, an I/O error. The log tries by itself to come
+    /// back.
+    #[error("the log cannot take events now: {0}")]
+    Unavailable(Arc<str>),
+    /// The gateway is leaving.
+    #[error("the log is closed")]
+    Closed,
+}
+
+/// Why nothing was read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be read now.
+    #[error("the log cannot be read now: {0}")]
+    Unavailable(Arc<str>),
+    /// What the file holds is not what was written.
+    #[error("the log is damaged: {0}")]
+    Damaged(Arc<str>),
+    /// Retention has removed events between the place asked for and the earliest.
+    #[error("the events after that place have been removed")]
+    Expired(Earliest),
+}
+
+/// Why a log could not be opened. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "cannot use the data folder {path}: {source}; give --data-dir a folder that this user may \
+         write to"
+    )]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error(
+        "the data folder {path} is in use by another gateway; stop that one, or give this one a \
+         --data-dir of its own"
+    )]
+    Locked { path: PathBuf },
+    #[error("cannot use the log {path}: {source}")]
+    Files { path: PathBuf, source: io::Error },
+    /// What is there is no log, or not a whole one.
+    #[error(
+        "the log {path} {what}; put back what belongs there or restore a backup, or start once \
+         with --new-log: what is there gets another name then, and a new log begins"
+    )]
+    Unfit { path: PathBuf, what: Unfit },
+    #[error(
+        "the log {path} has schema version {found}, and this gateway knows only {known}; use the \
+         newer gateway that wrote it"
+    )]
+    NewerSchema {
+        path: PathBuf,
+        found: i64,
+        known: i64,
+    },
+    #[error("cannot start the threads of the log: {source}; raise this user's limit")]
+    Threads { source: io::Error },
+    /// Anything else that the database says.
+    #[error(
+        "cannot open the log {path}: {source}; if the file is damaged, restore a backup, or move \
+         it away and begin a new one"
+    )]
+    Database {
+        path: PathBuf,
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl OpenError {
+    /// What the database says of this file.
+    pub(super) fn database<E: Error + Send + Sync + 'static>(
+        path: &Path,
+    ) -> impl Fn(E) -> Self + Copy {
+        move |source| Self::Database {
+            path: path.to_owned(),
+            source: source.into(),
+        }
+    }
+}
+
+/// What is wrong with files that are to be a log. A gateway never leaves them so, however it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("is empty (0 bytes): something has emptied it")]
+    Empty,
+    /// The log is not there, but a file that belongs to it is. Its name ends with this.
+    #[error("is missing, but its {0} file is there, which may hold events")]
+    Missing(&'static str),
+    /// `expected` bytes are what the file says of itself.
+    #[error("has {found} bytes and should have {expected}: something has cut it short")]
+    CutShort { found: u64, expected: u64 },
+    #[error("is no log of this gateway: it is no SQLite file, or one without the gateway's tables")]
+    Foreign,
+    #[error(
+        "has schema version {0}, which no gateway writes: something has changed its user_version"
+    )]
+    Version(i64),
+    #[error("and the -wal file beside it are of two logs, or of two states of one")]
+    ForeignWal,
+    /// Another program has left a change half done.
+    #[error(
+        "has a -journal file beside it, which is no gateway's: if it belongs to it, opening the \
+         log once with sqlite3 takes the change back, else move it away"
+    )]
+    Journal,
+}

@@ -1,0 +1,39 @@
+//! A log that is only read: beside the gateway that has it open, or while none does.
+
+use std::{fs, path::Path};
+
+use super::{alone, connection, folder::LOG_NAME, reader, reader::Reader, schema};
+use crate::log::{
+    error::{OpenError, Unfit},
+    parts::Identity,
+};
+
+/// A log, opened by [`open_read_only`].
+pub(crate) struct ReadOnly {
+    pub identity: Identity,
+    pub reader: Reader,
+}
+
+/// Opens the log in this folder to read it. Takes no lock, and writes nothing into the log. (If no
+/// gateway has it open, SQLite leaves an empty `-wal` file and its `-shm` beside it.)
+pub(crate) fn open_read_only(data_dir: &Path) -> Result<ReadOnly, OpenError> {
+    let path = data_dir.join(LOG_NAME);
+    let failed = OpenError::database(&path);
+    if let Err(source) = fs::metadata(&path) {
+        return Err(OpenError::Files { path, source });
+    }
+    let conn = connection::reader(&path).map_err(failed)?;
+    let unfit = match alone::of(&conn).map_err(failed)? {
+        None => Some(Unfit::Foreign),
+        Some(found) if found.version < 1 => Some(Unfit::Version(found.version)),
+        Some(_) => None,
+    };
+    if let Some(what) = unfit {
+        return Err(OpenError::Unfit { path, what });
+    }
+    schema::known(&conn, &path)?;
+    let identity = schema::identity(&conn).map_err(failed)?;
+    let reader = reader::start(move || Ok(connection::reader(&path)?))
+        .map_err(|source| OpenError::Threads { source })?;
+    Ok(ReadOnly { identity, reader })
+}
