@@ -1,4 +1,4 @@
-//! Which events somebody wants, in canonical form: what a subscriber, a page or a class selects by.
+//! Which events a caller asks for (a filter), may read (a scope), and so gets (a selector).
 
 mod selector;
 #[cfg(test)]
@@ -14,10 +14,10 @@ use crate::{
     proto::{EventFilter, EventType},
 };
 
-/// A filter with sorted, unique values, so that equal wishes are equal values.
+/// A filter with sorted, unique values, so that filters that ask for the same are equal.
 ///
-/// Values within a field are alternatives; fields that have any must all match. The empty filter
-/// matches every event.
+/// The values of one key are alternatives. An event has to match each key that has values. The
+/// empty filter matches every event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
     event_types: Vec<EventType>,
@@ -31,8 +31,8 @@ impl Filter {
         texts: ByTextKey::EMPTY,
     };
 
-    /// The canonical form of a valid filter; types that this version does not know are left out
-    /// (validation refuses them).
+    /// The canonical form of a valid filter. Types that this version does not know are left out:
+    /// validation refuses them before.
     pub(crate) fn new(mut filter: EventFilter) -> Self {
         let event_types = filter.event_types().collect();
         let texts = ByTextKey::from_fn(|key| mem::take(key.values_mut(&mut filter)));
@@ -46,7 +46,6 @@ impl Filter {
         }
     }
 
-    /// Whether an event with these keys is wanted.
     pub(crate) fn matches(&self, keys: &Keys) -> bool {
         (self.event_types.is_empty() || self.event_types.binary_search(&keys.event_type).is_ok())
             && self.texts.iter().all(|(key, values)| {
@@ -54,17 +53,17 @@ impl Filter {
             })
     }
 
-    /// The wanted types; empty if all are.
+    /// The types that are asked for; empty if all are.
     pub(crate) fn event_types(&self) -> &[EventType] {
         &self.event_types
     }
 
-    /// The wanted values of each text key; empty where all are.
+    /// The values of each text key that are asked for; empty if all are.
     pub(crate) fn texts(&self) -> &ByTextKey<Vec<String>> {
         &self.texts
     }
 
-    /// As the contract writes it.
+    /// The form that it has in the contract.
     pub(crate) fn to_proto(&self) -> EventFilter {
         let mut filter = EventFilter {
             event_types: self.event_types.iter().map(|&t| t.into()).collect(),

@@ -34,8 +34,7 @@ pub(super) struct FilterFlags {
 }
 
 impl FilterFlags {
-    /// As the contract writes it.
-    #[must_use]
+    /// The form that it has in the contract.
     pub(super) fn to_filter(&self) -> EventFilter {
         EventFilter {
             event_types: self.types.iter().map(|&kind| kind.into()).collect(),
@@ -47,8 +46,6 @@ impl FilterFlags {
         }
     }
 
-    /// Whether every event is chosen.
-    #[must_use]
     pub(super) fn is_everything(&self) -> bool {
         self.to_filter() == EventFilter::default()
     }

@@ -1,4 +1,4 @@
-//! From an event to the classes that may want it, without asking the others.
+//! Finds the classes that may want an event, without looking at the others.
 //!
 //! A class stands under the values of one key of its selector, the most selective that it has, or
 //! among those that want everything. An event has one value for each key, so it meets a class at
@@ -12,15 +12,15 @@ use crate::{
     proto::EventType,
 };
 
-/// Slots of classes by what they want. A class comes and goes at the cost of its own values,
-/// however many others want the same.
+/// The slots of classes, by the values that they want. What it costs to enter or to remove a class
+/// depends on its own values, and not on how many others want the same.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     texts: ByTextKey<HashMap<String, List>>,
     types: HashMap<EventType, List>,
     everything: List,
-    /// Where each slot stands in the list of each of its values: it leaves without being looked
-    /// for.
+    /// Where each slot stands in the list of each of its values, so that nobody has to search the
+    /// list when it leaves.
     places: Vec<Vec<usize>>,
 }
 
@@ -28,10 +28,10 @@ pub(super) struct Index {
 pub(super) type Slot = usize;
 
 /// The slots that want a value.
-type List = Vec<Entry>;
+type List = Vec<Listed>;
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Listed {
     slot: Slot,
     /// Which of the slot's values this one is.
     nth: usize,
@@ -44,7 +44,7 @@ impl Index {
         let mut enter = |list: &mut List| {
             let nth = places.len();
             places.push(list.len());
-            list.push(Entry { slot, nth });
+            list.push(Listed { slot, nth });
         };
         match Place::of(selector) {
             Place::Text(key, values) => {
@@ -106,10 +106,9 @@ impl Index {
         }
     }
 
-    /// Every class that wants an event with these keys, as far as its most selective key goes.
-    /// Each comes once.
+    /// Every class whose most selective key matches. Each comes once.
     pub(super) fn candidates(&self, keys: &Keys, mut candidate: impl FnMut(Slot)) {
-        let mut each = |list: &List| list.iter().for_each(|entry| candidate(entry.slot));
+        let mut each = |list: &List| list.iter().for_each(|listed| candidate(listed.slot));
         for (key, by_value) in self.texts.iter() {
             // Most keys are nobody's most selective one: then the value need not be hashed.
             if !by_value.is_empty()

@@ -45,7 +45,6 @@ impl Selector {
         Self(intersection(&asked, &scope.0).map(Arc::new))
     }
 
-    /// Whether an event with these keys is selected.
     pub(crate) fn matches(&self, keys: &Keys) -> bool {
         self.0.as_ref().is_some_and(|filter| filter.matches(keys))
     }

@@ -1,4 +1,4 @@
-//! Requests, checked: what leaves here is valid, and what is not says which field and why.
+//! Checks requests. What leaves here is valid; an error says which fields are not, and why.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,20 +17,20 @@ use crate::{
     view::View,
 };
 
-/// Values in one field of a filter.
+/// The most values in one field of a filter.
 const FILTER_VALUES_MAX: usize = 1_000;
-/// Bytes of one value in a filter, and of a subscriber's name.
+/// The most bytes in one value of a filter, and in a subscriber's name.
 const TEXT_BYTES_MAX: usize = 256;
 const PROGRESS_INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
 const PROGRESS_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const PROGRESS_INTERVAL_MAX: Duration = Duration::from_secs(300);
 const PAGE_SIZE_DEFAULT: usize = 100;
 const PAGE_SIZE_MAX: usize = 1_000;
-/// What protobuf takes for a time: the years 1 to 9999.
+/// The times that protobuf allows: the years 1 to 9999.
 const SECONDS_MIN: i64 = -62_135_596_800;
 const SECONDS_MAX: i64 = 253_402_300_799;
 
-/// What a `ListEventsRequest` asks for; its page token is looked at apart.
+/// What a `ListEventsRequest` asks for; its page token is checked elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListEvents {
     pub selector: Selector,
@@ -123,7 +123,7 @@ pub(super) fn list_events(
     })
 }
 
-/// A page size alone.
+/// For requests that have nothing else to check.
 pub(super) fn page_size(asked: i32) -> Result<usize, Failure> {
     let mut check = Check::default();
     let page_size = check.page_size(asked);
@@ -131,7 +131,7 @@ pub(super) fn page_size(asked: i32) -> Result<usize, Failure> {
     Ok(page_size)
 }
 
-/// Gathers all that is wrong, so that a caller mends it at once.
+/// Gathers everything that is wrong, so that a caller can correct it all at once.
 #[derive(Default)]
 struct Check {
     violations: Vec<Violation>,
@@ -232,7 +232,7 @@ impl Check {
         let Some(interval) = interval else {
             return PROGRESS_INTERVAL_DEFAULT;
         };
-        // As duration.proto has it; the conversion would mend the rest.
+        // duration.proto allows no other nanoseconds; the conversion would take them.
         let whole = (0..1_000_000_000).contains(&interval.nanos);
         let duration = Duration::try_from(interval).ok();
         match duration.filter(|duration| {
@@ -255,7 +255,7 @@ impl Check {
             self.violated(field, "is not a time between the years 1 and 9999");
             return None;
         }
-        // The last day of the year 9999 is beyond what `Timestamp` holds, and as far away.
+        // `Timestamp` ends a day before the year 9999 does.
         Some(Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MAX))
     }
 

@@ -18,7 +18,7 @@ use crate::{
     proto::{Event, EventType},
 };
 
-/// What a transfer is called: the guide's sample of one does not say it.
+/// The name of a transfer. The guide's sample of one does not have it.
 const CALL_TRANSFERRED: &str = "CallHandler.CallTransferred";
 
 /// Turns a webhook into an event. Any JSON object is one.
@@ -155,7 +155,12 @@ fn read(
         payload,
         unmodeled_fields_omitted: unmodeled_fields.is_err(),
         unmodeled_fields: unmodeled_fields.ok().flatten(),
-        ..Event::default()
+        // Of these the body and the headers say nothing. A new field has to be named above or here.
+        sequence: 0,
+        id: String::new(),
+        receive_time: None,
+        raw_json: Bytes::new(),
+        raw_headers: Default::default(),
     };
     (event, surprises, unknown)
 }

@@ -13,15 +13,15 @@ use crate::{
 pub(super) struct Condition {
     sql: String,
     values: Vec<Value>,
-    /// Every row that is looked at is one that is wanted, so there is no need to stop before the
-    /// wanted ones are together.
+    /// An index leads to few rows but the wanted ones, so a read need not stop after a number of
+    /// rows.
     pub(super) walks_an_index: bool,
 }
 
 /// What was selected.
 pub(super) struct Found {
     pub(super) events: Vec<StoredEvent>,
-    /// Whether a bound on what is returned ended it.
+    /// Whether it ended at a bound on what is returned.
     pub(super) stopped: bool,
 }
 
@@ -114,8 +114,8 @@ impl Condition {
 /// Number of the first parameter of a filter.
 const FIRST_VALUE: usize = 4;
 
-/// Whether an index has the rows with one of these values in the order of the log: one call's, or
-/// one agent's.
+/// Whether an index has the rows with these values in the order of the log. It does for one call or
+/// one agent.
 fn is_indexed(column: &str, values: &[String]) -> bool {
     matches!(column, "call_id" | "agent_id") && matches!(values, [value] if !value.is_empty())
 }

@@ -57,7 +57,7 @@ pub(super) fn read(conn: &Connection, query: &Query) -> Result<Batch, ReadError>
         }
     };
     let found = condition.select(&snapshot, query, window.0.sequence, window.1.sequence)?;
-    // It stopped behind its last event, or saw the whole window.
+    // The read stopped after its last event, or it looked at the whole window.
     let stopped = found.stopped.then(|| found.events.last()).flatten();
     let (window_end, stretch_end) = match query.newest_first {
         true => (window.0, first),
@@ -106,7 +106,7 @@ pub(super) fn locate(conn: &Connection, sequence: Sequence) -> Result<Located, R
     })
 }
 
-/// See [`super::Reader::before_time`]. Receive times never fall, so it is found by halving.
+/// See [`super::Reader::before_time`]. Receive times never decrease, so it is found by halving.
 pub(super) fn before_time(conn: &Connection, time: Timestamp) -> Result<Position, ReadError> {
     let snapshot = conn.unchecked_transaction()?;
     let ends = Ends::of(&snapshot)?;
@@ -154,7 +154,7 @@ impl Ends {
             .prepare_cached("SELECT trimmed_sequence FROM log")?
             .query_row([], |row| row.get(0).map(Sequence))?;
         let first = at_or_after(conn, trimmed.next())?;
-        // What somebody removed from the front by hand counts as trimmed, too.
+        // Events that somebody removed from the front by hand count as trimmed, too.
         let floor = match first {
             Some(first) => Sequence(first.sequence.0.saturating_sub(1)),
             None => latest.sequence,
@@ -215,7 +215,7 @@ fn known(conn: &Connection, ends: &Ends, sequence: Sequence) -> rusqlite::Result
         return Ok(Some(ends.latest));
     }
     if sequence <= ends.floor {
-        // It may still be there, on its way out.
+        // Its row may still be there until it is removed.
         return Ok(None);
     }
     one(conn, "sequence = ?1", sequence)

@@ -70,7 +70,7 @@ pub(super) fn insert(
         &trace_id,
         &time_text(event_time),
         &time_text(receive_time),
-        // Bound as bytes: what came is what is kept, and nobody has to look at it again.
+        // Bound as bytes: they are kept as they came, and need not be validated again.
         &ToSqlOutput::Borrowed(ValueRef::Text(json)),
         &headers,
         &&stored.encoded[..],
@@ -172,7 +172,7 @@ fn key_columns() -> impl Iterator<Item = &'static str> {
     TextKey::ALL.into_iter().map(TextKey::column)
 }
 
-/// Beyond what SQLite can count there are no events.
+/// SQLite has no larger numbers, and no event is beyond them.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
