@@ -1,24 +1,29 @@
-//! Who may subscribe: bearer tokens. Pure: the time and the randomness are arguments.
+//! Who may read, and what: bearer tokens and the grants that they give. Pure: the time and the
+//! randomness are arguments.
 //!
-//! The gateway keeps only hashes. A token is 32 random bytes, so a fast hash is enough: there is
-//! nothing to guess by trying words.
+//! The gateway keeps only hashes. A token is 32 random bytes, so a fast hash is enough: trying
+//! words guesses nothing.
+
+mod grant;
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 
+pub(crate) use grant::Grant;
+
 /// What a token starts with, so that one that leaks is recognised for what it is.
 pub(crate) const TOKEN_PREFIX: &str = "vgw_";
 
-/// A token as the gateway knows it.
+/// What the gateway knows of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// Whose it is; shown to operators.
     pub name: Arc<str>,
     /// What the gateway keeps in place of the token.
     pub hash: TokenHash,
-    /// From when on it is good no more.
+    /// The token is refused from this time on.
     pub expires: Option<Timestamp>,
     /// Whether it opens `AdminService` too.
     pub admin: bool,
@@ -33,19 +38,8 @@ pub struct TokenHash([u8; 32]);
 #[error("a token hash is 64 hex digits")]
 pub struct MalformedTokenHash;
 
-/// Whom a request comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// [`Token::name`].
-    pub name: Arc<str>,
-    /// [`Token::admin`].
-    pub admin: bool,
-    /// [`Token::expires`].
-    pub expires: Option<Timestamp>,
-}
-
-/// Why a request is not let in. Callers learn only that it is not; the difference is for metrics
-/// and the gateway's log.
+/// Why credentials are refused. Callers only learn that they are; the reason is for the gateway's
+/// own log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// There was no `authorization` header.
@@ -54,19 +48,19 @@ pub enum Denied {
     /// The header holds no known token.
     #[error("the credentials are not known")]
     Wrong,
-    /// The token was good once.
+    /// The token was valid once.
     #[error("the credentials have expired")]
     Expired,
 }
 
-/// All tokens that are let in.
+/// All tokens that the gateway accepts.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens {
     by_hash: HashMap<TokenHash, Token>,
 }
 
 impl Tokens {
-    /// These tokens. Of two with the same hash the last counts.
+    /// Of two tokens with the same hash the last one counts.
     #[must_use]
     pub fn new(tokens: impl IntoIterator<Item = Token>) -> Self {
         Self {
@@ -77,19 +71,19 @@ impl Tokens {
         }
     }
 
-    /// Whether there is none: nobody can be told from anybody.
+    /// Without tokens callers cannot be told apart, and need no credentials.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_hash.is_empty()
     }
 
-    /// Who sends this `authorization` header (`Bearer vgw_…`) at this time.
+    /// What the sender of this `authorization` header (`Bearer vgw_…`) may do at this time.
     ///
-    /// The lookup goes by the hash of what was sent: how long it takes tells nothing about a token.
+    /// The lookup uses the hash of what was sent, so its duration says nothing about a token.
     ///
     /// # Errors
-    /// If that is nobody we know, or not any more.
-    pub fn check(&self, authorization: Option<&str>, now: Timestamp) -> Result<Identity, Denied> {
+    /// If the header holds no token that is valid now.
+    pub fn grant(&self, authorization: Option<&str>, now: Timestamp) -> Result<Grant, Denied> {
         let header = authorization.ok_or(Denied::Missing)?;
         let (scheme, token) = header.split_once(' ').ok_or(Denied::Wrong)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -102,10 +96,10 @@ impl Tokens {
         if known.expires.is_some_and(|expires| now >= expires) {
             return Err(Denied::Expired);
         }
-        Ok(Identity {
-            name: Arc::clone(&known.name),
+        Ok(Grant {
+            name: Some(Arc::clone(&known.name)),
             admin: known.admin,
-            expires: known.expires,
+            until: known.expires,
         })
     }
 }
@@ -164,11 +158,11 @@ mod tests {
     #[test]
     fn a_token_opens_until_it_expires_and_nothing_else_does() {
         let check = |header: Option<String>, now: &str, expected: Result<(&str, bool), Denied>| {
-            let answer = tokens().check(header.as_deref(), at(now));
-            let expected = expected.map(|(name, admin)| Identity {
-                name: name.into(),
+            let answer = tokens().grant(header.as_deref(), at(now));
+            let expected = expected.map(|(name, admin)| Grant {
+                name: Some(name.into()),
                 admin,
-                expires: admin.then(|| at("2026-06-01T00:00:00Z")),
+                until: admin.then(|| at("2026-06-01T00:00:00Z")),
             });
             assert_eq!(answer, expected, "{header:?} at {now}");
         };

@@ -121,7 +121,10 @@ mod tests {
         });
         let tokens = Tokens::new(loaded.unwrap().config.tokens);
         let header = format!("Bearer {secret}");
-        let identity = tokens.check(Some(&header), Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!((&*identity.name, identity.admin), (&*token.name, true));
+        let grant = tokens.grant(Some(&header), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(
+            (grant.name.as_deref(), grant.admin),
+            (Some(&*token.name), true)
+        );
     }
 }

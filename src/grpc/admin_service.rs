@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     PAGE_BYTES_MAX,
+    access::granted,
     page_token::{PageToken, Scope},
     request,
     status::Failure,
@@ -33,8 +34,9 @@ pub(super) struct Admin {
 impl AdminService for Admin {
     async fn get_status(
         &self,
-        _: Request<GetStatusRequest>,
+        request: Request<GetStatusRequest>,
     ) -> Result<Response<GetStatusResponse>, Status> {
+        granted(request)?;
         let bounds = self
             .reader
             .bounds()
@@ -56,7 +58,7 @@ impl AdminService for Admin {
         &self,
         request: Request<ListSubscribersRequest>,
     ) -> Result<Response<ListSubscribersResponse>, Status> {
-        let request = request.into_inner();
+        let request = granted(request)?.1;
         let page_size = request::page_size(request.page_size)?;
         let scope = Scope::new(
             "ListSubscribers",
@@ -106,7 +108,7 @@ impl AdminService for Admin {
         &self,
         request: Request<DisconnectSubscriberRequest>,
     ) -> Result<Response<DisconnectSubscriberResponse>, Status> {
-        let id = request.into_inner().id;
+        let id = granted(request)?.1.id;
         self.fanout
             .disconnect(&id)
             .map_err(|error| Failure::disconnect(&error, id.chars().take(64).collect()))?;

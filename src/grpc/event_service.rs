@@ -10,7 +10,8 @@ use tonic::{
 
 use super::{
     PAGE_BYTES_MAX,
-    guard::Until,
+    access::granted,
+    deadline::Deadline,
     page_token::{PageToken, Scope},
     request,
     status::Failure,
@@ -61,10 +62,10 @@ impl EventService for Events {
             .get::<Peer>()
             .map(|peer| peer.0.to_string())
             .unwrap_or_default();
-        let until = request.extensions().get::<Until>().cloned();
+        let deadline = request.extensions().get::<Deadline>().cloned();
         let encoding = self.encoding(request.metadata());
-        let request =
-            request::subscribe(request.into_inner(), encoding, peer, &filter::Scope::ALL)?;
+        let (_, message) = granted(request)?;
+        let request = request::subscribe(message, encoding, peer, &filter::Scope::ALL)?;
         let subscription = self
             .fanout
             .subscribe(request)
@@ -78,7 +79,7 @@ impl EventService for Events {
         }
         response
             .extensions_mut()
-            .insert(Outgoing::new(subscription, until, self.epoch));
+            .insert(Outgoing::new(subscription, deadline, self.epoch));
         Ok(response)
     }
 
@@ -86,14 +87,15 @@ impl EventService for Events {
         &self,
         request: Request<ListEventsRequest>,
     ) -> Result<Response<ListEventsResponse>, Status> {
-        Ok(Response::new(self.list(request.into_inner()).await?))
+        let (_, message) = granted(request)?;
+        Ok(Response::new(self.list(message).await?))
     }
 
     async fn get_event(
         &self,
         request: Request<GetEventRequest>,
     ) -> Result<Response<GetEventResponse>, Status> {
-        let id = request.into_inner().id;
+        let id = granted(request)?.1.id;
         let not_found = || Failure::EventNotFound {
             id: id.chars().take(64).collect(),
         };

@@ -28,7 +28,7 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use super::{guard, status::Failure};
+use super::{access, status::Failure};
 use crate::server::Peer;
 
 /// For a whole request; on a request stream, for each message from its first byte.
@@ -79,17 +79,14 @@ pub(super) async fn bound(
     State(incoming): State<Incoming>,
     request: Request,
     next: Next,
-) -> Response {
+) -> Result<Response, Failure> {
     let path = request.uri().path();
-    let (counts, is_stream) = match guard::is_open(path) {
+    let (counts, is_stream) = match access::is_open(path) {
         true => (incoming.open, path.contains(".ServerReflection/")),
         false => (incoming.others, false),
     };
     let peer = request.extensions().get().map(|&Peer(peer)| peer);
-    let call = match counts.begin(peer) {
-        Ok(call) => Arc::new(call),
-        Err(failure) => return Status::from(failure).into_http(),
-    };
+    let call = Arc::new(counts.begin(peer)?);
     let request = request.map(|body| {
         let coming = Coming {
             body,
@@ -101,7 +98,7 @@ pub(super) async fn bound(
         Body::new(coming)
     });
     let response = next.run(request).await;
-    response.map(|body| Body::new(Answer { body, _call: call }))
+    Ok(response.map(|body| Body::new(Answer { body, _call: call })))
 }
 
 /// What calls hold at the moment.

@@ -1,22 +1,39 @@
-//! The gRPC door: thin services over the log and the fan-out, and all that gRPC users expect beside
+//! The gRPC door: thin services over the log and the fan-out, and what gRPC users expect beside
 //! them.
 //!
-//! From the outside in: CORS, what is no gRPC, gRPC-Web, the guard (who, from where, until when),
-//! the bounds of requests, the swap of a subscription's frames into its response, and tonic's
-//! routes. `grpc` knows nothing of SQLite or webhooks.
+//! A request passes these layers, from the outside in:
+//!
+//! | layer | does |
+//! |---|---|
+//! | CORS | answers browsers, where origins are configured |
+//! | `foreign` | refuses what is not gRPC |
+//! | gRPC-Web | turns it into gRPC |
+//! | `origin` | keeps web pages out of a loopback door without credentials |
+//! | `access` | checks credentials, and gives the request its caller's grant |
+//! | `deadline` | ends the call in time |
+//! | `complete` | gives the library's errors their details |
+//! | `incoming` | bounds what unfinished requests hold |
+//! | `stream` | puts a subscription's frames into its response |
+//!
+//! Behind them are tonic's routes. `grpc` knows nothing of SQLite or webhooks.
 
+mod access;
 mod admin_service;
+mod complete;
+mod deadline;
 mod descriptor;
 mod event_service;
 mod foreign;
-mod guard;
 mod health;
 mod incoming;
+mod origin;
 mod page_token;
 mod reflection;
 mod request;
 mod status;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::Arc,
@@ -42,9 +59,9 @@ use crate::{
 pub(crate) use descriptor::{DescriptorError, descriptor_set};
 pub(crate) use health::Health;
 
+use access::Access;
 use admin_service::Admin;
 use event_service::Events;
-use guard::Guard;
 use incoming::Incoming;
 
 /// Who may come in.
@@ -89,7 +106,7 @@ const EXPOSED: [&str; 5] = [
     "grpc-encoding",
     "grpc-accept-encoding",
 ];
-/// How long a browser may remember what it was told; more than two hours none does.
+/// How long a browser may remember the answer. No browser does so for more than two hours.
 const CORS_MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Makes the service of this door, and the handle to its health, which begins as not serving.
@@ -97,18 +114,63 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 /// # Errors
 /// See [`DescriptorError`].
 pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), DescriptorError> {
+    let health = Health::new();
+    let services = services(parts, config.compression, &health)?;
+    let cors = (!config.cors_origins.is_empty()).then(|| cors(config.cors_origins.clone()));
+    let local = (config.tokens.is_empty() && config.loopback).then(|| {
+        let origins = config.cors_origins.iter();
+        let allowed: Arc<[String]> = origins
+            .filter_map(|origin| origin.to_str().ok())
+            .map(str::to_owned)
+            .collect();
+        middleware::from_fn_with_state(allowed, origin::check)
+    });
+    let access = Access {
+        tokens: config.tokens,
+        loopback: config.loopback,
+        serving: health.serving(),
+    };
+    let router = services.layer(
+        ServiceBuilder::new()
+            .option_layer(cors)
+            .layer(middleware::from_fn_with_state(
+                Arc::<str>::from(config.webhooks),
+                foreign::refuse,
+            ))
+            .layer(GrpcWebLayer::new())
+            .map_request(|request: Request<Body>| request.map(axum::body::Body::new))
+            .option_layer(local)
+            .layer(middleware::from_fn_with_state(
+                Arc::new(access),
+                access::admit,
+            ))
+            .layer(middleware::from_fn(deadline::enforce))
+            .layer(middleware::from_fn(complete::complete))
+            .layer(middleware::from_fn_with_state(
+                Incoming::default(),
+                incoming::bound,
+            )),
+    );
+    Ok((router, health))
+}
+
+/// The services, for requests that have been let in.
+fn services(
+    parts: Parts,
+    compression: Vec<Encoding>,
+    health: &Health,
+) -> Result<Router, DescriptorError> {
     let Parts {
         epoch,
         reader,
         fanout,
         started,
     } = parts;
-    let health = Health::new();
     let events = Events {
         epoch,
         reader: reader.clone(),
         fanout: fanout.clone(),
-        compression: config.compression,
+        compression,
         lists: Semaphore::new(event_service::LISTS_MAX),
     };
     let admin = Admin {
@@ -127,46 +189,11 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
         .add_service(admin)
         .add_service(health.service())
         .into_axum_router();
-    let routes = reflection::add(routes)?;
-
-    let origins = config
-        .cors_origins
-        .iter()
-        .filter_map(|origin| origin.to_str().ok())
-        .map(str::to_owned)
-        .collect();
-    let guard = Guard {
-        serving: health.serving(),
-        tokens: config.tokens,
-        loopback: config.loopback,
-        cors_origins: origins,
-    };
-    let cors = (!config.cors_origins.is_empty()).then(|| cors(config.cors_origins));
-    let router = routes
-        .layer(MapResponseLayer::new(stream::swap))
-        .layer(middleware::from_fn_with_state(
-            Incoming::default(),
-            incoming::bound,
-        ))
-        .layer(middleware::from_fn_with_state(
-            Arc::new(guard),
-            guard::guard,
-        ))
-        .layer(
-            ServiceBuilder::new()
-                .option_layer(cors)
-                .layer(middleware::from_fn_with_state(
-                    Arc::<str>::from(config.webhooks),
-                    foreign::refuse,
-                ))
-                .layer(GrpcWebLayer::new())
-                .map_request(|request: Request<Body>| request.map(axum::body::Body::new)),
-        );
-    Ok((router, health))
+    Ok(reflection::add(routes)?.layer(MapResponseLayer::new(stream::swap)))
 }
 
-/// What browsers must be told for gRPC-Web and from these origins. A page that may call may send
-/// what headers it likes: tracing and libraries add their own.
+/// What browsers need to be told for gRPC-Web from these origins. A page that may call may send any
+/// header: tracing and libraries add their own.
 fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))

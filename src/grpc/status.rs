@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fmt, time::Duration};
 
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
@@ -322,6 +323,13 @@ impl From<Failure> for Status {
                 .insert("grpc-accept-encoding", accepted);
         }
         status
+    }
+}
+
+/// How a layer in front of the services answers.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        Status::from(self).into_http()
     }
 }
 

@@ -19,7 +19,7 @@ use http_body_util::StreamBody;
 use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
-use super::{guard::Until, status::Failure};
+use super::{deadline::Deadline, status::Failure};
 use crate::{
     event::Epoch,
     fanout::{EndReason, Subscription},
@@ -31,17 +31,20 @@ pub(super) struct Outgoing(Arc<Mutex<Option<Sending>>>);
 
 struct Sending {
     subscription: Subscription,
-    /// The end that the caller or its credentials set, and its timer.
-    until: Option<(Pin<Box<Sleep>>, Failure)>,
+    deadline: Option<(Pin<Box<Sleep>>, Failure)>,
     epoch: Epoch,
 }
 
 impl Outgoing {
-    pub(super) fn new(subscription: Subscription, until: Option<Until>, epoch: Epoch) -> Self {
-        let until = until.map(|until| (Box::pin(sleep_until(until.at)), until.failure));
+    pub(super) fn new(
+        subscription: Subscription,
+        deadline: Option<Deadline>,
+        epoch: Epoch,
+    ) -> Self {
+        let deadline = deadline.map(|end| (Box::pin(sleep_until(end.at)), end.failure));
         Self(Arc::new(Mutex::new(Some(Sending {
             subscription,
-            until,
+            deadline,
             epoch,
         }))))
     }
@@ -70,9 +73,9 @@ impl Sending {
     }
 
     async fn next(&mut self) -> Result<Bytes, Failure> {
-        let until = &mut self.until;
+        let deadline = &mut self.deadline;
         let passed = async {
-            match until {
+            match deadline {
                 Some((timer, failure)) => {
                     timer.await;
                     failure.clone()
