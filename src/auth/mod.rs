@@ -11,6 +11,8 @@ use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 
+use crate::{filter::Scope, view::Redaction};
+
 pub(crate) use grant::Grant;
 
 /// What a token starts with, so that one that leaks is recognised for what it is.
@@ -41,7 +43,7 @@ pub struct MalformedTokenHash;
 /// Why credentials are refused. Callers only learn that they are; the reason is for the gateway's
 /// own log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub(crate) enum Denied {
     /// There was no `authorization` header.
     #[error("no credentials were given")]
     Missing,
@@ -83,7 +85,11 @@ impl Tokens {
     ///
     /// # Errors
     /// If the header holds no token that is valid now.
-    pub fn grant(&self, authorization: Option<&str>, now: Timestamp) -> Result<Grant, Denied> {
+    pub(crate) fn grant(
+        &self,
+        authorization: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Grant, Denied> {
         let header = authorization.ok_or(Denied::Missing)?;
         let (scheme, token) = header.split_once(' ').ok_or(Denied::Wrong)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -98,6 +104,8 @@ impl Tokens {
         }
         Ok(Grant {
             name: Some(Arc::clone(&known.name)),
+            scope: Arc::new(Scope::ALL),
+            redaction: Redaction::default(),
             admin: known.admin,
             until: known.expires,
         })
@@ -161,8 +169,8 @@ mod tests {
             let answer = tokens().grant(header.as_deref(), at(now));
             let expected = expected.map(|(name, admin)| Grant {
                 name: Some(name.into()),
-                admin,
                 until: admin.then(|| at("2026-06-01T00:00:00Z")),
+                ..Grant::anonymous(admin)
             });
             assert_eq!(answer, expected, "{header:?} at {now}");
         };

@@ -107,7 +107,10 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 mod tests {
     use super::*;
     use crate::{
-        fanout::request::Encoding, filter::tests::selector, proto::EventFilter, view::View,
+        fanout::request::Encoding,
+        filter::tests::selector,
+        proto::EventFilter,
+        view::{Redaction, View},
     };
 
     fn wishes(agent: &str, view: View) -> Wishes {
@@ -119,6 +122,7 @@ mod tests {
             selector: selector(&filter, &EventFilter::default()),
             shape: Shape {
                 view,
+                redaction: Redaction::default(),
                 encoding: Encoding::Identity,
             },
         }
@@ -131,6 +135,9 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &classes.of(wishes("a", View::Basic))));
         assert!(!Arc::ptr_eq(&first, &classes.of(wishes("b", View::Basic))));
         assert!(!Arc::ptr_eq(&first, &classes.of(wishes("a", View::Raw))));
+        let mut redacted = wishes("a", View::Basic);
+        redacted.shape.redaction.transfer_to = true;
+        assert!(!Arc::ptr_eq(&first, &classes.of(redacted)));
         let id = first.id;
         drop(first);
         assert_ne!(classes.of(wishes("a", View::Basic)).id, id);

@@ -15,33 +15,33 @@ use crate::{
     event::{Epoch, Position, StoredEvent, timestamp},
     log::{Earliest, cursor},
     proto::{Gap, Progress, SubscribeResponse, SubscriptionState, subscribe_response::Response},
-    view::View,
+    view::{Redaction, View},
 };
 
 /// One byte for compression, four for the length (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX_BYTES: usize = 5;
-/// A smaller message is sent as it is: what it would save is less than what it costs on both sides.
+/// Compressing a smaller message costs more, on both sides, than it saves.
 const COMPRESS_BYTES_MIN: usize = 1024;
-/// The cheap ends of both scales: a transcript shrinks to about a third there, and hardly further
-/// at the dear ones.
+/// The cheapest levels: a transcript shrinks to about a third, and hardly further at the others.
 const GZIP_LEVEL: Compression = Compression::fast();
 const ZSTD_LEVEL: i32 = 1;
 
 const CURSOR_FIELD: u32 = 1;
 const EVENT_FIELD: u32 = 2;
 
-/// In which form events are wanted. Those with equal shapes share messages, whatever their filters.
+/// The form in which events are sent. Classes of the same shape share messages, whatever they select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
     pub view: View,
+    pub redaction: Redaction,
     pub encoding: Encoding,
 }
 
-/// Makes the messages of events for one view and encoding. Keeps the compressor's memory from
-/// message to message.
+/// Makes the messages of events in one shape. The compressor keeps its memory from message to
+/// message.
 pub(super) struct Encoder {
     epoch: Epoch,
-    view: View,
+    shape: Shape,
     compressor: Compressor,
     memory: Memory,
 }
@@ -49,7 +49,7 @@ pub(super) struct Encoder {
 enum Compressor {
     None,
     Gzip,
-    /// The context is made with the first message that needs it: it is large.
+    /// The context is large, so the first message that needs it makes it.
     Zstd(Option<zstd::bulk::Compressor<'static>>),
 }
 
@@ -62,7 +62,7 @@ impl Encoder {
         };
         Self {
             epoch,
-            view: shape.view,
+            shape,
             compressor,
             memory,
         }
@@ -70,7 +70,7 @@ impl Encoder {
 
     /// An event with its cursor.
     pub(super) fn event(&mut self, event: &StoredEvent) -> Result<Bytes, prost::DecodeError> {
-        let rendered = self.view.render(event)?;
+        let rendered = self.shape.view.render(self.shape.redaction, event)?;
         let cursor = cursor::encode(self.epoch, &event.position());
         let fields = [
             (CURSOR_FIELD, cursor.as_bytes()),
@@ -103,7 +103,7 @@ impl Encoder {
 }
 
 impl Compressor {
-    /// None if there is nothing to compress with: the message is then sent as it is.
+    /// Without a compressed form the message is sent as it is.
     fn compress(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::None => None,
@@ -122,7 +122,7 @@ impl Compressor {
     }
 }
 
-/// A sign of life at `position`.
+/// A `Progress` at `position`.
 pub(super) fn progress(
     epoch: Epoch,
     position: &Position,
@@ -137,7 +137,7 @@ pub(super) fn progress(
     response(epoch, position, Response::Progress(progress))
 }
 
-/// A hole before `earliest`.
+/// A `Gap` that ends before `earliest`.
 pub(super) fn gap(epoch: Epoch, earliest: &Earliest) -> Bytes {
     let gap = Gap {
         earliest_time: earliest.time.map(timestamp),
@@ -207,8 +207,12 @@ pub(super) mod tests {
     }
 
     fn encoder(epoch: Epoch, encoding: Encoding) -> Encoder {
-        let view = View::Standard;
-        Encoder::new(epoch, Shape { view, encoding }, Memory::default())
+        let shape = Shape {
+            view: View::Standard,
+            redaction: Redaction::default(),
+            encoding,
+        };
+        Encoder::new(epoch, shape, Memory::default())
     }
 
     /// The payload of a message, and whether it came compressed.

@@ -1,7 +1,7 @@
 //! Fan-out: hands each committed group to those who want it, and the log to those who come late or
 //! read slowly.
 //!
-//! One task, the router, owns who is live. Subscribers with the same filter and view form a
+//! One task, the router, owns who is live. Subscribers with the same selection and shape form a
 //! *class*; a class's share of a group is framed once, and the queues of its subscribers share
 //! that. A [`Subscription`] pops its queue; when the queue was too small, or the subscription
 //! begins in the past, it reads from the log at its own pace until it has reached the head, and

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     filter::{Filter, Selector},
     log::{ReadError, cursor::Cursor},
-    view::View,
+    view::{Redaction, View},
 };
 
 /// What a subscriber wants to follow.
@@ -18,6 +18,7 @@ pub(crate) struct Request {
     /// Which events it gets.
     pub selector: Selector,
     pub view: View,
+    pub redaction: Redaction,
     pub encoding: Encoding,
     pub start: Start,
     /// The stream is never silent for longer: then a progress is sent.

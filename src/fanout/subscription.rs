@@ -103,6 +103,7 @@ impl Subscription {
             selector: request.selector,
             shape: Shape {
                 view: request.view,
+                redaction: request.redaction,
                 encoding: request.encoding,
             },
         });

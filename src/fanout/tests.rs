@@ -21,7 +21,7 @@ use crate::{
     proto::{
         self, EventFilter, SubscribeResponse, SubscriptionState, subscribe_response::Response,
     },
-    view::View,
+    view::{Redaction, View},
 };
 
 /// So small that nearly every burst overflows it.
@@ -91,6 +91,7 @@ impl Rig {
                 filter: Arc::default(),
                 selector: selector(&filter, &EventFilter::default()),
                 view: View::Standard,
+                redaction: Redaction::default(),
                 encoding: Encoding::Identity,
                 start,
                 progress_interval: INTERVAL,

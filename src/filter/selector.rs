@@ -12,8 +12,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope(Filter);
 
-#[cfg_attr(not(test), expect(dead_code, reason = "all callers may read all"))]
 impl Scope {
+    /// Every event.
+    pub(crate) const ALL: Self = Self(Filter::ALL);
+
+    #[cfg_attr(not(test), expect(dead_code, reason = "all callers may read all"))]
     pub(crate) fn new(event_types: Vec<EventType>, texts: ByTextKey<Vec<String>>) -> Self {
         Self(Filter::of(event_types, texts))
     }
@@ -22,11 +25,6 @@ impl Scope {
     pub(crate) fn allows(&self, keys: &Keys) -> bool {
         self.0.matches(keys)
     }
-}
-
-impl Scope {
-    /// Every event.
-    pub(crate) const ALL: Self = Self(Filter::ALL);
 }
 
 /// The events that a filter and a scope have in common, in canonical form: callers who get the

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{
     PAGE_BYTES_MAX,
     access::granted,
-    page_token::{PageToken, Scope},
+    page_token::{PageToken, Pages},
     request,
     status::Failure,
 };
@@ -60,12 +60,12 @@ impl AdminService for Admin {
     ) -> Result<Response<ListSubscribersResponse>, Status> {
         let request = granted(request)?.1;
         let page_size = request::page_size(request.page_size)?;
-        let scope = Scope::new(
+        let pages = Pages::of(
             "ListSubscribers",
             &ListSubscribersRequest::default(),
             self.epoch,
         );
-        let after = scope
+        let after = pages
             .decode(&request.page_token)?
             .map_or(0, |token| token.at);
 
@@ -99,7 +99,7 @@ impl AdminService for Admin {
         }
         if let Some(at) = next_after {
             let snapshot = Position::ORIGIN;
-            response.next_page_token = scope.encode(&PageToken { snapshot, at });
+            response.next_page_token = pages.encode(&PageToken { snapshot, at });
         }
         Ok(Response::new(response))
     }

@@ -5,7 +5,7 @@ use prost_reflect::DescriptorPool;
 
 use crate::proto;
 
-/// The descriptors built into the gateway are not sound.
+/// The descriptors that are built into the gateway are not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("the gateway cannot describe what it speaks: {0}")]
 pub struct DescriptorError(#[from] prost_reflect::DescriptorError);
@@ -14,12 +14,12 @@ pub struct DescriptorError(#[from] prost_reflect::DescriptorError);
 /// errors carry, health, and all that these import: each file once, after those that it imports.
 ///
 /// # Errors
-/// Never, in a sound build.
+/// Never, unless the build is broken.
 pub(crate) fn descriptor_set() -> Result<Vec<u8>, DescriptorError> {
     Ok(descriptor_pool()?.encode_to_vec())
 }
 
-/// The same, to be asked.
+/// The same descriptors, ready for questions.
 pub(super) fn descriptor_pool() -> Result<DescriptorPool, DescriptorError> {
     let mut pool = DescriptorPool::new();
     for set in [

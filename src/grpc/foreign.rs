@@ -1,4 +1,4 @@
-//! Requests that are no gRPC: whoever sends them is told what this port is.
+//! Requests that are not gRPC: the answer says what this port is.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
-/// What is wrong with a request that gRPC has no answer for.
+/// Why a request is not gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Foreign {
     Method,
@@ -73,7 +73,7 @@ fn answer(foreign: Foreign, webhooks: &str, version: Version) -> Response {
     if foreign == Foreign::Method {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
-    // The body is not read, so there is no way on. Over HTTP/2 only the stream ends.
+    // The body is not read, so the connection cannot go on. Over HTTP/2 only the stream ends.
     if version < Version::HTTP_2 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

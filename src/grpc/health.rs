@@ -29,7 +29,7 @@ const NAMES: [&str; 3] = [
     admin_service_server::SERVICE_NAME,
 ];
 
-/// Whether events are served, as calls find it and as `grpc.health.v1` tells it.
+/// Whether events are served: for calls, and for who asks `grpc.health.v1`.
 #[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
@@ -46,7 +46,6 @@ impl Health {
         }
     }
 
-    /// What answers to those who ask.
     pub(super) fn service(&self) -> HealthServer<impl health_server::Health> {
         HealthServer::new(Service {
             known: HealthService::from_health_reporter(self.reporter.clone()),
@@ -57,12 +56,11 @@ impl Health {
         .max_decoding_message_size(OPEN_MESSAGE_BYTES_MAX)
     }
 
-    /// Whether events are served, as it changes.
     pub(super) fn serving(&self) -> Arc<AtomicBool> {
         self.serving.clone()
     }
 
-    /// From now on events are, or are not, served.
+    /// Sets whether events are served.
     pub async fn set(&self, serving: bool) {
         self.serving.store(serving, Ordering::Relaxed);
         let status = match serving {
@@ -74,7 +72,7 @@ impl Health {
         }
     }
 
-    /// Ends the streams of those who watch.
+    /// Ends the streams of `Watch`.
     pub async fn end(mut self) {
         for name in NAMES {
             self.reporter.clear_service_status(name).await;
@@ -83,8 +81,8 @@ impl Health {
     }
 }
 
-/// As tonic has it, but for who watches a service that is not here: the protocol wants that told on
-/// a stream that stays open.
+/// Tonic's health service, with one difference: `Watch` of an unknown service says so on a stream
+/// that stays open, as the protocol wants it.
 struct Service {
     known: HealthService,
     end: CancellationToken,
@@ -113,7 +111,7 @@ impl health_server::Health for Service {
                 let unknown = HealthCheckResponse {
                     status: ServingStatus::ServiceUnknown.into(),
                 };
-                // None comes to be while the gateway runs.
+                // No service is added while the gateway runs.
                 let end = self.end.clone().cancelled_owned();
                 Box::pin(
                     stream::iter([Ok(unknown)])

@@ -26,6 +26,7 @@ mod event_service;
 mod foreign;
 mod health;
 mod incoming;
+mod list;
 mod origin;
 mod page_token;
 mod reflection;
@@ -42,7 +43,6 @@ use std::{
 
 use axum::{Router, middleware};
 use http::{HeaderName, HeaderValue, Method, Request};
-use tokio::sync::Semaphore;
 use tonic::{body::Body, codec::CompressionEncoding, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceBuilder, util::MapResponseLayer};
@@ -63,6 +63,7 @@ use access::Access;
 use admin_service::Admin;
 use event_service::Events;
 use incoming::Incoming;
+use list::Lists;
 
 /// Who may come in.
 #[derive(Clone, Debug)]
@@ -171,7 +172,7 @@ fn services(
         reader: reader.clone(),
         fanout: fanout.clone(),
         compression,
-        lists: Semaphore::new(event_service::LISTS_MAX),
+        lists: Lists::new(epoch, reader.clone()),
     };
     let admin = Admin {
         epoch,

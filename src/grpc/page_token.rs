@@ -1,11 +1,11 @@
 //! Page tokens: where the next page begins, and which request it belongs to.
 //!
 //! ```text
-//! version 1 │ request 8 │ epoch 8 │ snapshot sequence 8 │ snapshot id tag 6 │ at 8 │ check 4     then base64url without padding
+//! version 1 │ request 8 │ epoch 8 │ snapshot sequence 8 │ snapshot id tag 6 │ at 8 │ check 4
 //! ```
 //!
-//! A token gives no rights. `request` is a hash of all that must stay the same, so that a token is
-//! refused with another request.
+//! The text is base64url without padding. A token gives no rights. `request` is a hash of all that
+//! must stay the same from page to page: with another request the token is refused.
 
 use prost::Message;
 
@@ -18,24 +18,23 @@ use crate::{
 const VERSION: u8 = 1;
 const BODY_BYTES: usize = 39;
 
-/// What a token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PageToken {
     /// Where the log stood when the first page was read.
     pub snapshot: Position,
-    /// The last place that was looked at.
+    /// The last place that the page before looked at.
     pub at: u64,
 }
 
-/// What a token belongs to: a request without page size and token, to one log.
-pub(super) struct Scope {
+/// The pages of one request to one log. Their tokens are good for nothing else.
+pub(super) struct Pages {
     request: [u8; 8],
     epoch: [u8; 8],
 }
 
-impl Scope {
+impl Pages {
     /// `request` must have its page size and token cleared, and its filter in canonical form.
-    pub(super) fn new(method: &str, request: &impl Message, epoch: Epoch) -> Self {
+    pub(super) fn of(method: &str, request: &impl Message, epoch: Epoch) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher
             .update(method.as_bytes())
@@ -58,7 +57,7 @@ impl Scope {
         sealed::seal(&body)
     }
 
-    /// None for the empty token, which asks for the first page.
+    /// The empty token is none: it asks for the first page.
     pub(super) fn decode(&self, text: &str) -> Result<Option<PageToken>, Failure> {
         if text.is_empty() {
             return Ok(None);
@@ -96,12 +95,12 @@ mod tests {
     use super::*;
     use crate::proto::ListEventsRequest;
 
-    fn scope(method: &str, newest_first: bool, epoch: u8) -> Scope {
+    fn pages(method: &str, newest_first: bool, epoch: u8) -> Pages {
         let request = ListEventsRequest {
             newest_first,
             ..ListEventsRequest::default()
         };
-        Scope::new(method, &request, Epoch([epoch; 16]))
+        Pages::of(method, &request, Epoch([epoch; 16]))
     }
 
     proptest! {
@@ -109,21 +108,21 @@ mod tests {
         fn a_token_survives_its_text_and_no_other_request_takes_it(sequence: u64, id_tag: [u8; 6], at: u64) {
             let snapshot = Position { sequence: Sequence(sequence), id_tag, receive_time: None };
             let token = PageToken { snapshot, at };
-            let text = scope("ListEvents", false, 1).encode(&token);
-            prop_assert_eq!(scope("ListEvents", false, 1).decode(&text).unwrap(), Some(token));
-            for other in [scope("ListSubscribers", false, 1), scope("ListEvents", true, 1), scope("ListEvents", false, 2)] {
+            let text = pages("ListEvents", false, 1).encode(&token);
+            prop_assert_eq!(pages("ListEvents", false, 1).decode(&text).unwrap(), Some(token));
+            for other in [pages("ListSubscribers", false, 1), pages("ListEvents", true, 1), pages("ListEvents", false, 2)] {
                 prop_assert!(other.decode(&text).is_err());
             }
         }
 
         #[test]
         fn any_other_text_is_refused(text in ".{1,80}") {
-            prop_assert!(scope("ListEvents", false, 1).decode(&text).is_err());
+            prop_assert!(pages("ListEvents", false, 1).decode(&text).is_err());
         }
     }
 
     #[test]
     fn the_empty_token_is_the_first_page() {
-        assert_eq!(scope("ListEvents", false, 1).decode("").unwrap(), None);
+        assert_eq!(pages("ListEvents", false, 1).decode("").unwrap(), None);
     }
 }

@@ -1,8 +1,7 @@
-//! `grpc.reflection`: what the gateway speaks, for tools that have no proto files.
+//! `grpc.reflection`: the services and messages of the gateway, for tools without proto files.
 //!
-//! A name that is not known is an answer (`ErrorResponse`), as the protocol wants it, and the
-//! stream goes on. `v1` and `v1alpha` are the same bytes under two names, so one service answers
-//! both.
+//! An unknown name is answered with an `ErrorResponse`, as the protocol wants it, and the stream
+//! goes on. `v1` and `v1alpha` have the same bytes under two names, so one service answers both.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -76,7 +75,7 @@ impl ServerReflection for Reflection {
         let described = self.0.clone();
         let answers = request.into_inner().map(move |request| match request {
             Ok(request) => Ok(described.respond(request)),
-            // One with details is our own, of a request that takes too long or too much.
+            // An error with details comes from `incoming`: too slow, or too large.
             Err(status) if !status.details().is_empty() => Err(status),
             Err(status) => Err(Failure::unreadable(&status).into()),
         });

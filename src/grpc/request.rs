@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::status::{Failure, Violation};
 use crate::{
+    auth::Grant,
     event::TextKey,
     fanout::{Encoding, ExpiredAction, Past, Request, Start},
     filter::{Filter, Scope, Selector},
@@ -46,7 +47,7 @@ pub(super) fn subscribe(
     request: SubscribeRequest,
     encoding: Encoding,
     peer: String,
-    scope: &Scope,
+    grant: &Grant,
 ) -> Result<Request, Failure> {
     let mut check = Check::default();
     let view = check.view(request.view);
@@ -83,9 +84,10 @@ pub(super) fn subscribe(
     check.done()?;
     let filter = Arc::new(Filter::new(request.filter.unwrap_or_default()));
     Ok(Request {
-        selector: Selector::new(filter.clone(), scope),
+        selector: Selector::new(filter.clone(), &grant.scope),
         filter,
         view,
+        redaction: grant.redaction,
         encoding,
         start,
         progress_interval,
@@ -295,7 +297,7 @@ mod tests {
                     request.clone(),
                     Encoding::Identity,
                     String::new(),
-                    &Scope::ALL,
+                    &Grant::anonymous(false),
                 )),
                 expected,
                 "{request:?}"

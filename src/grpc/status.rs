@@ -8,7 +8,7 @@ use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::{
-    event::Epoch,
+    event::{Epoch, Sequence},
     fanout::{EndReason, NoSuchSubscriber, SubscribeError},
     log::{Earliest, ReadError, cursor},
 };
@@ -23,11 +23,11 @@ const ENCODINGS_ACCEPTED: &str = "gzip,zstd,identity";
 pub(super) enum Failure {
     /// The request breaks a rule of the contract.
     InvalidRequest(Vec<Violation>),
-    /// The text is no cursor.
+    /// The text is not a cursor.
     CursorInvalid { empty: bool },
     /// The cursor is of a log that was recreated, restored or rewound.
     CursorForeignLog,
-    /// Retention has removed what comes after the cursor.
+    /// Retention has removed the events after the cursor.
     CursorExpired {
         earliest_cursor: String,
         earliest_time: Option<Timestamp>,
@@ -40,16 +40,15 @@ pub(super) enum Failure {
     CredentialsInvalid,
     /// The credentials are good, but not for this method.
     ScopeDenied { method: String },
-    /// A page of another site asks, or a name that is not this machine was looked up to it.
+    /// A web page of another site asks, or the request names another host than this machine.
     OriginDenied { header: &'static str },
     /// There are as many subscribers as allowed.
     SubscriberLimit { limit: usize },
-    /// As much is unfinished, or as many calls are open, as this connection or all together may
-    /// have.
+    /// This connection, or all together, have as many open calls or incomplete requests as allowed.
     RequestLimit { what: &'static str, limit: usize },
     /// The request, or one of its messages, did not come in time.
     RequestTimeout,
-    /// The gateway is leaving.
+    /// The gateway is shutting down.
     Draining,
     /// The log cannot be read now.
     LogUnavailable,
@@ -61,13 +60,13 @@ pub(super) enum Failure {
     DeadlineExceeded,
     /// There is no such method.
     MethodUnknown { method: String },
-    /// The request's messages are compressed in a way that is not known here.
+    /// The gateway does not know how the request's messages are compressed.
     EncodingUnsupported { encoding: String },
     /// A message says that it is compressed, and the request does not say how.
     EncodingMissing,
     /// The request's messages are not protobuf.
     ContentTypeUnsupported { content_type: String },
-    /// Health was asked about a service that is not here.
+    /// Health was asked about a service that the gateway does not have.
     ServiceUnknown,
     /// Anything else; `id` is also in the gateway's log.
     Internal { id: String },
@@ -81,24 +80,24 @@ pub(super) struct Violation {
 }
 
 impl Failure {
-    /// Logs what happened under an id, and tells the caller only that.
+    /// Logs the error under an id. The caller is told only the id.
     pub(super) fn internal(error: &dyn fmt::Display) -> Self {
         let id = format!("{:016x}", rand::random::<u64>());
         tracing::error!(id, %error, "internal error");
         Self::Internal { id }
     }
 
-    /// For a request that the library could not read.
+    /// The library could not read the request.
     pub(super) fn unreadable(status: &Status) -> Self {
         tracing::debug!(%status, "a request that cannot be read");
-        // The library has no other mark for it; a test holds the two together.
+        // The library says it nowhere else. A test compares the texts.
         if status.message().contains("compressed-flag") {
             return Self::EncodingMissing;
         }
         Self::InvalidRequest(vec![Violation {
             field: "request".into(),
-            description: "is not a message of this method, not compressed as grpc-encoding says, or too large: 64 KiB for health \
-                 and reflection, 4 MiB for all else"
+            description: "is not a message of this method, not compressed as grpc-encoding \
+                 says, or too large: 64 KiB for health and reflection, 4 MiB for all else"
                 .into(),
         }])
     }
@@ -135,6 +134,12 @@ impl Failure {
             }
             ReadError::Expired(earliest) => Self::expired(earliest, epoch),
         }
+    }
+
+    /// What the log holds at `sequence` is not an event.
+    pub(super) fn damaged(sequence: Sequence, error: &dyn fmt::Display) -> Self {
+        tracing::error!(sequence = sequence.0, %error, "the log is damaged");
+        Self::LogDamaged
     }
 
     fn expired(earliest: &Earliest, epoch: Epoch) -> Self {
@@ -180,7 +185,7 @@ impl Failure {
         }
     }
 
-    /// How long to wait where that helps. The caller spreads it.
+    /// How long to wait, where waiting helps. It is spread when the answer is written.
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Draining | Self::LogUnavailable => Some(Duration::from_secs(2)),
@@ -190,7 +195,7 @@ impl Failure {
         }
     }
 
-    /// Everything in the message that varies.
+    /// The variable parts of the message.
     fn metadata(&self) -> HashMap<String, String> {
         let pairs: Vec<(&str, String)> = match self {
             Self::CursorExpired {
@@ -268,8 +273,8 @@ impl fmt::Display for Failure {
             Self::ScopeDenied { method } => write!(f, "these credentials do not open {method}"),
             Self::OriginDenied { header } => write!(
                 f,
-                "the {header} header is not of this machine, and this door asks for no credentials: connect to localhost, or \
-                 configure a token or the allowed origin",
+                "the {header} header does not name this machine, and this door asks for no credentials: \
+                 connect to localhost, or configure a token or the allowed origin",
             ),
             Self::SubscriberLimit { limit } => write!(f, "there are {limit} subscribers, as many as this gateway takes"),
             Self::RequestLimit { what, limit } => {
@@ -311,8 +316,7 @@ impl From<Failure> for Status {
             details.set_bad_request(violations);
         }
         if let Some(after) = failure.retry_after() {
-            // Spread from once to twice as long, so that all who were told together do not come
-            // back together.
+            // Up to twice as long, so that clients who were refused together come back apart.
             details.set_retry_info(Some(after.mul_f64(1.0 + rand::random::<f64>())));
         }
         let mut status = Self::with_error_details(code, failure.to_string(), details);

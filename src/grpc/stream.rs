@@ -2,8 +2,8 @@
 //!
 //! The generated handler answers with an empty stream and an [`Outgoing`] in the response's
 //! extensions; [`swap`] puts the subscription in the place of that stream. So decoding, errors and
-//! interceptors stay tonic's, while frames leave as they were made, many messages in one chunk,
-//! past tonic's per-message encoder (a `Codec` cannot batch). The trailers are ours to send.
+//! interceptors stay tonic's, and frames go out as they were made, many messages in one chunk. They
+//! do not pass tonic's encoder, which takes one message at a time. This file sends the trailers.
 
 use std::{
     convert::Infallible,
@@ -25,7 +25,8 @@ use crate::{
     fanout::{EndReason, Subscription},
 };
 
-/// A subscription on its way from the handler to the body. Cloned with the extensions, taken once.
+/// A subscription on its way from the handler to the body. Extensions need to be cloned, so the
+/// subscription is taken out once.
 #[derive(Clone)]
 pub(super) struct Outgoing(Arc<Mutex<Option<Sending>>>);
 
@@ -50,7 +51,7 @@ impl Outgoing {
     }
 }
 
-/// Gives a response its subscription, if it has one.
+/// Replaces the empty stream of a response that carries a subscription.
 pub(super) fn swap(mut response: Response<axum::body::Body>) -> Response<axum::body::Body> {
     let outgoing = response.extensions_mut().remove::<Outgoing>();
     let sending = outgoing

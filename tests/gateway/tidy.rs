@@ -18,7 +18,7 @@ const LINES_MAX: usize = 500;
 /// What each room may know of the others. `gateway` and `cli` may know all, and nobody knows them.
 const ROOMS: [(&str, &[&str]); 19] = [
     ("admin", &["log"]),
-    ("auth", &[]),
+    ("auth", &["filter", "view"]),
     ("client", &["proto"]),
     ("config", &["auth", "fanout", "log", "server", "webhook"]),
     ("event", &["proto"]),

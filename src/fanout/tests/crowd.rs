@@ -19,6 +19,7 @@ fn request(number: Option<usize>) -> Request {
         filter: Arc::default(),
         selector: selector(&filter.unwrap_or_default(), &EventFilter::default()),
         view: View::Standard,
+        redaction: Redaction::default(),
         encoding: Encoding::Identity,
         start: Start::Latest,
         progress_interval: Duration::from_secs(60),
