@@ -1,5 +1,4 @@
-//! The operators' door: whether the gateway lives, whether it is ready, its metrics, and what it
-//! speaks.
+//! The operators' door: `/livez`, `/readyz`, `/metrics` and `/descriptor.binpb`.
 
 mod accept;
 mod pages;
@@ -26,13 +25,13 @@ use crate::log::Tail;
 /// Media type of the OpenMetrics text format, version 1.0.0.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Media type of protobuf; no other is registered, and this one is what tools know.
+/// Media type of protobuf that tools use; none is registered.
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// Whether the gateway takes webhooks and subscribers. Clones are the same.
+/// Whether the gateway accepts webhooks and subscribers. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Readiness {
-    /// Open from when everything is started until it begins to drain.
+    /// True from the end of the start until the drain begins.
     open: Arc<AtomicBool>,
     tail: watch::Receiver<Tail>,
 }
@@ -47,7 +46,7 @@ impl Readiness {
         }
     }
 
-    /// Ready, or not, from now on.
+    /// Sets whether the gateway is ready.
     pub(crate) fn set(&self, open: bool) {
         self.open.store(open, Ordering::Relaxed);
     }
@@ -90,7 +89,8 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
 
 async fn export(State(metrics): State<Arc<Registry>>, headers: HeaderMap) -> impl IntoResponse {
     let openmetrics = accept::prefers_openmetrics(&headers);
-    // Thousands of subscribers and descriptors take a moment, for which no webhook is to wait.
+    // With thousands of subscribers and descriptors this takes a while. No webhook should wait for
+    // it.
     let written = spawn_blocking(move || write(&metrics, openmetrics)).await;
     match written {
         Ok(Ok((media_type, text))) => ([(header::CONTENT_TYPE, media_type)], text).into_response(),

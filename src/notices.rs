@@ -1,9 +1,9 @@
-//! Log lines about what may happen very often: the first of a kind is said at once, further ones
-//! are counted and said together.
+//! Limits log lines that clients can cause: the first of a kind is logged at once, further ones are
+//! counted and logged together.
 //!
-//! Time is cut into windows of [`WINDOW`]. In each, the first of every kind has a line, and the end
-//! of the window has one with the number of those that came after it. Kinds beyond `KINDS_MAX` in a
-//! window are only counted, so neither memory nor the log grows with what strangers send.
+//! Time is divided into windows of [`WINDOW`]. In each window the first of every kind has a line.
+//! At its end, one line gives the number of further ones. Kinds beyond `KINDS_MAX` in a window are
+//! only counted, so clients cannot fill the memory or the log.
 
 use std::{
     collections::BTreeMap,
@@ -14,23 +14,23 @@ use std::{
 
 use tokio::{runtime::Handle, time::sleep};
 
-/// How long further ones of a kind are counted before they are said.
+/// How long further ones of a kind are counted before they are logged.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 /// Kinds that have lines of their own in one window.
 const KINDS_MAX: usize = 64;
 
-/// A line that is due.
+/// A line to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice<'a, K, D: ?Sized> {
     /// The first of its kind, with details.
     First(&'a K, &'a D),
-    /// So many more of this kind within [`WINDOW`].
+    /// The number of further ones of this kind within [`WINDOW`].
     More(&'a K, u64),
-    /// So many of kinds that had no line of their own.
+    /// The number of notices whose kinds had no line of their own.
     Others(u64),
 }
 
-/// Says what is noticed, and bounds how often. Clones share the bounds.
+/// Logs notices with a bounded rate. Clones share the bound.
 pub(crate) struct Notices<K, D: ?Sized = ()>(Arc<Shared<K, D>>);
 
 struct Shared<K, D: ?Sized> {
@@ -39,7 +39,7 @@ struct Shared<K, D: ?Sized> {
     window: Mutex<Window<K>>,
 }
 
-/// What came since the window was opened; closed while it is empty.
+/// The counts of the open window; empty if none is open.
 struct Window<K> {
     /// How many of each kind came after the first.
     more: BTreeMap<K, u64>,
@@ -57,7 +57,7 @@ impl<K: Ord + Send + 'static, D: ?Sized + 'static> Notices<K, D> {
         }))
     }
 
-    /// Says that this has happened, or counts it.
+    /// Logs the notice, or counts it.
     pub(crate) fn notice(&self, kind: K, details: &D) {
         let mut window = self.0.lock();
         let opens = window.more.is_empty();
@@ -69,11 +69,11 @@ impl<K: Ord + Send + 'static, D: ?Sized + 'static> Notices<K, D> {
             window.others += 1;
             return;
         }
-        // Said before others can see it, so that a window's first line is never behind its last.
+        // Logged under the lock, so that a window's first line never comes after its last.
         (self.0.say)(Notice::First(&kind, details));
         window.more.insert(kind, 0);
         drop(window);
-        // Outside of a runtime, the window is closed with the last handle.
+        // Without a runtime, the window is closed when the last handle is dropped.
         if opens && let Ok(runtime) = Handle::try_current() {
             let shared = Arc::downgrade(&self.0);
             drop(runtime.spawn(close_in_time(shared, self.0.length)));
@@ -105,7 +105,7 @@ impl<K, D: ?Sized> Shared<K, D> {
     }
 }
 
-/// What was counted is said, even if the gateway ends before the window does.
+/// Logs the counts, even if the gateway ends before the window.
 impl<K, D: ?Sized> Drop for Shared<K, D> {
     fn drop(&mut self) {
         self.close();

@@ -1,16 +1,15 @@
-//! Certificates: those that the operator gives, and one that the gateway makes for itself.
+//! Certificates: the configured ones, and the one that the gateway makes for itself.
 //!
 //! # The self-made certificate
 //!
-//! For trying things out on one machine. A CA that exists for this one certificate signs it, and
-//! its key is thrown away at once: whoever trusts `dev-ca.pem` trusts nothing but `localhost`,
-//! `127.0.0.1`, `::1` and the address that the door is bound to, and only with the key that is kept
-//! here.
+//! It is for tests on one machine. A CA that exists only for this certificate signs it, and the
+//! CA's key is discarded at once. So a client that trusts `dev-ca.pem` trusts only `localhost`,
+//! `127.0.0.1`, `::1` and the address that the door is bound to, and only with the key that is
+//! stored here.
 //!
-//! It is good for [`VALIDITY_DAYS`], the longest that all clients accept. At start it is made anew
+//! It is valid for [`VALIDITY_DAYS`], the longest time that all clients accept. A start replaces it
 //! when less than [`RENEW_DAYS`] are left, when the door is bound to another address, or when its
-//! files are missing, damaged or do not belong together. The CA is then another one, and is to be
-//! trusted again.
+//! files are missing, damaged or do not belong together. Clients must then trust the new CA.
 
 mod validity;
 mod watch;
@@ -41,10 +40,9 @@ use rustls::{
 pub(crate) use validity::Validity;
 pub(crate) use watch::Watch;
 
-/// Days from the making of the gateway's own certificate to its end. Some clients accept no more
-/// than 398.
+/// How many days the gateway's own certificate is valid. Some clients accept at most 398.
 pub(crate) const VALIDITY_DAYS: u32 = 397;
-/// Days before its end when it is made anew, at start.
+/// A start replaces it when fewer days are left.
 pub(crate) const RENEW_DAYS: u32 = 30;
 
 const CA_FILE: &str = "dev-ca.pem";
@@ -53,10 +51,10 @@ const KEY_FILE: &str = "server-key.pem";
 const NAME: &str = "localhost";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Why there is no certificate to serve. Each says what to do.
+/// Why there is no usable certificate. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file that was given cannot be read.
+    /// A configured file cannot be read.
     #[error(
         "cannot read the {what} {path}: {source}; check that the file is there and that this user may read it"
     )]
@@ -68,7 +66,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A file that was given holds something else.
+    /// A configured file has no valid content.
     #[error("the {what} {path} is not usable: {reason}; it is to be a PEM file with {expected}")]
     Content {
         /// "certificate" or "private key".
@@ -80,7 +78,7 @@ pub enum Error {
         /// What it is to hold.
         expected: &'static str,
     },
-    /// Each file is fine, but they cannot be used together.
+    /// Each file is valid, but they cannot be used together.
     #[error(
         "the certificate {cert} and the private key {key} cannot be used: {reason}; give the key that belongs to the first certificate of the file"
     )]
@@ -97,7 +95,7 @@ pub enum Error {
         "cannot make a certificate: {0}; give one with --webhook-tls-cert and --webhook-tls-key"
     )]
     Make(#[from] rcgen::Error),
-    /// The gateway's own certificate cannot be kept.
+    /// The gateway's own certificate cannot be stored.
     #[error(
         "cannot keep a certificate in {path}: {source}; make that folder writable, or give a certificate with --webhook-tls-cert and --webhook-tls-key"
     )]
@@ -114,7 +112,7 @@ pub enum Error {
 pub struct Served {
     /// Serves it.
     pub config: Arc<ServerConfig>,
-    /// How long it is good.
+    /// When it becomes valid and when it expires.
     pub validity: Validity,
 }
 
@@ -123,14 +121,14 @@ pub struct Served {
 pub struct SelfMade {
     /// What a door serves.
     pub served: Served,
-    /// The CA certificate that a client is to trust.
+    /// The CA certificate that clients must trust.
     pub ca_path: PathBuf,
 }
 
 /// Reads a certificate chain (leaf first) and its private key (PKCS #8, PKCS #1 or SEC 1) from PEM
 /// files.
 ///
-/// Whether the chain is good at the moment is for the caller to ask: see [`Validity`].
+/// Does not check whether the chain is valid now: see [`Validity`].
 pub(crate) fn load(cert_path: &Path, key_path: &Path) -> Result<Served, Error> {
     let chain = chain(cert_path)?;
     let validity = Validity::of(cert_path.into(), &chain);
@@ -150,8 +148,8 @@ pub(crate) fn load(cert_path: &Path, key_path: &Path) -> Result<Served, Error> {
     Ok(Served { config, validity })
 }
 
-/// The certificate that is kept in the folder `dir` for a door that is bound to `ip`; made first if
-/// there is none that will do at `now`.
+/// The certificate in the folder `dir` for a door that is bound to `ip`. If there is none that is
+/// usable at `now`, it is made.
 pub fn self_made(dir: &Path, ip: IpAddr, now: SystemTime) -> Result<SelfMade, Error> {
     let ips = ips(ip);
     let ca_path = dir.join(CA_FILE);
@@ -178,7 +176,7 @@ fn server_config(
     Ok(Arc::new(config))
 }
 
-/// The one crypto provider of the crate, never a process-wide default.
+/// The crate's only crypto provider. The process-wide default is never set.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
@@ -208,7 +206,7 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// What is wrong with a file, without quoting it: it may be a key.
+/// What is wrong with a file. The file may be a key, so it is not quoted.
 fn reason(error: &pem::Error) -> String {
     match error {
         pem::Error::NoItemsFound => "there is none in it".into(),
@@ -219,7 +217,8 @@ fn reason(error: &pem::Error) -> String {
     }
 }
 
-/// What clients on this machine may call a door that is bound to `ip`, besides [`NAME`].
+/// The addresses by which clients on this machine may call a door that is bound to `ip`, besides
+/// [`NAME`].
 fn ips(ip: IpAddr) -> Vec<IpAddr> {
     let mut ips = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     if !ip.is_unspecified() && !ips.contains(&ip) {
@@ -228,7 +227,7 @@ fn ips(ip: IpAddr) -> Vec<IpAddr> {
     ips
 }
 
-/// Whether a client that trusts `ca_path` would take the certificate for [`NAME`] and each of
+/// Whether a client that trusts `ca_path` would accept the certificate for [`NAME`] and each of
 /// `ips`, at `time`.
 fn is_trusted(ca_path: &Path, cert_path: &Path, ips: &[IpAddr], time: SystemTime) -> bool {
     let (Ok(ca), Ok(served)) = (chain(ca_path), chain(cert_path)) else {
@@ -254,10 +253,10 @@ fn is_trusted(ca_path: &Path, cert_path: &Path, ips: &[IpAddr], time: SystemTime
         })
 }
 
-/// Makes CA and certificate and keeps all but the CA's key. What a crash leaves half done is found
-/// by the next start.
+/// Makes CA and certificate, and stores everything except the CA's key. After a crash the next
+/// start detects incomplete files.
 fn make(dir: &Path, ips: &[IpAddr], now: SystemTime) -> Result<(), Error> {
-    // A clock that is a little behind is to find the certificate valid.
+    // The certificate must also be valid for a client whose clock is a little behind.
     let (from, until) = (now - DAY, now + (VALIDITY_DAYS - 1) * DAY);
 
     let mut ca = CertificateParams::default();
@@ -323,10 +322,10 @@ fn make_private_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file that only this user may read, whole or not at all.
+/// Writes a file that only this user may read, completely or not at all.
 fn write(path: &Path, content: &str) -> io::Result<()> {
     let unfinished = path.with_extension("new");
-    // One that a crash left may be readable by others.
+    // A file that was left by a crash may be readable by others.
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

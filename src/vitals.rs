@@ -1,7 +1,7 @@
-//! What the process and its disk have used up, as metrics.
+//! Metrics of the process and of the log's disk.
 //!
-//! The process is looked at when the metrics are asked for: the kernel answers from memory. The
-//! disk has a thread of its own, since one that hangs would hold up whoever looks at it.
+//! Values of the process are read at each scrape, because the kernel answers from memory. A
+//! separate thread reads those of the disk, because a disk that hangs blocks its reader.
 
 mod disk;
 mod process;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use prometheus_client::registry::Registry;
 
-/// Makes the metrics of this process known, and those of the disk with these files of the log.
+/// Registers the metrics of this process, and of the disk with these files of the log.
 pub(crate) fn register(log_files: Vec<PathBuf>, registry: &mut Registry) {
     registry.register_collector(Box::new(process::Process::new()));
     registry.register_collector(Box::new(disk::Disk::watch(log_files)));

@@ -1,13 +1,13 @@
-//! In which of its two formats a client wants the metrics.
+//! Which of the two formats of the metrics a client accepts.
 
 use http::{HeaderMap, header};
 
-/// What a client says of a format: how much it wants it (in thousandths), whether by name, and how
-/// early in its list.
+/// A client's preference for a format: its weight (in thousandths), whether the client names it,
+/// and how early it is in the list.
 type Wish = (u16, bool, std::cmp::Reverse<usize>);
 
-/// Whether the OpenMetrics text format is wanted, and more than the Prometheus text format, which
-/// is the default.
+/// Whether the client prefers the OpenMetrics text format to the Prometheus text format, which is
+/// the default.
 pub(super) fn prefers_openmetrics(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT).iter();
     let ranges: Vec<Range> = values
@@ -21,7 +21,7 @@ pub(super) fn prefers_openmetrics(headers: &HeaderMap) -> bool {
     quality > 0 && openmetrics > prometheus
 }
 
-/// What the most specific range that a format matches says of it.
+/// The preference in the most specific range that matches the format.
 fn wish(ranges: &[Range], kind: &str, subtype: &str, versions: &[&str]) -> Wish {
     let matching = ranges.iter().enumerate().filter_map(|(index, range)| {
         let by_name = range.kind == kind && range.subtype == subtype;

@@ -1,10 +1,9 @@
-//! What people who look around at this door are shown: a page for a browser, text for everybody
-//! else.
+//! The overview of this door: HTML for a browser, text for all other clients.
 
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// What there is at this door, for people.
+/// The paths of this door, each with a description.
 const PLACES: [(&str, &str); 4] = [
     ("/metrics", "numbers for Prometheus"),
     ("/livez", "200 while the process runs"),

@@ -1,7 +1,7 @@
-//! What `serve` says once its doors are open: where they are, and what to try first.
+//! What `serve` prints when its doors are open: their addresses, and commands to try.
 //!
-//! The lines that begin with `webhook`, `grpc` and `admin` are for programs too: the word, spaces,
-//! the address.
+//! Programs may also read the lines that begin with `webhook`, `grpc` and `admin`: the word,
+//! spaces, the address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -17,11 +17,10 @@ const SUBSCRIBE: &str = "verbex.gateway.v1.EventService/Subscribe";
 const SAMPLE: &str =
     r#"{"eventName":"CallHandler.CallStarted","call_id":"1","agent_id":"2","status":"success"}"#;
 
-/// The text, for a gateway with this configuration at these addresses. `program` is what starts
-/// this program in a shell, and `new_log` says whether the log has just been made.
+/// The text for a gateway with this configuration at these addresses. `program` is the command that
+/// starts this program in a shell. `new_log` says whether the log was created at this start.
 ///
-/// `Addresses::webhook_url` ends in `/webhooks/verbex`. The secret that may follow is for no screen
-/// and no log.
+/// `Addresses::webhook_url` ends in `/webhooks/verbex`. A secret that follows it is never shown.
 pub(super) fn banner(
     config: &Config,
     addresses: &Addresses,
@@ -64,8 +63,8 @@ fn doors(config: &Config, addresses: &Addresses) -> [String; 3] {
     ]
 }
 
-/// Commands that work as they stand on this machine, but for secrets and the name in a certificate
-/// that was given: those are to be filled in.
+/// Commands that work unchanged on this machine. Only secrets and the name in a configured
+/// certificate must be filled in.
 fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<String> {
     let mut steps = Vec::new();
     let mut step = |what: &str, command: String| steps.push(format!("{what:<17}{command}"));
@@ -129,7 +128,7 @@ fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<Str
     };
     step("Watch:", format!("{program} tail{address}{token}"));
 
-    // Not among real calls: a door to other machines, or behind a proxy, has those.
+    // A door to other machines, or behind a proxy, gets real calls: suggest no made-up ones.
     if ca.is_some() && !config.demo && config.webhook.service.credentials.is_empty() {
         let ca = ca.map_or_else(String::new, |ca| format!(" --ca {ca}"));
         step(
@@ -140,7 +139,7 @@ fn first_steps(config: &Config, addresses: &Addresses, program: &str) -> Vec<Str
     steps
 }
 
-/// Any one will do.
+/// One of them is enough.
 fn curl_credential(config: &Config) -> String {
     match config.webhook.service.credentials.first() {
         None => String::new(),
@@ -161,7 +160,7 @@ pub(super) fn reachable_url(addresses: &Addresses) -> String {
         .replace("//[::]:", "//[::1]:")
 }
 
-/// An address to call where the door listens on all of them.
+/// An address to call when the door listens on all addresses.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

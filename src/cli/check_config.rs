@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use super::settings::{PRECEDENCE, Settings, certificates};
 use crate::config::{self, Invalid, Problem};
 
-/// Read and check the configuration without serving, and print what counts
+/// Read and check the configuration without serving, and print all settings
 ///
-/// Takes the flags of `serve` and prints all settings as TOML: secrets masked, and behind each
-/// value that is no default where it came from. Certificates and keys are read as `serve` reads
-/// them; one that has expired is an error, one that expires within 14 days a warning.
+/// Takes the flags of `serve` and prints all settings as TOML. Secrets are masked. A comment after
+/// each value that is not the default says where it comes from. Certificates and keys are read as
+/// `serve` reads them: an expired certificate is an error, one that expires within 14 days a
+/// warning.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("\
 Examples:
@@ -35,7 +36,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let mut expired = Vec::new();
     for (key, served) in certificates(&loaded.config) {
-        // One that cannot be read has ended the loading above.
+        // If a file cannot be read, the loading above has failed.
         let findings = served.map(|served| served.validity.findings(now))?;
         for finding in findings {
             let problem = Problem {

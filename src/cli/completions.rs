@@ -18,7 +18,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    // The generator panics where it cannot write, so it writes into memory.
+    // The generator panics if it cannot write, so it writes to memory.
     let mut script = Vec::new();
     generate(
         args.shell,
@@ -26,8 +26,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         "verbex-gateway",
         &mut script,
     );
-    // For bash it writes our name in two ways, and then knows none of our commands:
-    // clap-rs/clap#6421.
+    // For bash it writes our name in two ways, and then completes no command: clap-rs/clap#6421.
     let script = String::from_utf8(script)?.replace("verbex__subcmd__gateway", "verbex__gateway");
     io::stdout().write_all(script.as_bytes())?;
     Ok(())

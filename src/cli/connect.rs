@@ -1,4 +1,4 @@
-//! The flags that say where the gateway is, and what to tell somebody whom it does not serve.
+//! The flags for the gateway's address and credentials, and advice when a call fails.
 
 use std::{fs, path::PathBuf};
 
@@ -8,14 +8,14 @@ use tonic::Code;
 use super::UsageError;
 use crate::client::{Error, Gateway};
 
-/// Where a gateway without configuration is.
+/// The address of a gateway without configuration.
 pub(super) const DEFAULT_ADDRESS: &str = "http://127.0.0.1:50051";
 
-/// Where the gateway is, and as whom to come.
+/// The gateway's address, and the credentials.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Which gateway")]
 pub(super) struct Connect {
-    /// The gateway's gRPC address, with https:// where it has TLS
+    /// The gateway's gRPC address, with https:// if it uses TLS
     #[arg(
         long,
         alias = "addr",
@@ -24,11 +24,11 @@ pub(super) struct Connect {
         default_value = DEFAULT_ADDRESS
     )]
     address: String,
-    /// Trust the certificates in this PEM file, instead of those of the system
+    /// Trust the certificates in this PEM file instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The subscriber token; better in the environment or a file, a command line can be seen by
-    /// others
+    /// The subscriber token. Other users can see a command line, so prefer the environment or
+    /// --token-file
     #[arg(
         long,
         value_name = "TOKEN",
@@ -37,16 +37,16 @@ pub(super) struct Connect {
         conflicts_with = "token_file"
     )]
     token: Option<String>,
-    /// A file that holds the subscriber token
+    /// Read the subscriber token from this file
     #[arg(long, value_name = "FILE", env = "VERBEX_GATEWAY_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 }
 
 impl Connect {
-    /// The gateway. Nothing is connected yet.
+    /// The gateway, without connecting to it.
     ///
     /// # Errors
-    /// If a file cannot be read, or a value cannot be right.
+    /// If a file cannot be read, or a value is not valid.
     pub(super) fn gateway(&self) -> anyhow::Result<Gateway> {
         let read = |path: &PathBuf| {
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
@@ -56,7 +56,7 @@ impl Connect {
             Some(path) => Some(read(path)?),
             None => self.token.clone(),
         };
-        // As the banner of `serve` says it.
+        // The banner of `serve` shows the address in this form.
         let address = match self.address.contains("://") {
             true => self.address.clone(),
             false => format!("http://{}", self.address),
@@ -71,12 +71,12 @@ impl Connect {
             }
             Ok(gateway)
         };
-        // What was given is what is wrong.
+        // The given value is wrong.
         gateway().map_err(|error: Error| UsageError(error.to_string()).into())
     }
 }
 
-/// The error with what to do about it in terms of flags.
+/// The error, and which flags to change.
 #[must_use]
 pub(super) fn with_advice(error: Error) -> anyhow::Error {
     let advice = match (error.reason(), &error) {
@@ -92,7 +92,7 @@ pub(super) fn with_advice(error: Error) -> anyhow::Error {
             "to go on with what is left, begin without this cursor, with --from-earliest"
         }
         (_, Error::Untrusted { .. }) => "--ca FILE gives the CA, --address the name",
-        // A gateway says its reason.
+        // An error of a gateway has a reason.
         (
             "",
             Error::Refused {

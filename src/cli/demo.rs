@@ -1,4 +1,4 @@
-//! `serve --demo`: made-up calls that come in through the gateway's own door, as Verbex's would.
+//! `serve --demo`: posts made-up calls to the gateway's own webhook door, as Verbex would.
 
 use std::fs;
 
@@ -24,16 +24,16 @@ const CALLS_PER_SECOND: f64 = 0.5;
 const SPEED: f64 = 20.0;
 const AGENTS: usize = 4;
 
-/// The newest events of the log that are looked at: many times what the calls of an earlier run can
-/// have left open.
+/// How many of the newest events are searched for open calls of an earlier run, which have far
+/// fewer.
 const NEWEST_EVENTS_MAX: usize = 1_000;
 const NEWEST_BYTES_MAX: usize = 16 << 20;
 
 /// Ends the calls that an earlier run of the demo left open, then posts calls until `stop`
-/// resolves. Needs the doors to be open.
+/// resolves. The doors must be open.
 ///
 /// # Errors
-/// If the door cannot be posted to at all. What it refuses is only logged.
+/// If nothing can be posted to the door. A refusal is only logged.
 pub(super) async fn run(
     config: &Config,
     addresses: &Addresses,
@@ -95,7 +95,7 @@ fn door(config: &Config, addresses: &Addresses) -> anyhow::Result<post::Door> {
         }
         None => None,
     };
-    // Any one that is configured will do.
+    // If several are configured, one of them is enough.
     let credential = service.credentials.first();
     let headers = credential
         .map(|credential| credential.header())

@@ -1,4 +1,4 @@
-//! `verbex-gateway descriptor`: the gRPC API, for tools that read no protos.
+//! `verbex-gateway descriptor`: the gRPC API, for tools that do not read proto files.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -7,8 +7,8 @@ use crate::grpc;
 
 /// Print the gRPC API as a binary FileDescriptorSet, with comments and imports
 ///
-/// For grpcurl, buf and other tools that take a descriptor set instead of protos. A running gateway
-/// gives the same at /descriptor.binpb on its operations address.
+/// For grpcurl, buf and other tools that read a descriptor set instead of proto files. A running
+/// gateway serves the same at /descriptor.binpb on its operations address.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

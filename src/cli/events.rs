@@ -1,4 +1,4 @@
-//! `events`: what is in the log, as a list, an export, or one event by its id.
+//! `events`: lists or exports the log, or gets one event by its id.
 
 use std::{io, io::IsTerminal, path::PathBuf};
 
@@ -56,10 +56,10 @@ pub(super) struct Args {
     /// Stop after this many events
     #[arg(long, short = 'n', value_name = "N", help_heading = PRINT, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Get the event with this id, body and headers included
+    /// Get the event with this id, with its body and headers
     #[arg(long, value_name = "EVENT_ID", help_heading = PRINT, conflicts_with_all = ["types", "agents", "calls", "organizations", "names", "statuses", "since", "until", "newest_first", "limit", "view"])]
     id: Option<String>,
-    /// Once all is written, keep the place where the list ends in this file, for `tail
+    /// After all events are written, save the end of the list as a cursor in this file, for `tail
     /// --cursor-file`
     #[arg(long, value_name = "FILE", help_heading = PRINT, conflicts_with_all = ["limit", "until", "id"])]
     cursor_file: Option<PathBuf>,
@@ -69,18 +69,17 @@ pub(super) struct Args {
     /// How much of each event to print with --format json
     #[arg(long, value_enum, value_name = "VIEW", help_heading = PRINT)]
     view: Option<View>,
-    /// With --format pretty: all fields beneath each line, and the conversation
+    /// With --format pretty: also print all fields and the conversation below each line
     #[arg(short, long, help_heading = PRINT)]
     verbose: bool,
     #[command(flatten)]
     connect: Connect,
 }
 
-/// Runs until all is printed.
+/// Runs until all events are printed.
 ///
 /// # Errors
-/// If interrupted before that, the gateway cannot be reached, refuses, or the events cannot be
-/// written.
+/// If it is interrupted, the gateway cannot be reached or refuses, or the events cannot be written.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = interrupted();
     tokio::select! {
@@ -104,7 +103,7 @@ async fn print(args: Args) -> anyhow::Result<()> {
         output.push(&event)?;
         return output.flush().context("cannot write to standard output");
     }
-    // Whether it can be written is better known before a long export than after it.
+    // Find out before a long export whether the file can be written.
     let store = args.cursor_file.map(FileStore::open).transpose()?;
     let mut pages = Pages {
         connection: None,
@@ -143,7 +142,7 @@ async fn print(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Pages of history, each asked for again while what fails may pass.
+/// Pages of history. A request for a page is repeated while the error may pass.
 struct Pages {
     gateway: Gateway,
     connection: Option<Connection>,

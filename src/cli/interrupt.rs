@@ -12,18 +12,18 @@ use tokio::{
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// Not where `nohup` or a shell has said that the process is to outlive its terminal.
+    /// None if `nohup` or a shell has set the process to outlive its terminal.
     hangup: Option<Signal>,
-    /// Sent for a write beyond `ulimit -f`. Once it is caught, such a write is an error like that
-    /// of a full disk.
+    /// Sent for a write beyond `ulimit -f`. When it is caught, such a write fails like one to a
+    /// full disk.
     _file_size: Signal,
 }
 
 impl Signals {
-    /// From now on they no longer end the process by themselves.
+    /// From now on these signals do not end the process by themselves.
     ///
     /// # Errors
-    /// If the system does not let signals be caught.
+    /// If the system does not allow signals to be caught.
     pub(super) fn listen() -> io::Result<Self> {
         let hangup = (!hangups_are_ignored()).then(|| signal(SignalKind::hangup()));
         Ok(Self {
@@ -50,7 +50,7 @@ impl Signals {
     }
 }
 
-/// Ends the process at once, with the exit code that tells of this signal.
+/// Ends the process at once, with the exit code of this signal.
 #[expect(clippy::exit, reason = "who signals twice does not want to wait")]
 pub(super) fn end_at_once(signal: SignalKind) -> ! {
     process::exit(128 + signal.as_raw_value())
@@ -63,22 +63,21 @@ pub(super) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     let (told, hear) = oneshot::channel();
     tokio::spawn(async move {
         let Ok(mut signals) = Signals::listen() else {
-            // Then they end the process by themselves.
+            // Then the signals still end the process by themselves.
             return std::future::pending().await;
         };
         signals.next().await;
-        // Nobody listens any more if the command is on its way out already.
+        // Fails if the command has already ended.
         let _ = told.send(());
         end_at_once(signals.next().await)
     });
     async {
-        // The sender is dropped unsent only with the runtime.
+        // The sender is dropped without sending only when the runtime ends.
         let _ = hear.await;
     }
 }
 
-/// Whether whoever started this process had it ignore SIGHUP. Where the system does not tell,
-/// nobody had.
+/// Whether this process was started with SIGHUP ignored; false if the system does not say.
 fn hangups_are_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

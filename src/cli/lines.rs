@@ -1,8 +1,8 @@
-//! Output that never makes the program wait: a thread of its own writes it.
+//! Output that never makes the program wait: a separate thread writes it.
 //!
-//! A write to standard output or standard error blocks for as long as nobody reads the pipe or the
-//! terminal at its other end. Whoever writes here only leaves a line behind. Once [`LINES_MAX`] of
-//! them wait, more are dropped and counted.
+//! A write to standard output or standard error blocks while nobody reads the pipe or the terminal.
+//! Here a caller only puts a line into a queue. When [`LINES_MAX`] lines wait, further ones are
+//! dropped and counted.
 
 use std::{
     collections::VecDeque,
@@ -20,37 +20,36 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Lines that wait for the thread.
 const LINES_MAX: usize = 1024;
 
-/// The way to the thread. Clones lead to the same one.
+/// A handle to the thread. Clones use the same thread.
 #[derive(Clone)]
 pub(super) struct Lines(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    /// Lines that were not written: there was no room, or the system did not take them.
+    /// Lines that were not written, because the queue was full or the write failed.
     dropped: Counter,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Vec<u8>>,
-    /// Whether the thread is at a line that it took.
+    /// Whether the thread is writing a line.
     writing: bool,
 }
 
 impl Lines {
-    /// Starts the thread, which writes to `out` for as long as the process lives. It calls `missed`
-    /// with the number of lines that were dropped once all that waited is written.
+    /// Starts the thread, which writes to `out` until the process ends. When all waiting lines are
+    /// written, it calls `missed` with the number of lines that were dropped.
     ///
     /// # Errors
-    /// If the system gives no descriptor or no thread.
+    /// If the system provides no descriptor or no thread.
     pub(super) fn start(
         name: &str,
         out: impl AsFd,
         missed: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Self> {
-        // Past the standard library's handle, whose lock would be held for as long as a write
-        // takes.
+        // Not through the standard library's handle, which holds a lock during a write.
         let mut out = File::from(out.as_fd().try_clone_to_owned()?);
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -76,7 +75,7 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Leaves a line, with its line break.
+    /// Puts a line, with its line break, into the queue.
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.0.lock();
         if state.waiting.len() < LINES_MAX {
@@ -106,7 +105,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next line for the thread, which has written the one before.
+    /// The next line for the thread. The call means that the line before is written.
     fn next(&self) -> Vec<u8> {
         let mut state = self.lock();
         state.writing = false;
@@ -130,7 +129,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Takes one line, which is written at once.
+/// Writes one line at once.
 pub(super) struct Line<'a>(&'a Lines);
 
 impl Write for Line<'_> {

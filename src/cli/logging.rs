@@ -1,4 +1,4 @@
-//! The gateway's own log lines: on standard error, since standard output belongs to the banner.
+//! The gateway's own log lines, on standard error. Standard output is for the banner.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -19,7 +19,7 @@ use tracing_subscriber::{
 use super::lines::Lines;
 use crate::config::{LogFormat, Logging};
 
-/// Starts logging, once in a process. Nothing that logs ever waits for standard error.
+/// Starts logging, once in a process. A caller that logs never waits for standard error.
 pub(super) fn start(config: &Logging) -> anyhow::Result<Lines> {
     let filter = EnvFilter::try_new(&config.level).context("logging.level")?;
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
@@ -30,7 +30,7 @@ pub(super) fn start(config: &Logging) -> anyhow::Result<Lines> {
     let lines = fmt::layer()
         .with_writer(written.clone())
         .with_ansi(colours)
-        // Its own errors would be written to standard error right here.
+        // The subscriber would write its own errors to standard error directly.
         .log_internal_errors(false);
     let lines = match config.format {
         LogFormat::Text => lines.boxed(),
@@ -44,11 +44,11 @@ pub(super) fn start(config: &Logging) -> anyhow::Result<Lines> {
     Ok(written)
 }
 
-/// The hook of the standard library writes to standard error from the thread that panics.
+/// Logs panics. The standard library's hook would write to standard error in the panicking thread.
 fn log_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        // Text that was put together may hold something of a call.
+        // A formatted message may hold content of a call.
         let fixed = panic.payload().downcast_ref::<&'static str>();
         let backtrace = Backtrace::capture();
         let captured = backtrace.status() == BacktraceStatus::Captured;
@@ -62,8 +62,7 @@ fn log_panics() {
     }));
 }
 
-/// Libraries quote what was sent, such as a path that cannot be one, in their lines for debugging.
-/// The gateway does not.
+/// Debug lines of libraries may quote input, such as an invalid path. The gateway's do not.
 fn is_discreet(line: &Metadata<'_>) -> bool {
     line.target().starts_with("verbex_gateway") || *line.level() <= Level::INFO
 }

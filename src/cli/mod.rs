@@ -1,6 +1,6 @@
-//! The command line: one file a command, each with its `Args` and its `run`.
+//! The command line: one file for each command, with its `Args` and its `run`.
 //!
-//! What a pipe wants goes to standard output, all else to standard error.
+//! Results go to standard output, everything else to standard error.
 
 mod banner;
 mod check_config;
@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 
-/// What was typed.
+/// The parsed command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "verbex-gateway",
@@ -66,7 +66,7 @@ enum Command {
 }
 
 impl Cli {
-    /// What was typed. Where that is wrong, or a question, the process ends here.
+    /// Parses the command line of this process. Ends the process if it is wrong or asks for help.
     pub fn typed() -> Self {
         Self::parsed(env::args_os().collect()).unwrap_or_else(|error| error.exit())
     }
@@ -75,10 +75,10 @@ impl Cli {
         Self::try_parse_from(&typed).map_err(|error| settings::with_new_names(error, &typed))
     }
 
-    /// Does what was typed, to the end.
+    /// Runs the command until it is done.
     ///
     /// # Errors
-    /// Whatever kept it from its end; [`exit_code`] says what that means for the process.
+    /// If the command fails; [`exit_code`] returns the exit code for the error.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Serve(args) => serve::run(args).await,
@@ -94,13 +94,13 @@ impl Cli {
     }
 }
 
-/// Arguments that are good one by one and make no sense together.
+/// Arguments that are valid one by one, but not together.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// What the process answers to whoever started it: 1 for what failed, 2 for what was typed or
-/// configured wrongly, and 0 if only the reader of the output has left.
+/// The exit code for an error: 1 for a failure, 2 for wrong usage or configuration, and 0 if the
+/// reader of standard output has closed it.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.chain().any(is_broken_pipe) {
@@ -115,7 +115,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// What went wrong and why, each part said once: many errors tell their cause themselves.
+/// The error and its causes, without repeating a cause that the error's own text already has.
 #[must_use]
 pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();

@@ -2,15 +2,15 @@
 
 use jiff::{Span, Timestamp, ZonedDateTime, civil};
 
-/// Reads a time against the clock and the time zone of this machine, for clap.
+/// Parses a time with the clock and the time zone of this machine, for clap.
 ///
 /// # Errors
-/// If it is none; says what would be one.
+/// If it is not a time; the message shows valid forms.
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     parse_at(text, &ZonedDateTime::now())
 }
 
-/// A time with an offset; or without one, in the time zone of `now`; or how long ago.
+/// A time with an offset, a time in the time zone of `now`, or a length of time before `now`.
 fn parse_at(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
     let text = text.trim();
     if let Ok(time) = text.parse::<Timestamp>() {
@@ -29,13 +29,13 @@ fn parse_at(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
     Ok(time.timestamp())
 }
 
-/// What [`length`] says of anything else.
+/// The error of [`length`].
 pub(super) const LENGTH: &str = "expected how long from now on, such as 12h, 90d, 6mo or 1y";
 
-/// Reads how long something is to last, for clap.
+/// Parses a length of time, for clap.
 ///
 /// # Errors
-/// If it is no length; says what would be one.
+/// If it is not a length of time; the message shows valid forms.
 pub(super) fn length(text: &str) -> Result<Span, String> {
     text.trim().parse().map_err(|_| LENGTH.to_owned())
 }

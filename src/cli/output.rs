@@ -19,15 +19,14 @@ use super::{
 };
 use crate::proto::{DESCRIPTOR_SET, Event, EventView};
 
-/// What a line is.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// One line an event for people, in local time; without conversations unless -v asks for them
+    /// One readable line for each event, in local time; conversations only with -v
     Pretty,
-    /// One object an event in canonical protobuf JSON
+    /// One object for each event, in canonical protobuf JSON
     Json,
-    /// The webhook's body as it came; line breaks between its tokens and a byte order mark are left
-    /// out
+    /// The webhook's body as it was received, without line breaks and a byte order mark
     Raw,
 }
 
@@ -42,10 +41,10 @@ pub(super) enum View {
     Raw,
 }
 
-/// For a terminal that does not say how wide it is.
+/// The width of a terminal that does not report one.
 const UNKNOWN_COLUMNS: usize = 80;
 
-/// Writes events. What was pushed is out only after a flush.
+/// Writes events. Pushed events are buffered until a flush.
 pub(super) struct Output {
     format: Writer,
     buffer: Vec<u8>,
@@ -58,10 +57,10 @@ enum Writer {
 }
 
 impl Output {
-    /// Standard output as it is now: colours and lines that fit on a terminal, neither in a pipe.
+    /// Standard output. On a terminal it has colours and lines that fit its width.
     ///
     /// # Errors
-    /// Never, in a sound build.
+    /// Only if the built-in descriptor set is broken.
     pub(super) fn new(format: Format, details: bool) -> anyhow::Result<Self> {
         let format = match format {
             Format::Pretty => Writer::Pretty(Pretty {
@@ -86,7 +85,7 @@ impl Output {
     pub(super) fn push(&mut self, event: &Event) -> anyhow::Result<()> {
         match &mut self.format {
             Writer::Pretty(pretty) => {
-                // People make their terminals wider and narrower.
+                // The width of the terminal may have changed.
                 pretty.columns = columns();
                 let mut text = String::new();
                 pretty.render(event, &mut text);
@@ -105,15 +104,15 @@ impl Output {
         Ok(())
     }
 
-    /// Writes out what was pushed.
+    /// Writes all pushed events.
     ///
     /// # Errors
-    /// If standard output does not take it.
+    /// If the write to standard output fails.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        // Only what has colours may pass through what knows colours: the rest is data.
+        // Only coloured text may go through the colour filter: the other forms are data.
         if let Writer::Pretty(_) = self.format {
             let mut stdout = anstream::stdout().lock();
             stdout.write_all(&self.buffer)?;
@@ -128,10 +127,10 @@ impl Output {
     }
 }
 
-/// What to ask the gateway for: no more than what is written.
+/// The smallest view that has everything that is written.
 ///
 /// # Errors
-/// If a flag is for another format.
+/// If a flag belongs to another format.
 pub(super) fn view(
     format: Format,
     details: bool,
@@ -150,18 +149,17 @@ pub(super) fn view(
     }
 }
 
-/// A line for people, on standard error. If the terminal or the pipe is gone, there is nobody left
-/// to tell.
+/// Writes a line to standard error. Errors are ignored: there is no other place to report them.
 pub(super) fn tell(line: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Resolves when nobody reads standard output any more, as after `| head -1`: no need to wait for
-/// the next event to find out. Never, where the system cannot tell.
+/// Resolves when the reader of standard output has closed it, as `| head -1` does, so that the
+/// command ends without waiting for the next event. Never resolves if the system cannot tell.
 pub(super) async fn reader_gone() {
     let gone = async {
-        // Only watched, never written to: so it need not be in non-blocking mode, and is none where
-        // it is a file.
+        // It is only watched, not written to, so it does not have to be non-blocking. Fails for a
+        // file.
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
         let stdout = pipe::Sender::from_owned_fd_unchecked(stdout)?;
         stdout.ready(Interest::ERROR).await.map(drop)
@@ -171,7 +169,7 @@ pub(super) async fn reader_gone() {
     }
 }
 
-/// How wide the terminal is; none if standard output is no terminal.
+/// The width of the terminal; none if standard output is not a terminal.
 fn columns() -> Option<usize> {
     let stdout = io::stdout();
     stdout.is_terminal().then(|| {
@@ -185,8 +183,8 @@ fn event_descriptor() -> anyhow::Result<MessageDescriptor> {
         .context("the contract has no event")
 }
 
-/// Canonical protobuf JSON. What could do something to a terminal is written as an escape, which
-/// reads as the same text.
+/// Canonical protobuf JSON. Characters that could control a terminal are written as escapes, which
+/// decode to the same text.
 fn canonical_json(descriptor: &MessageDescriptor, event: &Event) -> anyhow::Result<String> {
     let mut message = DynamicMessage::new(descriptor.clone());
     message.transcode_from(event)?;
@@ -215,8 +213,9 @@ pub(super) fn without_mark(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The body on one line. JSON has line breaks only between tokens: each goes, with the white space
-/// after it. So do a byte order mark before and NULs behind; all else stays byte for byte.
+/// The body on one line, without a byte order mark before it and NULs after it. JSON has line
+/// breaks only between tokens: they and the white space after them are removed. All else is
+/// unchanged.
 fn push_one_line(body: &[u8], out: &mut Vec<u8>) {
     let mut after_break = true;
     for &byte in without_mark(body) {

@@ -1,4 +1,4 @@
-//! The other side of the webhook door: posts bodies as Verbex does, and reads the answers.
+//! A client of the webhook door: posts bodies as Verbex does, and reads the answers.
 
 use std::{fmt, fs, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 use reqwest::{Certificate, Client, Url, redirect};
 use serde::Deserialize;
 
-/// Connecting, sending and the answer together. The gateway itself takes 10 s for a body at the
-/// most.
+/// The time for connecting, sending and the answer together. The gateway waits up to 10 s for a
+/// body.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Where the gateways of this folder keep the CA that they made for themselves.
+/// Where a gateway that was started in this folder stores the CA that it made for itself.
 const OWN_CAS: [&str; 2] = [
     "verbex-gateway-data/tls/dev-ca.pem",
     "verbex-gateway-demo/tls/dev-ca.pem",
@@ -31,18 +31,18 @@ pub(super) struct To {
         default_value = "https://127.0.0.1:8443/webhooks/verbex"
     )]
     url: Url,
-    /// Trust the certificates in this PEM file, instead of those of the system; for this machine
-    /// the default is the CA that a gateway in this folder made for itself
+    /// Trust the certificates in this PEM file instead of the system's; for this machine the
+    /// default is the CA that a gateway in this folder made for itself
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// A header to send, as in "Authorization: Bearer …"; repeatable
+    /// A header to send, such as "Authorization: Bearer …"; repeatable
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl To {
     /// # Errors
-    /// If a file cannot be read, or holds no certificate.
+    /// If a file cannot be read or holds no certificate.
     pub(super) fn door(self) -> anyhow::Result<Door> {
         let ca_pem = match &self.ca {
             Some(path) => {
@@ -60,7 +60,7 @@ impl To {
     }
 }
 
-/// A webhook door as Verbex sees it. Clones share its connections.
+/// A client of one webhook door. Clones share its connections.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     client: Client,
@@ -68,16 +68,16 @@ pub(super) struct Door {
     headers: HeaderMap,
 }
 
-/// What the door said.
+/// The door's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is durable.
+    /// The event is durable.
     Taken(Receipt),
-    /// It is not.
+    /// The event was refused.
     Refused(Refusal),
 }
 
-/// Why it is not.
+/// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -88,7 +88,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Whether the same may be taken later.
+    /// Whether the same webhook may be accepted later.
     pub(super) fn may_pass(&self) -> bool {
         matches!(
             self.status,
@@ -97,7 +97,7 @@ impl Refusal {
     }
 }
 
-/// What the door said, and what to do about it in terms of flags.
+/// The refusal, and which flags to change.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -124,7 +124,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a gateway says of an event that it has taken. Empty if something else than a gateway has.
+/// A gateway's answer for a stored event. Empty if the server is not a gateway.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub(super) struct Receipt {
@@ -134,13 +134,13 @@ pub(super) struct Receipt {
 }
 
 impl Door {
-    /// A door that trusts the certificates in `ca_pem`, or else those of the system. `headers` go
-    /// with every webhook and win over its own.
+    /// A client that trusts the certificates in `ca_pem`, or else the system's. `headers` are sent
+    /// with every webhook and replace its own.
     ///
     /// # Errors
     /// If there is no certificate in `ca_pem`.
     pub(super) fn new(url: Url, ca_pem: Option<&[u8]>, headers: HeaderMap) -> anyhow::Result<Self> {
-        // Fails if it has been installed already, which is as good.
+        // Fails if it is already installed, which does no harm.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = Client::builder()
             .timeout(ANSWER)
@@ -165,7 +165,7 @@ impl Door {
     /// Posts one webhook.
     ///
     /// # Errors
-    /// If there is no answer. It may have been taken all the same.
+    /// If there is no answer. The event may have been stored anyway.
     pub(super) async fn post(&self, mut headers: HeaderMap, body: Bytes) -> anyhow::Result<Answer> {
         for (name, value) in &self.headers {
             headers.insert(name, value.clone());
@@ -181,17 +181,17 @@ impl Door {
         Ok(read(status, &headers, &body))
     }
 
-    /// Whether anybody is there, whatever the answer.
+    /// Checks that something answers at the URL. The answer does not matter.
     ///
     /// # Errors
-    /// If not.
+    /// If nothing answers.
     pub(super) async fn knock(&self) -> anyhow::Result<()> {
         let answer = self.client.get(self.url.clone()).send().await;
         answer.map(drop).map_err(|error| self.no_answer(&error))
     }
 
-    /// Says where it was without the path, which may hold a secret. The error's own causes stay
-    /// behind, so that a broken connection is not taken for a broken pipe.
+    /// An error that names the address without the path, which may hold a secret. It does not keep
+    /// the error's causes, so that a broken connection is not mistaken for a broken pipe.
     fn no_answer(&self, error: &reqwest::Error) -> anyhow::Error {
         let door = self.url.origin().ascii_serialization();
         let causes = || {

@@ -1,4 +1,4 @@
-//! Events for people: one line each, and what was said beneath it if asked for.
+//! Events for people: one line each, and with `-v` all fields and the conversation below it.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -16,14 +16,14 @@ pub(super) struct Pretty {
     pub zone: TimeZone,
     /// Whether to colour by type.
     pub color: bool,
-    /// How wide the terminal is: no line is wider. None for what is no terminal, which gets
-    /// everything whole.
+    /// The width of the terminal, which no line exceeds. None if the output is not a terminal; then
+    /// nothing is shortened.
     pub columns: Option<usize>,
-    /// Whether to add all else there is beneath the line: personal data too.
+    /// Whether to add all other fields below the line, including personal data.
     pub details: bool,
 }
 
-/// The columns of a line, as wide as what is usually in them.
+/// The columns of a line, with their usual widths.
 const TIME_COLUMNS: usize = 19;
 const TYPE_COLUMNS: usize = 16;
 const STATUS_COLUMNS: usize = 9;
@@ -32,13 +32,13 @@ const AGENT_COLUMNS: usize = 36;
 const SHORT_AGENT_COLUMNS: usize = 9;
 /// Between two columns.
 const GAP: usize = 2;
-/// A line with all of it. On a narrower terminal the time is without its year.
+/// The width of a line with the full time. On a narrower terminal the time has no year.
 const LINE_COLUMNS: usize =
     TIME_COLUMNS + TYPE_COLUMNS + STATUS_COLUMNS + CALL_COLUMNS + SHORT_AGENT_COLUMNS + 4 * GAP;
-/// A remark that would be shorter is left out.
+/// A remark with less space is left out.
 const REMARK_COLUMNS_MIN: usize = 12;
 
-/// What of an event is whole in its line.
+/// Which values are not shortened in an event's line.
 struct Whole {
     agent: bool,
     remark: bool,
@@ -78,13 +78,13 @@ impl Pretty {
             STATUS_COLUMNS,
             self.style(status_style(&event.status)),
         );
-        // A long id of a call leaves room for the short one of an agent.
+        // A long call id leaves space for a shortened agent id.
         let call = or_dash(&event.call_id);
         let call_columns = line.room().saturating_sub(GAP + SHORT_AGENT_COLUMNS);
         let call = cut(&call, call_columns.max(CALL_COLUMNS));
         line.cell(&call, CALL_COLUMNS, plain);
 
-        // The id of an agent is whole where that leaves room for the whole remark.
+        // The agent id is not shortened if the whole remark still fits.
         let agent = or_dash(&event.agent_id);
         let needed = match width(&remark) {
             0 => width(&agent),
@@ -165,7 +165,7 @@ impl Pretty {
         }
     }
 
-    /// A line beneath; none if there is nothing to say.
+    /// A line below the event's line; none if the value is empty.
     fn detail(&self, out: &mut String, label: &str, text: &str) {
         if !text.is_empty() {
             let dim = self.style(Style::new().dimmed());
@@ -174,7 +174,7 @@ impl Pretty {
         }
     }
 
-    /// A head, and a text beside it, in as many lines as the terminal needs for it.
+    /// A heading and a text beside it, in as many lines as needed.
     fn wrapped(&self, out: &mut String, head: &str, head_columns: usize, text: &str) {
         let text = escape(text);
         let Some(columns) = self.columns else {
@@ -207,7 +207,7 @@ impl Pretty {
     }
 }
 
-/// A line that ends where the terminal does.
+/// A line that is cut at the terminal's width.
 struct Line<'o> {
     out: &'o mut String,
     columns_left: usize,
@@ -228,7 +228,7 @@ impl<'o> Line<'o> {
         self.columns_left.saturating_sub(self.gap)
     }
 
-    /// Adds a text, at least so many columns wide.
+    /// Adds a text, padded to this many columns.
     fn cell(&mut self, text: &str, columns: usize, style: Style) {
         let (gap, room) = (self.gap, self.room());
         if room == 0 {
@@ -236,7 +236,7 @@ impl<'o> Line<'o> {
         }
         let text = cut(text, room);
         let padding = columns.min(room).saturating_sub(width(&text));
-        // The padding is inside of the style, which has no width.
+        // The padding is inside the style, which takes no columns.
         let _ = write!(self.out, "{:gap$}{style}{text}{:padding$}{style:#}", "", "");
         self.columns_left = room - width(&text) - padding;
         self.gap = GAP;
@@ -248,13 +248,13 @@ fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
 
-/// Terminals differ on vowel signs, as Bengali has them, and other marks: many give them a column.
-/// So each has one here.
+/// Terminals differ on combining marks, such as Bengali vowel signs. Many give each a column, so it
+/// counts as one here.
 fn char_width(char: char) -> usize {
     char.width().unwrap_or(0).max(1)
 }
 
-/// How many bytes of a text fit into so many columns.
+/// How many bytes of a text fit into this many columns.
 fn fitting(text: &str, columns: usize) -> usize {
     let mut columns_left = Some(columns);
     let fits = text.chars().take_while(|&char| {
@@ -264,7 +264,7 @@ fn fitting(text: &str, columns: usize) -> usize {
     fits.map(char::len_utf8).sum()
 }
 
-/// A text in lines of at most so many columns, broken at spaces, or within a word that is longer
+/// A text in lines of at most this many columns, broken at spaces, or within a word that is longer
 /// than a line.
 fn wrap(text: &str, columns: usize) -> Vec<&str> {
     let (mut rest, mut lines) = (text, Vec::new());
@@ -276,7 +276,7 @@ fn wrap(text: &str, columns: usize) -> Vec<&str> {
             rest[..fits].rfind(' ')
         };
         let space = space.filter(|&end| !rest[..end].trim_end().is_empty());
-        // A character that is wider than a line has one all the same.
+        // A character that is wider than a line still gets a line.
         let first = rest.chars().next().map_or(0, char::len_utf8);
         let end = space.unwrap_or(fits.max(first));
         lines.push(rest[..end].trim_end());
@@ -289,7 +289,7 @@ fn wrap(text: &str, columns: usize) -> Vec<&str> {
     lines
 }
 
-/// A text of at most so many columns.
+/// A text cut to at most this many columns.
 fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return text.into();
@@ -301,8 +301,8 @@ fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     short.into()
 }
 
-/// Text from callers, made safe for a terminal and for a line: control characters, and those that
-/// turn the direction of writing or end a line, are written as Rust writes them.
+/// Text from callers, made safe for one line of a terminal: control characters, and characters that
+/// change the writing direction or end a line, are written as Rust escapes.
 #[must_use]
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hazard) {
@@ -319,15 +319,15 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Whether a character does something to a terminal instead of being shown. All of them have four
-/// hexadecimal digits or fewer.
+/// Whether a character controls a terminal instead of being shown. All of these have at most four
+/// hexadecimal digits.
 #[must_use]
 pub(super) fn is_hazard(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What sets this event apart from others of its type.
+/// The most useful detail of the event, for the end of its line.
 fn remark(event: &Event) -> Cow<'_, str> {
     match &event.payload {
         Some(Payload::CallTransferred(transfer)) if !transfer.transfer_to.is_empty() => {

@@ -36,19 +36,19 @@ What was sent before is a duplicate: the same event, stored once.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// JSON Lines if the first line is JSON by itself, otherwise one body as it is; - is standard
-    /// input
+    /// Files to post: JSON Lines if the first line is complete JSON, otherwise one body; - is
+    /// standard input
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     to: To,
 }
 
-/// Runs until all is posted.
+/// Runs until all bodies are posted.
 ///
 /// # Errors
-/// If a file cannot be read, there is no answer, or a body was refused; the rest was posted all the
-/// same then.
+/// If a file cannot be read, there is no answer, or a body was refused. After a refusal the other
+/// bodies are still posted.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let door = args.to.door()?;
     let mut refused = 0_u64;
@@ -157,14 +157,14 @@ fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<&serde_json::value::RawValue>(without_mark(text)).is_ok()
 }
 
-/// The headers that Verbex sends with a body. What the body does not tell is made up from it, so
-/// that the same body sent again is the same event again.
+/// The headers that Verbex sends with a body. Missing values are derived from the body, so that
+/// sending the same body again repeats the same event.
 fn verbex_headers(body: &[u8], now: Timestamp) -> HeaderMap {
     let body = without_mark(body);
     let body_fields: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |key: &str| body_fields.get(key).and_then(Value::as_str);
     let event = text("eventName").or_else(|| {
-        // As transfers come: flat, and without a name.
+        // Transfers have no `payload` and no name.
         body_fields
             .get("transfer_to")
             .map(|_| "CallHandler.CallTransferred")
@@ -182,7 +182,7 @@ fn verbex_headers(body: &[u8], now: Timestamp) -> HeaderMap {
         HeaderValue::from_static("ReactorNetty/1.1.13"),
     );
     let mut insert = |name, value: &str| {
-        // A name that no header can carry is in the body all the same.
+        // If a header cannot hold the name, the body still has it.
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
         }

@@ -20,16 +20,16 @@ use crate::{
     gateway::{self, Gateway},
 };
 
-/// How long the last lines may take to be written, and in a hurry.
+/// How long the last lines may take to be written, and how long after a second signal.
 const LAST_LINES: Duration = Duration::from_secs(1);
 const LAST_LINES_IN_A_HURRY: Duration = Duration::from_millis(200);
 
 /// Run the gateway
 ///
-/// Without any configuration it is for this machine: webhooks at
+/// Without configuration it serves this machine only: webhooks at
 /// https://127.0.0.1:8443/webhooks/verbex with a certificate that it makes for itself, gRPC at
 /// 127.0.0.1:50051, operations at http://127.0.0.1:9464, data in ./verbex-gateway-data. SIGTERM,
-/// Ctrl-C and the end of its terminal (but under nohup) let it drain; a second one ends it at once.
+/// Ctrl-C and SIGHUP (unless started with nohup) start a drain; a second signal ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("\
 Examples:
@@ -46,9 +46,9 @@ pub(super) struct Args {
     #[command(flatten)]
     settings: Settings,
 
-    /// Begin a new log if what is in the data folder is no log, or not a whole one; that gets
-    /// another name. Where a log is, this changes nothing. For one start: leave it out of unit
-    /// files
+    /// Begin a new log if events.db in the data folder is not a log, or not a complete one; the old
+    /// files are renamed. If there is a usable log, this changes nothing. Use it for one start
+    /// only, not in unit files
     #[arg(long)]
     new_log: bool,
 }
@@ -65,10 +65,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, sockets: gateway::Sockets, log_lines: &Lines) -> anyhow::Result<()> {
-    // Before the doors open, so that no signal finds the gateway half started.
+    // Before the doors open, so that no signal ends a half-started gateway.
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let gateway = Gateway::build(config.clone(), sockets, log_lines.dropped()).await?;
-    // A gateway whose output nobody reads is still a gateway.
+    // The gateway runs even if nobody reads its output.
     let screen = Lines::start("banner", io::stdout(), |_| {})?;
     let banner = banner(
         &config,
@@ -113,8 +113,7 @@ async fn serve(config: Config, sockets: gateway::Sockets, log_lines: &Lines) -> 
     }
 }
 
-/// For `Type=notify`. In a thread of its own, since nothing here waits for whoever reads it, if
-/// there is anybody.
+/// Notifies systemd (`Type=notify`) in a separate thread, because the write may block.
 fn tell_systemd(state: NotifyState<'static>) {
     let told = thread::Builder::new().spawn(move || sd_notify::notify(&[state]));
     if let Err(error) = told {
@@ -122,7 +121,7 @@ fn tell_systemd(state: NotifyState<'static>) {
     }
 }
 
-/// What was allowed by name is still worth a line that an operator can find.
+/// Logs a line for each door that was allowed to be open, so that an operator can find it.
 fn warn_of_open_doors(config: &Config) {
     for (allowed, addr, door) in [
         (config.webhook.open_allowed, config.webhook.addr, "webhook"),
@@ -134,7 +133,8 @@ fn warn_of_open_doors(config: &Config) {
     }
 }
 
-/// What starts this program in a shell: a path as it was typed, or the name of a command.
+/// The command that starts this program in a shell: the path as it was typed, or the command's
+/// name.
 fn program() -> String {
     env::args_os().next().map_or_else(
         || "verbex-gateway".to_owned(),

@@ -15,20 +15,20 @@ use crate::{
     tls,
 };
 
-/// How the layers go together, for the end of a `--help`.
+/// Which layer overrides which, for the end of a `--help`.
 pub(super) const PRECEDENCE: &str = "\
 Every setting can also stand in the environment, as VERBEX_GATEWAY_ and its name (VERBEX_GATEWAY_WEBHOOK_ADDR), and in the \
 file that --config (or VERBEX_GATEWAY_CONFIG) names, where there are more of them. Flags count over environment, environment over file.";
 
-/// Each flag is the name of its setting; `config::load` judges the values, so that every layer
-/// hears the same errors.
+/// Each flag has the name of its setting. `config::load` checks the values, so that every layer has
+/// the same errors.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Settings {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
 
-    /// Keep everything durable here [default: ./verbex-gateway-data]
+    /// Store the log and the gateway's own certificate here [default: ./verbex-gateway-data]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<String>,
 
@@ -36,17 +36,17 @@ pub(super) struct Settings {
     #[arg(long, value_name = "ID")]
     organization: Option<String>,
 
-    /// Let made-up calls come in through the webhook door; the data goes to ./verbex-gateway-demo,
-    /// or to a folder of that name in --data-dir, never among real calls
+    /// Post made-up calls to the webhook door. The data goes to ./verbex-gateway-demo, or to a
+    /// folder of that name in --data-dir, separate from real calls
     #[arg(long)]
     demo: bool,
 
-    /// Take webhooks here [default: 127.0.0.1:8443]
+    /// Receive webhooks at this address [default: 127.0.0.1:8443]
     #[arg(long, value_name = "IP:PORT", help_heading = WEBHOOK)]
     webhook_addr: Option<String>,
 
-    /// The door's certificate chain (PEM); without one the gateway makes its own, good for this
-    /// machine only
+    /// The webhook door's certificate chain (PEM); without it the gateway makes its own, which is
+    /// valid on this machine only
     #[arg(long, value_name = "FILE", help_heading = WEBHOOK)]
     webhook_tls_cert: Option<String>,
 
@@ -54,16 +54,16 @@ pub(super) struct Settings {
     #[arg(long, value_name = "FILE", help_heading = WEBHOOK)]
     webhook_tls_key: Option<String>,
 
-    /// Speak plain HTTP, behind a proxy that ends TLS
+    /// Use plain HTTP, behind a proxy that ends TLS
     #[arg(long, help_heading = WEBHOOK)]
     webhook_plain_http: bool,
 
-    /// Take webhooks at /webhooks/verbex/SECRET only; a command line can be seen by others, so
-    /// better use the environment or --webhook-secret-file
+    /// Receive webhooks at /webhooks/verbex/SECRET only. Other users can see a command line, so
+    /// prefer the environment or --webhook-secret-file
     #[arg(long, value_name = "SECRET", help_heading = WEBHOOK)]
     webhook_secret: Option<String>,
 
-    /// Read that secret from a file
+    /// Read that secret from this file
     #[arg(long, value_name = "FILE", help_heading = WEBHOOK)]
     webhook_secret_file: Option<String>,
 
@@ -71,11 +71,11 @@ pub(super) struct Settings {
     #[arg(long, help_heading = WEBHOOK)]
     allow_insecure_webhook: bool,
 
-    /// Serve subscribers here [default: 127.0.0.1:50051]
+    /// Serve subscribers at this address [default: 127.0.0.1:50051]
     #[arg(long, value_name = "IP:PORT", help_heading = GRPC)]
     grpc_addr: Option<String>,
 
-    /// The door's certificate chain (PEM); plain text without
+    /// The gRPC door's certificate chain (PEM); without it the door uses plain text
     #[arg(long, value_name = "FILE", help_heading = GRPC)]
     grpc_tls_cert: Option<String>,
 
@@ -87,15 +87,16 @@ pub(super) struct Settings {
     #[arg(long, help_heading = GRPC)]
     allow_insecure_grpc: bool,
 
-    /// Serve /metrics, /livez, /readyz and /descriptor.binpb here [default: 127.0.0.1:9464]
+    /// Serve /metrics, /livez, /readyz and /descriptor.binpb at this address [default:
+    /// 127.0.0.1:9464]
     #[arg(long, value_name = "IP:PORT", help_heading = OPERATIONS)]
     admin_addr: Option<String>,
 
-    /// The form of log lines, on standard error: text or json [default: text]
+    /// The format of log lines, on standard error: text or json [default: text]
     #[arg(long, value_name = "FORMAT", help_heading = OPERATIONS)]
     log_format: Option<String>,
 
-    /// How much is logged, as in RUST_LOG [default: info]
+    /// The log level, or directives as in RUST_LOG [default: info]
     #[arg(long, value_name = "LEVEL", help_heading = OPERATIONS)]
     log_level: Option<String>,
 }
@@ -126,8 +127,8 @@ pub(super) fn with_new_names(mut error: clap::Error, typed: &[OsString]) -> clap
     error
 }
 
-/// The certificates that are configured, each by the setting that names it and as `serve` reads it:
-/// only the content of the files says whether they serve.
+/// The configured certificates, each with the name of its setting. Reads the files as `serve` does,
+/// because only their content shows whether they are usable.
 pub(super) fn certificates(
     config: &Config,
 ) -> impl Iterator<Item = (&'static str, Result<tls::Served, tls::Error>)> {
@@ -156,8 +157,7 @@ const GRPC: &str = "gRPC door";
 const OPERATIONS: &str = "Operations";
 
 impl Settings {
-    /// Reads the configuration that this process was given. What is `decided` counts over all of
-    /// it.
+    /// Reads the configuration of this process. The settings in `decided` override all others.
     #[expect(clippy::disallowed_methods, reason = "here the configuration is read")]
     pub(super) fn load(
         self,
@@ -168,7 +168,7 @@ impl Settings {
             flags: [self.flags(), decided].concat(),
             environment: Environment::from_iter(env::vars_os()),
         })?;
-        // The variables of other commands are none of ours, but known.
+        // The variables of other commands are known, but not settings.
         let cli = super::Cli::command();
         let args = || cli.get_subcommands().flat_map(Command::get_arguments);
         loaded

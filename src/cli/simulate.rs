@@ -23,10 +23,10 @@ use crate::{
     simulate::{Options, Simulation, Webhook},
 };
 
-/// Webhooks that wait for their answer at the same time. When there are so many, the next ones are
-/// late; none is left out.
+/// How many webhooks may wait for their answers. When there are more, the next ones are sent late;
+/// none is left out.
 const IN_FLIGHT_MAX: usize = 64;
-/// Attempts at one webhook, while the door is away or full: about two minutes.
+/// Attempts for one webhook while the door is down or full: about two minutes.
 const ATTEMPTS_MAX: u32 = 12;
 
 const EXAMPLES: &str = "\
@@ -48,19 +48,19 @@ pub(super) struct Args {
     /// How many calls start in a second, on average
     #[arg(long, value_name = "RATE", default_value_t = 2.0, value_parser = positive)]
     rate: f64,
-    /// How many agents take them
+    /// How many agents handle the calls
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     agents: usize,
-    /// Makes the same calls each time, but for when they happen; without one they are new each time
+    /// Make the same calls in each run, only at other times; without a seed each run has new calls
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many times faster than real calls they go by; what they say is not shortened
+    /// How many times faster than real time the webhooks are sent; durations in them do not change
     #[arg(long, value_name = "FACTOR", default_value_t = 30.0, value_parser = positive)]
     speed: f64,
-    /// Let webhooks overtake each other
+    /// Send some webhooks out of order
     #[arg(long)]
     out_of_order: bool,
-    /// Send some webhooks again
+    /// Send some webhooks twice
     #[arg(long)]
     duplicates: bool,
     #[command(flatten)]
@@ -113,11 +113,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// Posts webhooks when they are due, until there are no more or `stop` resolves. `told` hears of
+/// Posts webhooks when they are due, until there are no more or `stop` resolves. Calls `told` with
 /// each answer.
 ///
-/// A door that is away or full gets each webhook again and again for a while, so that nothing is
-/// lost to a restart.
+/// While the door is down or full, each webhook is sent again for a while, so that none is lost
+/// when the gateway restarts.
 pub(super) async fn drive(
     door: &Door,
     webhooks: impl Iterator<Item = Webhook>,
@@ -146,17 +146,17 @@ pub(super) async fn drive(
 /// How a simulation went.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Summary {
-    /// Taken as new events.
+    /// Stored as new events.
     pub(super) stored: u64,
-    /// Taken as repeats of earlier ones.
+    /// Repeats of stored events.
     pub(super) duplicates: u64,
-    /// Answered with anything but success.
+    /// Refused.
     pub(super) refused: u64,
     /// Never answered.
     pub(super) lost: u64,
     /// From the beginning to the last answer.
     pub(super) elapsed: Duration,
-    /// Why the first one that was not taken was not.
+    /// Why the first webhook failed that was refused or not answered.
     pub(super) trouble: Option<String>,
 }
 

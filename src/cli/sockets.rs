@@ -1,5 +1,5 @@
-//! Listening sockets that whoever started this process has opened for it, as systemd does:
-//! `LISTEN_FDS` and what belongs to it.
+//! Listening sockets that the parent of this process has opened, as systemd does: `LISTEN_FDS` and
+//! the related variables.
 
 use std::{
     env, io,
@@ -16,14 +16,14 @@ use crate::{
     gateway,
 };
 
-/// Names of doors, which sockets may have too, and the settings with their addresses.
+/// Names of doors, which are also the names of their sockets, and the settings of their addresses.
 const DOORS: [(&str, &str); 3] = [
     ("webhook", "webhook.addr"),
     ("grpc", "grpc.addr"),
     ("admin", "admin.addr"),
 ];
 
-/// The sockets, in the order in which they were handed over.
+/// The sockets, in the order in which they were passed.
 #[derive(Debug, Default)]
 pub(super) struct Sockets(Vec<Socket>);
 
@@ -35,11 +35,10 @@ struct Socket {
 }
 
 impl Sockets {
-    /// Takes all that were handed over to this process; none, where nothing says so. The second
-    /// call finds none.
+    /// Takes all sockets that were passed to this process. The second call finds none.
     ///
     /// # Errors
-    /// If their number is none, or one of them is no TCP socket that listens.
+    /// If `LISTEN_FDS` is not a number, or a socket is not a listening TCP socket.
     #[expect(clippy::disallowed_methods, reason = "systemd tells of sockets so")]
     pub(super) fn take() -> Result<Self, UsageError> {
         check_count()?;
@@ -50,7 +49,7 @@ impl Sockets {
         for index in 0..handed_over.len() {
             let name = names.next().unwrap_or_default().to_owned();
             let listener = handed_over.take_tcp_listener(index);
-            // Each one is there until it is taken.
+            // Each one exists until it is taken.
             let listener = listener.and_then(|there| there.ok_or(io::ErrorKind::NotFound.into()));
             let socket = listener.and_then(|listener| Socket::new(name, listener));
             sockets.push(socket.map_err(|error| {
@@ -64,7 +63,7 @@ impl Sockets {
         Ok(Self(sockets))
     }
 
-    /// Settings that sockets decide by their names: the addresses of their doors.
+    /// The settings that named sockets override: the addresses of their doors.
     pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
         let named = self.0.iter().filter_map(|socket| {
             let (_, setting) = DOORS.iter().find(|(door, _)| *door == socket.name)?;
@@ -73,11 +72,10 @@ impl Sockets {
         named.collect()
     }
 
-    /// Gives each one to its door: the one that it is named for, or else the one whose address it
-    /// has.
+    /// Gives each socket to the door that it is named for, or else to the door with its address.
     ///
     /// # Errors
-    /// If it fits none, or a door would have two.
+    /// If a socket fits no door, or a door would have two.
     pub(super) fn for_doors(self, config: &Config) -> Result<gateway::Sockets, UsageError> {
         let addresses = [config.webhook.addr, config.grpc.addr, config.admin.addr];
         let mut doors = [None, None, None];
@@ -108,8 +106,8 @@ impl Sockets {
     }
 }
 
-/// Looks at `LISTEN_FDS` if it is for this process: `ListenFd` passes over one that is no number,
-/// and believes any that is.
+/// Checks `LISTEN_FDS` if it is for this process: `ListenFd` ignores a value that is not a number,
+/// and accepts any number.
 #[expect(clippy::disallowed_methods, reason = "systemd tells of sockets so")]
 fn check_count() -> Result<(), UsageError> {
     let variable = |name| env::var_os(name).unwrap_or_default();
@@ -144,7 +142,7 @@ impl Socket {
         })
     }
 
-    /// The index of its door, where the doors have these addresses.
+    /// The index of the socket's door, if the doors have these addresses.
     fn door(&self, addresses: [SocketAddr; 3]) -> Option<usize> {
         let by = |is: &dyn Fn(usize) -> bool| (0..DOORS.len()).find(|&door| is(door));
         by(&|door| DOORS[door].0 == self.name)
@@ -153,9 +151,9 @@ impl Socket {
     }
 }
 
-/// Whether a socket may stand in for a configured address: the same port, and one of the two is all
-/// addresses of the machine. But a door that is configured for this machine alone is not opened to
-/// others.
+/// Whether a socket may be used for a configured address: the port is the same, and one of the two
+/// is all addresses of the machine. A door that is configured for this machine only is not opened
+/// to others.
 fn serves(socket: SocketAddr, configured: SocketAddr) -> bool {
     let [ip, wanted] = [socket, configured].map(|addr| addr.ip().to_canonical());
     socket.port() == configured.port()

@@ -1,4 +1,4 @@
-//! `tail`: subscribes and prints, and goes on after whatever happens between.
+//! `tail`: subscribes and prints events, and resumes after interruptions.
 
 use std::{
     io::{self, IsTerminal},
@@ -24,9 +24,9 @@ use crate::{
     proto::SubscriptionState,
 };
 
-/// Events that are written out together at the most, when many wait.
+/// The most events that are written together.
 const BATCH_EVENTS_MAX: usize = 256;
-/// After how long without a match to say so.
+/// After this time without a match, a line says so.
 const QUIET: Duration = Duration::from_secs(10);
 
 const BEGIN: &str = "Where to begin (default: with the next event)";
@@ -52,8 +52,8 @@ pub(super) struct Args {
     filter: FilterFlags,
     #[command(flatten)]
     from: From,
-    /// Keep the cursor in this file, and resume after it; the flags above count only while the file
-    /// is not there
+    /// Save the cursor in this file, and resume after it. The start flags above are used only while
+    /// the file does not exist
     #[arg(long, value_name = "FILE", help_heading = BEGIN)]
     cursor_file: Option<PathBuf>,
     /// What to print
@@ -62,13 +62,13 @@ pub(super) struct Args {
     /// How much of each event to print with --format json
     #[arg(long, value_enum, value_name = "VIEW", help_heading = PRINT)]
     view: Option<View>,
-    /// With --format pretty: all fields beneath each line, and the conversation
+    /// With --format pretty: also print all fields and the conversation below each line
     #[arg(short, long, help_heading = PRINT)]
     verbose: bool,
     /// Stop after this many events
     #[arg(short = 'n', long, value_name = "N", help_heading = PRINT, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// The name to show to the gateway's operators
+    /// The name that the gateway's operators see
     #[arg(
         long,
         value_name = "NAME",
@@ -85,13 +85,14 @@ pub(super) struct Args {
 #[command(next_help_heading = BEGIN)]
 #[group(multiple = false)]
 struct From {
-    /// With the first event received at or after this time: 10m (ago), 2026-04-27T12:00, RFC 3339
+    /// Begin with the first event received at or after this time: 10m (ago), 2026-04-27T12:00, RFC
+    /// 3339
     #[arg(long, value_name = "TIME", value_parser = moment::parse, allow_hyphen_values = true)]
     since: Option<Timestamp>,
-    /// With the oldest event that is in the log
+    /// Begin with the oldest event in the log
     #[arg(long)]
     from_earliest: bool,
-    /// After the place that this cursor marks
+    /// Begin after this cursor
     #[arg(long, value_name = "CURSOR", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
     after: Option<String>,
 }
@@ -176,13 +177,13 @@ struct Tail {
     store: Option<FileStore>,
     /// Events until `--count` is reached.
     remaining: Option<u64>,
-    /// Covers what was written out.
+    /// The cursor of the last written event.
     cursor: Option<String>,
     status: Status,
 }
 
 impl Tail {
-    /// Prints what came, and only then saves the cursor. Whether to go on.
+    /// Prints events, and only then saves the cursor. Returns whether to continue.
     fn take(&mut self, batch: Vec<Result<Item, Error>>) -> anyhow::Result<bool> {
         let mut cursor = None;
         let mut end = None;
@@ -217,8 +218,8 @@ impl Tail {
         }
     }
 
-    /// How to go on from here, for who has just pressed Ctrl-C: the terminal shows that in the same
-    /// line.
+    /// Prints how to resume from here after Ctrl-C. It begins a new line, because the terminal
+    /// shows `^C` in the current one.
     fn say_where_it_stopped(&self) {
         if !self.status.talks {
             return;
@@ -250,14 +251,14 @@ impl Tail {
     }
 }
 
-/// What the person at the terminal knows about the connection. It all goes to standard error;
-/// interruptions always, the rest only to a terminal.
+/// Messages about the connection, on standard error. Interruptions are always written, the others
+/// only to a terminal.
 struct Status {
     address: String,
     everything: bool,
     talks: bool,
     contact: Contact,
-    /// What was told of an interruption that lasts: a long one is not told with each attempt.
+    /// The last message about the current interruption, so that it is not repeated at each attempt.
     trouble: Option<String>,
     matched: u64,
     /// When to say that nothing has matched.
@@ -274,7 +275,7 @@ enum Contact {
 }
 
 impl Status {
-    /// Tells what is new; an error if there is no hope.
+    /// Reports a change of the connection; an error if waiting does not help.
     fn tell(&mut self, item: Item) -> Option<Error> {
         match item {
             Item::Event { .. } => {
@@ -283,7 +284,8 @@ impl Status {
             }
             Item::Progress { progress, .. } => self.progress(progress.state()),
             Item::Gap { .. } => output::tell("events before here have been removed from the log"),
-            // Who has never been there is more likely misnamed than away.
+            // If no connection has ever worked, the address is more likely wrong than the gateway
+            // down.
             Item::Interrupted { error, .. } if self.contact == Contact::None => return Some(error),
             Item::Interrupted { error, .. } => {
                 let trouble = error.to_string();

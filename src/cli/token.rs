@@ -26,8 +26,8 @@ enum Command {
 
 /// Make a token: shows it once, and prints the entry for the configuration
 ///
-/// The token goes to the subscriber, the entry to the gateway's file. The gateway keeps only a
-/// hash: a lost token cannot be shown again.
+/// Give the token to the subscriber, and put the entry into the gateway's configuration file. The
+/// entry holds only a hash, so a lost token cannot be shown again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,15 +37,15 @@ Examples:
 
 The entry goes to standard output, the token to standard error.")]
 struct NewArgs {
-    /// Whose it is, as operators will see it
+    /// The name of the token, as operators see it
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
 
-    /// Open AdminService too
+    /// Also allow AdminService
     #[arg(long)]
     admin: bool,
 
-    /// How long it is good, such as 12h, 90d, 6mo or 1y; for ever if left out
+    /// How long the token is valid, such as 12h, 90d, 6mo or 1y; without it the token never expires
     #[arg(long, value_name = "TIME", value_parser = moment::length, allow_hyphen_values = true)]
     expires: Option<Span>,
 }
@@ -62,7 +62,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         admin: args.admin,
     };
 
-    // Apart, so that `>> gateway.toml` takes the entry and leaves the token on the terminal.
+    // On separate streams, so that `>> gateway.toml` writes the entry to the file and leaves the
+    // token on the terminal.
     writeln!(
         io::stderr(),
         "The token, shown this once; the subscriber sends it as `authorization: Bearer {secret}`:\n\n{secret}\n\n\

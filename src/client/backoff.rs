@@ -1,5 +1,5 @@
-//! How long to wait before another attempt: exponential backoff with full jitter, so that many who
-//! were cut off at once do not come back at once.
+//! How long to wait before another attempt: exponential backoff with full jitter, so that clients
+//! that were disconnected together do not reconnect together.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ pub const FIRST: Duration = Duration::from_millis(250);
 /// The longest wait of all.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
-/// The wait after `attempt` attempts that failed in a row, counted from 0, for a `random` number
-/// from 0 to 1.
+/// The wait after `attempt` failed attempts in a row, counted from 0. `random` is a number from 0
+/// to 1.
 #[must_use]
 pub fn delay(attempt: u32, random: f64) -> Duration {
     let longest = FIRST
@@ -18,7 +18,7 @@ pub fn delay(attempt: u32, random: f64) -> Duration {
     longest.mul_f64(random.clamp(0.0, 1.0))
 }
 
-/// The wait with jitter, and at least as long as whoever refused asks for.
+/// The wait with jitter, and at least as long as the server asks for.
 pub(crate) fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
     delay(attempt, rand::random()).max(asked.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Where a program keeps its cursor over restarts.
+//! Where a program saves its cursor over restarts.
 
 use std::{
     fmt,
@@ -7,53 +7,53 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The longest cursor that a gateway makes.
+/// The length of the longest cursor of a gateway, in bytes.
 const CURSOR_BYTES_MAX: usize = 64;
 
-/// Keeps the last cursor that was worked off, for one program.
+/// Stores the cursor of the last item whose work is done, for one program.
 pub trait CursorStore {
-    /// The cursor that was saved last; none if none ever was.
+    /// The last saved cursor; none if no cursor was saved yet.
     ///
     /// # Errors
-    /// If it cannot be read, or what is there is no cursor. Never taken for "none": that would skip
-    /// events.
+    /// If it cannot be read, or is not a cursor. An implementation must not return none then: that
+    /// would skip events.
     fn load(&self) -> io::Result<Option<String>>;
 
-    /// Replaces the cursor. Call it once the work on its item is done.
+    /// Replaces the cursor. Call it when the work on its item is done.
     ///
     /// # Errors
-    /// If it cannot be written; the one before is still there.
+    /// If it cannot be written. The previous cursor is kept.
     fn save(&mut self, cursor: &str) -> io::Result<()>;
 }
 
-/// A cursor in a file of its own, replaced as a whole: a program that is killed leaves the old one
-/// or the new one, never half of one.
+/// A cursor in a file. Each save replaces the whole file: if the program is killed, the file has
+/// the old cursor or the new one, never a part of one.
 ///
-/// Each save waits for the disk to have the new file before it takes the old one's place, so that
-/// this holds through a power cut too. What may be lost then is that it took the place: the cursor
-/// before it is back, and the events after that come again, as after a kill.
+/// Each save syncs the new file before it replaces the old one, so this also holds after a power
+/// cut. A power cut may undo the last save: then the previous cursor is back, and the events after
+/// it come again, as after a kill.
 ///
-/// That wait is a few milliseconds on most disks. Where events come faster, work off those that are
-/// there together (`StreamExt::ready_chunks` of the `futures` crates), and save the last cursor
-/// once.
+/// The sync takes a few milliseconds on most disks. If events come faster, handle the available
+/// ones together (`StreamExt::ready_chunks` of the `futures` crates), and save only the last
+/// cursor.
 #[derive(Debug)]
 pub struct FileStore {
     path: PathBuf,
     draft: PathBuf,
-    /// Held until the store is dropped or the program ends, however it does.
+    /// The lock on `<path>.lock`. The system frees it when the program ends, even by a kill.
     _lock: File,
 }
 
 impl FileStore {
-    /// The store in this file, which need not be there yet; its folder must be. `<path>.new` and
-    /// `<path>.lock` are used beside it.
+    /// Opens the store in this file. The file need not exist, but its folder must. The store also
+    /// uses `<path>.new` and `<path>.lock`.
     ///
     /// # Errors
-    /// If another program has it open ([`io::ErrorKind::WouldBlock`]), or nothing can be written
-    /// there.
+    /// If another program has it open ([`io::ErrorKind::WouldBlock`]), or the folder cannot be
+    /// written to.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        // Not of the file itself: that is another one after each save.
+        // The lock is not on the file itself, because each save replaces that file.
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -75,7 +75,7 @@ impl FileStore {
         })
     }
 
-    /// The file.
+    /// The path of the file with the cursor.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -117,12 +117,12 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// An error that says which file it is about.
+/// An error that names the file.
 fn about(path: &Path, kind: io::ErrorKind, what: impl fmt::Display) -> io::Error {
     io::Error::new(kind, format!("cursor file {}: {what}", path.display()))
 }
 
-/// A cursor in memory: for tests, and for programs that keep it in a place of their own.
+/// A cursor in memory: for tests, and for programs that save it somewhere else.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Option<String>);
 
@@ -137,8 +137,8 @@ impl CursorStore for MemoryStore {
     }
 }
 
-/// Only the gateway can say whether it is one; this keeps a file that is something else from being
-/// taken for a cursor.
+/// A check of the form only, so that another file is not mistaken for a cursor. Only the gateway
+/// can tell whether the cursor is valid.
 fn looks_like_a_cursor(text: &str) -> bool {
     (1..=CURSOR_BYTES_MAX).contains(&text.len())
         && text

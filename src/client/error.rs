@@ -10,47 +10,47 @@ use prost_types::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// How tonic tells of a message that it cannot decode, and of one over 4 MiB. It gives them no type
-/// of their own.
+/// The texts of tonic's errors for a message that it cannot decode, and for one over 4 MiB. These
+/// errors have no types of their own.
 const UNREADABLE: [&str; 2] = [
     "failed to decode Protobuf message",
     "Error, decoded message length too large",
 ];
 
-/// Why there is no answer, or no stream any more.
+/// Why a call failed, or a stream ended.
 ///
-/// [`may_pass`](Self::may_pass) says whether waiting helps; a [`Subscriber`](super::Subscriber) has
-/// then done so already.
+/// [`may_pass`](Self::may_pass) says whether waiting helps. A [`Subscriber`](super::Subscriber)
+/// waits by itself, and ends only with errors that do not pass.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An address that cannot be one.
+    /// The text is not the address of a gateway.
     #[error(
         "`{0}` is not the address of a gateway; write http://HOST:PORT, or https://HOST:PORT where it has TLS"
     )]
     Address(String),
-    /// Certificates to trust that are none.
+    /// The CA certificates cannot be used.
     #[error("cannot use these CA certificates: {0}")]
     Ca(String),
-    /// A token that no header can carry.
+    /// The token has characters that a header cannot hold.
     #[error("the token has characters that no token has; is it a line of some other file?")]
     Token,
-    /// Nobody is there.
+    /// The gateway cannot be reached.
     #[error(
         "no gateway answers at {address} ({why}); is it running? `verbex-gateway serve` starts one"
     )]
     Unreachable {
-        /// Where.
+        /// The gateway's address.
         address: String,
         /// What the system said.
         why: String,
     },
-    /// An https address of a port that speaks plain text.
+    /// The address is https, but the port speaks plain text.
     #[error(
         "{address} does not speak TLS ({why}); if the gateway has none there, write http:// instead of https://"
     )]
     PlainText {
-        /// Where.
+        /// The gateway's address.
         address: String,
         /// What TLS said.
         why: String,
@@ -60,20 +60,20 @@ pub enum Error {
         "the certificate of {address} is not trusted ({why}); give the CA that signed it, with a name that it is for"
     )]
     Untrusted {
-        /// Where.
+        /// The gateway's address.
         address: String,
         /// What TLS said.
         why: String,
     },
-    /// Somebody is there, and the first answer is none of gRPC's: another service, or TLS on its
-    /// side only.
+    /// The first answer is not gRPC: the port belongs to another service, or it uses TLS and the
+    /// address is http.
     #[error(
         "{address} gives no answer in gRPC over {} ({why}); is it the gRPC address, and {}?",
         if address.starts_with("https") { "TLS" } else { "plain text" },
         if address.starts_with("https") { "not that of the webhook" } else { "does it perhaps want https://" },
     )]
     NotGrpc {
-        /// Where.
+        /// The gateway's address.
         address: String,
         /// What was wrong.
         why: String,
@@ -81,32 +81,32 @@ pub enum Error {
     /// The connection was lost.
     #[error("the connection to {address} was lost ({why})")]
     Lost {
-        /// Where.
+        /// The gateway's address.
         address: String,
         /// What the system said.
         why: String,
     },
-    /// Two progress intervals went by without a message.
+    /// No message came for two progress intervals.
     #[error("{address} has said nothing for {} s: the connection is dead", after.as_secs_f64())]
     Silent {
-        /// Where.
+        /// The gateway's address.
         address: String,
-        /// How long.
+        /// How long there was no message.
         after: Duration,
     },
-    /// The gateway sent a message that this version cannot read. It would send it again: nothing is
-    /// skipped, and somebody has to look.
+    /// The gateway sent a message that this version cannot read. The client does not skip it, and a
+    /// new attempt would get it again, so a person must find the cause.
     #[error(
         "{address} sent a message that cannot be read ({why}); is there a newer version of this client?"
     )]
     Unreadable {
-        /// Where.
+        /// The gateway's address.
         address: String,
         /// What is wrong with it.
         why: String,
     },
-    /// Retention has removed what comes after the cursor. To go on with what is left, begin at the
-    /// earliest event, knowingly.
+    /// Retention has removed the events after the cursor. To continue without them, subscribe again
+    /// with `earliest_cursor`.
     #[error("the events after this cursor have been removed from the log (CURSOR_EXPIRED); it now begins {}",
         earliest_time.map_or_else(|| "anew".to_owned(), |time| format!("with what was received at {}", Timestamp::from(time))))]
     CursorExpired {
@@ -115,15 +115,15 @@ pub enum Error {
         /// When the earliest event was received; none if the log is empty.
         earliest_time: Option<SystemTime>,
     },
-    /// The gateway refused, or ended the stream, and said why.
+    /// The gateway refused the call or ended the stream, with a status.
     #[error("{message} ({})", if reason.is_empty() { code_name(*code) } else { reason })]
     Refused {
         /// The code of gRPC.
         code: Code,
-        /// The reason in `google.rpc.ErrorInfo`, which is what to decide by; empty if something on
-        /// the way refused, not the gateway.
+        /// The reason in `google.rpc.ErrorInfo`. Decide by it. It is empty if the error comes from
+        /// a proxy, not from the gateway.
         reason: String,
-        /// For people.
+        /// A message for people.
         message: String,
         /// How long the gateway asks to wait.
         retry_after: Option<Duration>,
@@ -141,7 +141,7 @@ impl Error {
         }
     }
 
-    /// What a status from this address means.
+    /// The error for a status from this address.
     pub(super) fn from_status(address: &str, status: &Status) -> Self {
         let details = status.get_error_details();
         let (reason, mut metadata) = details
@@ -179,8 +179,8 @@ impl Error {
         }
     }
 
-    /// The same error, of a connection on which nothing was ever answered: losing that is how a
-    /// wrong port looks.
+    /// The same error, for a connection that has never had an answer. If such a connection is lost,
+    /// the port is probably wrong.
     pub(super) fn before_any_answer(self) -> Self {
         match self {
             Self::Lost { address, why } => Self::NotGrpc { address, why },
@@ -188,7 +188,7 @@ impl Error {
         }
     }
 
-    /// What a failure below gRPC means: the innermost cause tells.
+    /// The error for a failure below gRPC. It depends on the innermost cause.
     pub(super) fn from_transport(address: &str, error: &(dyn StdError + 'static)) -> Self {
         let address = address.to_owned();
         let why = innermost(error).to_string();
@@ -216,7 +216,7 @@ impl Error {
     }
 }
 
-/// What an error comes down to.
+/// The innermost cause of an error.
 pub(super) fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     causes(error).last().unwrap_or(error)
 }
@@ -227,7 +227,7 @@ fn causes<'a>(
     std::iter::successors(Some(error), |cause| inner(*cause))
 }
 
-/// What caused an error: also what an I/O error wraps, which its `source` leaves out.
+/// The cause of an error. For an I/O error this is the error that it wraps, which `source` skips.
 fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     match error.downcast_ref::<io::Error>() {
         Some(io) => io

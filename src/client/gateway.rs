@@ -1,4 +1,4 @@
-//! Where a gateway is, and how to talk to it.
+//! A gateway's address and credentials, and calls to it.
 
 use std::time::Duration;
 
@@ -16,34 +16,32 @@ use crate::proto::{
     SubscribeResponse, event_service_client::EventServiceClient,
 };
 
-/// TCP and TLS together.
+/// The time to connect, TCP and TLS together.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Finds a dead connection below gRPC; a gateway allows a ping every 10 s.
+/// Pings find a dead connection below gRPC. A gateway allows a ping every 10 s.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_ANSWER: Duration = Duration::from_secs(10);
-/// The answer to a page or an event. A page that has to search a long log for few matches takes a
-/// while.
+/// The time for a page or an event. A page with few matches in a long log takes a while.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// Where a gateway is, whom to trust there, and as whom to come.
+/// A gateway's address, the CAs to trust, and the token to send.
 ///
-/// Connections have HTTP/2 pings every 20 s while something is asked for, and 10 s each for TCP and
-/// for TLS to come about.
+/// While a call is open, connections are pinged every 20 s. TCP and TLS have 10 s each to connect.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     address: String,
     endpoint: Endpoint,
-    /// None for plain text.
+    /// None means plain text.
     tls: Option<ClientTlsConfig>,
     bearer: Bearer,
 }
 
 impl Gateway {
-    /// The gateway at `http://host:port`, or `https://host:port` where it has TLS. Nothing is
-    /// connected yet.
+    /// The gateway at `http://host:port`, or `https://host:port` if it uses TLS. This does not
+    /// connect.
     ///
     /// # Errors
-    /// If it cannot be an address.
+    /// [`Error::Address`] if the text is not such an address.
     pub fn new(address: &str) -> Result<Self, Error> {
         let malformed = || Error::Address(address.to_owned());
         let uri: Uri = address.parse().map_err(|_| malformed())?;
@@ -66,10 +64,10 @@ impl Gateway {
         })
     }
 
-    /// Over TLS, trusts the certificates in this PEM, and those of the system no more.
+    /// Trusts only the CA certificates in this PEM text, instead of the system's.
     ///
     /// # Errors
-    /// If there is none in it, or one that is broken.
+    /// If the text has no certificate, or a broken one.
     pub fn with_ca(mut self, pem: &str) -> Result<Self, Error> {
         if CertificateDer::pem_slice_iter(pem.as_bytes())
             .next()
@@ -84,31 +82,31 @@ impl Gateway {
         Ok(self)
     }
 
-    /// Comes with this token, on every call. It is never printed.
+    /// Sends this token with every call. The token is never printed.
     ///
     /// # Errors
-    /// If no header can carry it.
+    /// If it has characters that a header cannot hold.
     pub fn with_token(mut self, token: &str) -> Result<Self, Error> {
         self.bearer = Bearer::new(token)?;
         Ok(self)
     }
 
-    /// As it was written.
+    /// The address as it was given to [`Gateway::new`].
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Follows it. Nothing happens before the stream is polled.
+    /// Subscribes. The stream connects when it is first polled.
     #[must_use]
     pub fn subscribe(&self, subscription: Subscription) -> Subscriber {
         Subscriber::new(self.clone(), subscription)
     }
 
-    /// Connects, for history.
+    /// Connects, to read history.
     ///
     /// # Errors
-    /// If nobody answers there within 20 s, or not as a gateway.
+    /// If there is no answer within 20 s, or the answer is not from a gateway.
     pub async fn connect(&self) -> Result<Connection, Error> {
         let endpoint = self.secured()?;
         let channel = tokio::time::timeout(2 * CONNECT, endpoint.connect())
@@ -136,7 +134,7 @@ impl Gateway {
     }
 }
 
-/// A connection to a gateway, to ask for what was. For a stream that outlives it, see
+/// A connection to a gateway, to read history. For a stream that reconnects by itself, see
 /// [`Gateway::subscribe`].
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -146,10 +144,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// One page of history.
+    /// Gets one page of history.
     ///
     /// # Errors
-    /// As the gateway says, or if the connection is lost.
+    /// If the gateway refuses, or the connection is lost.
     pub async fn list_events(
         &mut self,
         request: ListEventsRequest,
@@ -158,10 +156,10 @@ impl Connection {
         self.read(answer)
     }
 
-    /// The event with this id, in `EVENT_VIEW_RAW`.
+    /// Gets the event with this id, in `EVENT_VIEW_RAW`.
     ///
     /// # Errors
-    /// As the gateway says, or if the connection is lost.
+    /// If the gateway refuses, or the connection is lost.
     pub async fn get_event(&mut self, id: String) -> Result<Event, Error> {
         let request = in_time(GetEventRequest { id });
         let answer = self.client.get_event(request).await;
@@ -194,7 +192,7 @@ impl Connection {
     }
 }
 
-/// Puts the token on every request.
+/// Adds the token to every request.
 #[derive(Clone, Debug)]
 struct Bearer(Option<MetadataValue<Ascii>>);
 

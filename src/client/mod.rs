@@ -1,12 +1,11 @@
-//! A subscriber that resumes: what a program written in Rust uses to follow a gateway, and what
-//! `verbex-gateway tail` uses.
+//! A subscriber that resumes, for programs in Rust. `verbex-gateway tail` uses it too.
 //!
 //! ```toml
 //! verbex-gateway = { version = "0.1", default-features = false, features = ["client"] }
 //! ```
 //!
-//! [`Gateway::subscribe`] gives a stream that reconnects by itself and goes on at the exact place
-//! where it was cut off:
+//! [`Gateway::subscribe`] returns a stream that reconnects by itself and resumes at the exact place
+//! where it was interrupted:
 //!
 //! ```no_run
 //! use verbex_gateway::client::{CursorStore, FileStore, Gateway, Item, Start, Subscription};
@@ -29,23 +28,22 @@
 //!
 //! What it promises:
 //!
-//! - **It never skips.** It goes on after the last cursor that it has handed out, or, before the
-//!   first, begins again as it was told to begin (what that means for [`Start::Latest`] is said
-//!   there). It never moves to the end of the log by itself: where the gateway refuses a cursor,
-//!   the stream ends with the error and the program decides. So it does at a message that it cannot
-//!   read.
-//! - **Silence is a dead connection.** A gateway says something in every `progress_interval`; after
-//!   two without a message the connection is given up and made anew.
-//! - **It does not stampede.** Between attempts it waits with exponential [`backoff`] and full
-//!   jitter, and as long as the gateway asks for.
-//! - **What waiting mends, it waits for**, and tells each time with an [`Item::Interrupted`].
-//!   [`Error::may_pass`] is the table.
+//! - **It never skips events.** It resumes after the last cursor that it has returned. Before the
+//!   first cursor it begins again with its [`Start`] (see [`Start::Latest`] for what that means).
+//!   It never moves to the end of the log by itself. If the gateway refuses a cursor, or sends a
+//!   message that the client cannot read, the stream ends with the error and the program decides.
+//! - **It detects dead connections.** A gateway sends a message in every `progress_interval`. After
+//!   two intervals without a message the client reconnects.
+//! - **It does not overload the gateway.** Between attempts it waits with exponential [`backoff`]
+//!   and full jitter, and at least as long as the gateway asks for.
+//! - **It waits when waiting helps**, and reports each interruption as an [`Item::Interrupted`].
+//!   [`Error::may_pass`] says for which errors it waits.
 //!
-//! Cursors over restarts are the program's. Save each item's cursor once the work on that item is
-//! done: a program that dies between the two gets that one event again, with the same
+//! The program saves the cursor over restarts. Save each item's cursor when the work on that item
+//! is done. If the program dies between the two, it gets that event again, with the same
 //! [`id`](crate::proto::Event::id). If the work is written to a database, write the cursor in the
-//! same transaction, and begin with [`Start::After`] what it holds: then the work on each event
-//! happens exactly once.
+//! same transaction, and begin with [`Start::After`] that cursor: then the work on each event is
+//! done exactly once.
 //!
 //! With TLS and a token:
 //!
@@ -55,7 +53,7 @@
 //! # fn gateway(ca_pem: &str, token: &str) -> Result<Gateway, Error> {
 //! Gateway::new("https://calls.example.com:50051")?
 //!     .with_token(token)?
-//!     .with_ca(ca_pem) // only if its certificate is of a CA of your own
+//!     .with_ca(ca_pem) // only if its certificate is from your own CA
 //! # }
 //! ```
 

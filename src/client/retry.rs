@@ -1,4 +1,4 @@
-//! What to do about each error: the retry table, and how long to wait.
+//! The retry table: whether an error passes by waiting, and how long to wait.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use tonic::Code;
 use super::{Error, backoff};
 use Advice::{Resume, Stop};
 
-/// What a client does about an error. Whichever it is, the cursor stays the same.
+/// What a client does about an error. The cursor stays the same in both cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Advice {
-    /// It passes: try again later, with the same cursor.
+    /// Try again later, with the same cursor.
     Resume,
-    /// It does not pass by itself: somebody has to decide.
+    /// The error does not pass by waiting: the program or a person decides.
     Stop,
 }
 
-/// The retry table: every reason that a gateway gives.
+/// The retry table: every reason of a gateway.
 pub(super) const BY_REASON: &[(&str, Advice)] = &[
     ("DRAINING", Resume),
     ("LOG_UNAVAILABLE", Resume),
@@ -25,7 +25,7 @@ pub(super) const BY_REASON: &[(&str, Advice)] = &[
     ("REQUEST_TIMEOUT", Resume),
     ("INTERNAL", Resume),
     ("DEADLINE_EXCEEDED", Resume),
-    // An operator wanted it to end: coming back at once would undo that.
+    // An operator ended the stream; an immediate new attempt would undo that.
     ("DISCONNECTED", Stop),
     ("CURSOR_EXPIRED", Stop),
     ("CURSOR_FOREIGN_LOG", Stop),
@@ -45,8 +45,8 @@ pub(super) const BY_REASON: &[(&str, Advice)] = &[
 ];
 
 impl Error {
-    /// Whether it may pass by waiting. If so, try again with the same cursor; if not, somebody has
-    /// to decide.
+    /// Whether the error may pass by waiting. If true, try again with the same cursor. If false,
+    /// the program or a person must decide.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -65,8 +65,9 @@ impl Error {
         }
     }
 
-    /// How long to wait before another attempt, after `failures` in a row before this one:
-    /// exponential [`backoff`] with full jitter, and at least as long as the gateway asks for.
+    /// How long to wait before another attempt: exponential [`backoff`] with full jitter, and at
+    /// least as long as the gateway asks for. `failures` is the number of failures in a row before
+    /// this one.
     #[must_use]
     pub fn retry_in(&self, failures: u32) -> Duration {
         let asked = match self {
@@ -81,8 +82,7 @@ fn advice(code: Code, reason: &str) -> Advice {
     if let Some((_, advice)) = BY_REASON.iter().find(|(known, _)| *known == reason) {
         return *advice;
     }
-    // No reason, or one that a later gateway made: a proxy on the way answers so. Its code is all
-    // there is.
+    // There is no reason (a proxy answered), or it is a later gateway's. Decide by the code.
     match code {
         Code::Unavailable
         | Code::Unknown

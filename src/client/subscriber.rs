@@ -1,4 +1,4 @@
-//! The stream that goes on.
+//! The stream that reconnects and resumes.
 
 use std::{
     fmt,
@@ -18,10 +18,10 @@ use crate::proto::{
     SubscribeRequest, SubscribeResponse, subscribe_request, subscribe_response::Response,
 };
 
-/// For the first message of a connection, which a gateway sends at once.
+/// The time for the first message of a connection, which a gateway sends at once.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// What to follow, and from where.
+/// Which events to get, and where to begin.
 ///
 /// ```
 /// use verbex_gateway::client::{Start, Subscription};
@@ -38,25 +38,25 @@ const HELLO: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Subscription {
-    /// Which events. Empty: all.
+    /// Which events to get. An empty filter matches all.
     pub filter: EventFilter,
-    /// Where to begin.
+    /// Where the subscription begins.
     pub start: Start,
-    /// How much of each event.
+    /// How much of each event to get.
     pub view: EventView,
-    /// After how long without another message the gateway sends a `Progress`: 1 s to 5 min. Twice
-    /// that without one is a dead connection.
+    /// The gateway sends a `Progress` after this time without another message: 1 s to 5 min. After
+    /// twice this time without a message the client takes the connection for dead.
     pub progress_interval: Duration,
-    /// A name to show to operators, at most 256 bytes.
+    /// A name that operators see, at most 256 bytes.
     pub name: String,
-    /// What to do when retention overtakes the cursor: end with [`Error::CursorExpired`], or get an
-    /// [`Item::Gap`] and go on.
+    /// What to do when retention has removed the next event: end with [`Error::CursorExpired`], or
+    /// get an [`Item::Gap`] and continue.
     pub expired_cursor_action: ExpiredCursorAction,
 }
 
 impl Subscription {
-    /// Everything from there on. Where a subscription begins has no default: it decides what a
-    /// restart of the program misses.
+    /// All events from `start` on. There is no default for `start`, because it decides which events
+    /// a restart of the program misses.
     #[must_use]
     pub fn new(start: Start) -> Self {
         Self {
@@ -73,22 +73,22 @@ impl Subscription {
 /// Where a subscription begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// With what becomes durable after the first message.
+    /// With the events that become durable after the first message.
     ///
-    /// That message is an [`Item::Progress`] and says where it is. A connection that fails before
-    /// it leaves nothing to go on from, so the next one begins at what is the latest then. To miss
-    /// nothing since a moment that you know, begin [`At`](Self::At) it.
+    /// The first message is an [`Item::Progress`] with a cursor. If the connection fails before it,
+    /// the next connection begins at the latest event of that time. To miss nothing since a known
+    /// time, begin [`At`](Self::At) it.
     Latest,
     /// With the oldest event in the log.
     Earliest,
-    /// Right after this cursor.
+    /// With the first event after this cursor.
     After(String),
     /// With the first event received at or after this time.
     At(SystemTime),
 }
 
 impl Start {
-    /// Right after the cursor in the store, or at `first_time` if it has none yet.
+    /// Begins after the cursor in the store, or at `first_time` if the store has none yet.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -101,39 +101,40 @@ impl Start {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Item {
-    /// An event.
+    /// An event that matches the filter.
     Event {
-        /// It.
+        /// The event.
         event: Box<Event>,
-        /// Where to resume once it is worked off.
+        /// Save it when the work on the event is done.
         cursor: String,
     },
-    /// A sign of life, and how far the subscription has come.
+    /// Shows that the connection works, and the subscription's position.
     Progress {
-        /// It.
+        /// The message.
         progress: Progress,
-        /// Where to resume.
+        /// Resume from here.
         cursor: String,
     },
-    /// Events before here are gone.
+    /// Events before this place have been removed and were not delivered.
     Gap {
-        /// It.
+        /// The message.
         gap: Gap,
-        /// Where to resume.
+        /// Resume from here.
         cursor: String,
     },
-    /// The connection, or the attempt to make it, has failed. The stream goes on by itself: nothing
-    /// to do but to tell.
+    /// The connection, or the attempt to connect, has failed. The stream reconnects by itself; the
+    /// program need not do anything.
     Interrupted {
-        /// Why.
+        /// Why it failed.
         error: Error,
-        /// How long it waits before the next attempt.
+        /// How long the stream waits before the next attempt.
         retry_in: Duration,
     },
 }
 
 impl Item {
-    /// Where to resume once this item is worked off; none if it does not move the subscription.
+    /// The cursor to resume from when the work on this item is done; none if the item does not move
+    /// the subscription.
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
         match self {
@@ -148,8 +149,8 @@ impl Item {
 /// A stream of [`Item`]s that ends only with an error that does not pass by waiting. Dropping it
 /// ends the subscription.
 ///
-/// It holds one message at the most, beside the 2 MiB that HTTP/2 lets be under way: a program that
-/// is slow to ask holds back its own stream, and loses nothing.
+/// It holds at most one message, besides 2 MiB in HTTP/2's window. A program that reads slowly
+/// slows down its own stream, and loses nothing.
 pub struct Subscriber(Pin<Box<dyn Stream<Item = Result<Item, Error>> + Send>>);
 
 impl Subscriber {
@@ -171,11 +172,11 @@ impl Subscriber {
         )))
     }
 
-    /// The next item; none once the stream has ended. A call that is dropped before it is done, as
-    /// in `select!`, loses nothing.
+    /// The next item; none when the stream has ended. This method is cancel safe: in `select!` no
+    /// item is lost.
     ///
     /// # Errors
-    /// What ends the stream.
+    /// The error that ends the stream. The next call returns none.
     pub async fn try_next(&mut self) -> Result<Option<Item>, Error> {
         poll_fn(|context| self.0.as_mut().poll_next(context))
             .await
@@ -199,12 +200,12 @@ impl fmt::Debug for Subscriber {
 
 struct Following {
     gateway: Gateway,
-    /// `start` moves with the last cursor handed out.
+    /// Its `start` is always the last returned cursor.
     subscription: Subscription,
     messages: Option<Messages>,
-    /// In a row, with nothing achieved between them.
+    /// Failures in a row, without progress between them.
     failures: u32,
-    /// To wait before the next attempt.
+    /// The wait before the next attempt.
     pause: Duration,
     ended: bool,
 }
@@ -280,16 +281,15 @@ impl Following {
                     return Ok(Item::Progress { progress, cursor });
                 }
                 Some(Response::Gap(gap)) => return Ok(Item::Gap { gap, cursor }),
-                // Of a kind that a later gateway sends: only its cursor counts.
+                // A kind of message of a later gateway: only its cursor is used.
                 None => self.subscription.start = Start::After(cursor),
             }
         }
     }
 
     fn interrupted(&mut self, error: Error) -> Item {
-        // A connection that brought an event, or lasted, was worth it. One that only said hello was
-        // not: a gateway that fails on the next event again and again must not be asked for it
-        // without a pause.
+        // Reset the backoff only if the connection brought an event or lasted. Otherwise a gateway
+        // that always fails on the next event would be called again without a pause.
         let worthwhile = self.messages.take().is_some_and(|messages| {
             messages.brought_event || messages.since.elapsed() >= backoff::LONGEST
         });
@@ -318,7 +318,7 @@ impl Subscription {
             filter: Some(self.filter.clone()),
             start: Some(start),
             view: self.view.into(),
-            // One that is too long for protobuf is too long for the gateway too, which says so.
+            // An interval that protobuf cannot hold is also refused by the gateway.
             progress_interval: Some(self.progress_interval.try_into().unwrap_or(
                 prost_types::Duration {
                     seconds: i64::MAX,

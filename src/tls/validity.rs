@@ -1,4 +1,4 @@
-//! From when and until when a certificate chain is good.
+//! The time in which a certificate chain is valid.
 
 use std::{fmt, path::PathBuf};
 
@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-/// Days before its end from which on a certificate is said to expire soon.
+/// A certificate with fewer days left expires soon.
 pub(super) const SOON_DAYS: i64 = 14;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-/// How long each certificate of a file is good.
+/// The validity of each certificate of a file.
 #[derive(Clone, Debug)]
 pub struct Validity {
     path: PathBuf,
-    /// In the order of the file: the server's certificate first. None for one that cannot be read.
+    /// In the order of the file: the server's certificate first. None if it cannot be read.
     certificates: Vec<Option<Span>>,
 }
 
@@ -25,24 +25,24 @@ struct Span {
     until: Timestamp,
 }
 
-/// Something about a certificate that an operator should know. Says what to do.
+/// A problem of a certificate. Its text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What is the matter.
+    /// The kind of problem.
     pub fault: Fault,
     path: PathBuf,
-    /// Its place in the file, and how many are in it.
+    /// The certificate's place in the file, and the number of certificates in the file.
     place: (usize, usize),
 }
 
-/// What is the matter with a certificate.
+/// The kind of problem of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// Its end is near.
     EndsSoon {
         /// When it ends.
         until: Timestamp,
-        /// In so many whole days.
+        /// Whole days until then.
         days: i64,
     },
     /// It has ended.
@@ -71,7 +71,7 @@ impl Validity {
         Self { path, certificates }
     }
 
-    /// What is the matter at `now`, by certificate.
+    /// The problems at `now`, by certificate.
     #[must_use]
     pub fn findings(&self, now: Timestamp) -> Vec<Finding> {
         let count = self.certificates.len();
@@ -87,7 +87,7 @@ impl Validity {
         faults.collect()
     }
 
-    /// When the first certificate of the chain ends; none if no certificate of it can be read.
+    /// The time at which the first certificate of the chain expires; none if none can be read.
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         let spans = self.certificates.iter().flatten();

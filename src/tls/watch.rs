@@ -1,4 +1,5 @@
-//! Says in time that a certificate ends: in the log at the start and each day, and in a metric.
+//! Reports in time that a certificate expires: in the log at the start and each day, and as a
+//! metric.
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
@@ -13,7 +14,7 @@ use tokio::time::interval;
 
 use super::Validity;
 
-/// How often it is said again.
+/// How often a problem is logged again.
 const EACH: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The certificates that the doors serve, by door.
@@ -21,7 +22,7 @@ const EACH: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Watch(Arc<Vec<(&'static str, Validity)>>);
 
 impl Watch {
-    /// Watches these, and makes the time that is left known as a metric.
+    /// Watches these certificates, and registers the remaining time as a metric.
     pub(crate) fn register(
         certificates: Vec<(&'static str, Validity)>,
         registry: &mut Registry,
@@ -31,7 +32,7 @@ impl Watch {
         watch
     }
 
-    /// Says what is the matter, now and each day, for as long as it is polled.
+    /// Logs problems now and each day, as long as it is polled.
     pub(crate) async fn run(self) -> Infallible {
         let mut days = interval(EACH);
         loop {

@@ -1,8 +1,8 @@
-//! Taking known fields out of an object, and knowing what is left.
+//! Reads known fields of an object, and tracks what is left.
 //!
-//! An object is never changed. [`Fields`] notes which of its fields found a typed home and what
-//! each home had no place for; all else is left over by definition, so that nothing can be
-//! forgotten.
+//! An object is never changed. [`Fields`] records which of its fields were read into typed fields,
+//! and which parts of them did not fit. Everything else counts as left over, so that no value can
+//! be forgotten.
 
 use std::collections::BTreeSet;
 
@@ -13,17 +13,17 @@ use super::{
     time,
 };
 
-/// What became of a value: what its typed field gets, and what is left of it.
+/// The result of reading a value: the typed value, and what is left over.
 pub(super) type Read<'b, T> = (Option<T>, Rest<'b>);
 
-/// What is left of a value that was read.
+/// What is left over of a value that was read.
 #[derive(Debug)]
 pub(super) enum Rest<'b> {
-    /// It has a typed home, all of it.
+    /// Nothing: the typed field holds all of it.
     Nothing,
     /// The whole value, and why.
     Whole(Reason),
-    /// An object, but for the fields that were read.
+    /// The fields of an object that were not read.
     Part(Fields<'b>),
 }
 
@@ -37,15 +37,15 @@ impl Rest<'_> {
     }
 }
 
-/// Unknown fields of one webhook that are told by name.
+/// How many unknown fields of one webhook are named.
 const UNKNOWN_MAX: usize = 20;
 
 /// An object that is being read.
 #[derive(Debug)]
 pub(super) struct Fields<'b> {
     object: &'b Object<'b>,
-    /// Those that are known, as indexes into the object's entries. A handful, so that searching
-    /// them is quick.
+    /// The known fields, as indexes into the object's entries. There are few, so a linear search is
+    /// fast.
     known: Vec<(usize, &'static str, Rest<'b>)>,
     missing: Vec<&'static str>,
 }
@@ -59,7 +59,7 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Reads a field that may well be missing. Null is as good as missing, and goes nowhere.
+    /// Reads an optional field. Null counts as missing, and is not left over.
     pub(super) fn known<T>(
         &mut self,
         name: &'static str,
@@ -75,7 +75,7 @@ impl<'b> Fields<'b> {
         typed
     }
 
-    /// Reads a field that the guide says is there.
+    /// Reads a field that is always present according to the guide.
     pub(super) fn expected<T>(
         &mut self,
         name: &'static str,
@@ -85,7 +85,7 @@ impl<'b> Fields<'b> {
         self.known(name, read)
     }
 
-    /// Notes those of these fields that are missing, though the guide says that they are there.
+    /// Records which of these fields are missing although the guide says that they are present.
     pub(super) fn expect(&mut self, names: &[&'static str]) {
         let missing = names
             .iter()
@@ -121,13 +121,13 @@ impl<'b> Fields<'b> {
             .is_some_and(|value| *value != Value::Null)
     }
 
-    /// Whether every field has a typed home.
+    /// Whether every field was read completely.
     pub(super) fn is_done(&self) -> bool {
         self.known.len() == self.object.entries().len()
             && self.known.iter().all(|(.., rest)| rest.is_nothing())
     }
 
-    /// What is left, by entry; a known field that is done with is not among it.
+    /// What is left over, by entry. Fields that were read completely are not in it.
     pub(super) fn left(&self) -> impl Iterator<Item = (&'b Text<'b>, Left<'_, 'b>)> {
         self.object
             .entries()
@@ -202,14 +202,13 @@ pub(super) fn text<'b>(value: &'b Value<'b>) -> Read<'b, String> {
     }
 }
 
-/// A string; an empty one says nothing, so that the next source is asked.
+/// A string. An empty one counts as missing, so that the next source is used.
 pub(super) fn usable_text<'b>(value: &'b Value<'b>) -> Read<'b, String> {
     let (typed, rest) = text(value);
     (typed.filter(|text| !text.is_empty()), rest)
 }
 
-/// A number. The nearest double is typed; where that is not the whole truth, the digits are left
-/// over.
+/// A number. The typed value is the nearest double. If that is not exact, the digits are left over.
 pub(super) fn double<'b>(value: &'b Value<'b>) -> Read<'b, f64> {
     let Value::Number(number) = value else {
         return (None, Rest::Whole(Reason::WrongType));
@@ -241,8 +240,8 @@ pub(super) fn object<'b, T>(
     (Some(typed), Rest::Part(fields))
 }
 
-/// A list. What fits is typed, in order; if anything is left of any element, the whole list is left
-/// over too, since only so its places keep their meaning.
+/// A list. Elements that fit are typed, in order. If anything is left over of an element, the whole
+/// list is left over too, so that the positions keep their meaning.
 pub(super) fn list<'b, T>(
     value: &'b Value<'b>,
     element: impl Fn(&'b Value<'b>) -> Read<'b, T>,

@@ -1,19 +1,20 @@
-//! The headers that are kept with an event.
+//! The headers that are stored with an event.
 
 use super::{Path, Reason, Surprise};
 
-/// Bound of the names and values that are kept with one event. Verbex's own take some 200 bytes.
+/// The most bytes of names and values that are stored with one event. Verbex's take about 200
+/// bytes.
 pub(super) const BYTES_MAX: usize = 32 * 1024;
 
 const SIGNATURE: &str = "x-webhook-signature";
 
-/// The headers that say something of the event: lower-case names, sorted, each once.
+/// The stored headers: lower-case names, sorted, each once.
 pub(super) struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// Picks `x-webhook-*`, `user-agent` and `content-type`. Of a repeated header the first that is
-    /// not empty counts, of signatures all; what does not fit into [`BYTES_MAX`] is left out.
-    /// Picking again from what was picked changes nothing.
+    /// Picks `x-webhook-*`, `user-agent` and `content-type`. Of a repeated header it takes the
+    /// first value that is not empty, of signatures all values. Headers beyond [`BYTES_MAX`] are
+    /// left out. Picking again from the result changes nothing.
     pub(super) fn pick(given: &[(String, String)]) -> (Self, Option<Surprise>) {
         let mut picked: Vec<(String, String)> = given
             .iter()
@@ -26,7 +27,7 @@ impl Headers {
                 .then(one_value.is_empty().cmp(&other_value.is_empty()))
         });
         picked.dedup_by(|(later, later_value), (first, first_value)| {
-            // After a change of its secret Verbex signs with the old one, too.
+            // For a time after its secret has changed, Verbex also signs with the old one.
             if later == first && later == SIGNATURE && !later_value.is_empty() {
                 *first_value = format!("{first_value}, {later_value}");
             }
@@ -51,7 +52,7 @@ impl Headers {
         (Self(picked), surprise)
     }
 
-    /// The value of a header, if it is there and not empty.
+    /// The value of a header, if it is present and not empty.
     pub(super) fn usable(&self, name: &str) -> Option<&str> {
         let index = self
             .0

@@ -1,9 +1,9 @@
-//! The id of an event: what makes two webhooks one event.
+//! The id of an event. Two webhooks with the same id are the same event.
 //!
 //! Verbex's guide says to deduplicate by `traceId`, but in its own samples a call's start, end and
-//! analysis share one, and transfers have none. So the id is made from all that a webhook says but
-//! for the top-level `timestamp`, which a redelivery may have anew. Whatever else differs is
-//! another event: a repeat is better than a loss.
+//! analysis share one, and transfers have none. So the id is made from the whole content of a
+//! webhook except the top-level `timestamp`, which may be new in a redelivery. With any other
+//! difference it is another event: a repeat is better than a loss.
 //!
 //! # Frozen
 //!
@@ -16,17 +16,17 @@
 //!
 //! where 2 to 4 are UTF-8, each after its length in bytes (64 bits, little endian). The canonical
 //! form is JSON without white space, objects sorted by key (by bytes) with the last of repeated
-//! keys, numbers as written, and strings with `"`, `\` and lone surrogates escaped (`\"`, `\\`,
-//! `\ud800`) and nothing else. Lone surrogates are so told apart, which the text in the event does
-//! not do. No upgrade may change any of it: a log would take the same webhook twice.
+//! keys, numbers as written, and strings with only `"`, `\` and lone surrogates escaped (`\"`,
+//! `\\`, `\ud800`). So different lone surrogates give different ids, although they are the same
+//! text in the event. No upgrade may change any of this: a log would store the same webhook twice.
 
 use super::json::{Object, Text, Value};
 use crate::event::EventId;
 
 const VERSION: u8 = 1;
 
-/// The id of an event. `body_bytes` is the size of the body as it came, which the canonical form
-/// never passes.
+/// The id of an event. `body_bytes` is the size of the body as received; the canonical form is
+/// never longer.
 pub(super) fn event_id(
     key: &[u8; 32],
     event_name: &str,
@@ -113,7 +113,7 @@ mod tests {
         );
     }
 
-    /// Changing one of these breaks every log there is.
+    /// If one of these changes, every existing log breaks.
     #[test]
     fn ids_are_frozen() {
         for (event_name, trace_id, body, expected) in [

@@ -1,10 +1,10 @@
-//! A JSON tree that keeps what was written: numbers as text, lone surrogates told apart, keys
-//! sorted and unique.
+//! A JSON tree that keeps numbers as text and lone surrogates distinct, with sorted and unique
+//! keys.
 //!
-//! `serde_json` decides what is JSON; its pass over the text does not recurse, so depth is no
-//! danger there. Its own tree would lose digits, refuse `1e400` and lone surrogates, and stop where
-//! it likes. So the tree is read here, from text that is known to be valid: between values, colons
-//! and commas are then mere separators.
+//! `serde_json` checks that the text is JSON. That pass does not recurse, so deep nesting is safe.
+//! Its own tree would lose digits, refuse `1e400` and lone surrogates, and has its own depth limit.
+//! So the tree is read here, from text that is known to be valid: colons and commas between values
+//! are only separators.
 
 use std::{borrow::Cow, mem, str};
 
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::BodyError;
 
-/// The most levels of nesting that are read; the body's own object is the first.
+/// The most levels of nesting. The body's own object is the first.
 pub(crate) const LEVELS_MAX: usize = 128;
 
 /// A JSON value, borrowed from its text.
@@ -50,7 +50,7 @@ impl<'b> Object<'b> {
         &self.0
     }
 
-    /// Where the entry with this key is. The key must not need an escape in JSON.
+    /// The index of the entry with this key. The key must not need an escape in JSON.
     pub(super) fn find(&self, key: &str) -> Option<usize> {
         self.0
             .binary_search_by(|(other, _)| other.canonical().cmp(key))
@@ -63,15 +63,15 @@ impl<'b> Object<'b> {
     }
 }
 
-/// A JSON string in canonical form: equal if and only if the UTF-16 code units are.
+/// A JSON string in canonical form. Two are equal if and only if their UTF-16 code units are equal.
 ///
 /// Only `"`, `\` and lone surrogates (`\ud800`, four lower-case digits) are escaped. A string that
-/// was written without escapes is canonical as it stands, and is borrowed.
+/// was written without escapes is already canonical, and is borrowed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Text<'b>(Cow<'b, str>);
 
 impl<'b> Text<'b> {
-    /// From what stands between the quotes.
+    /// From the text between the quotes.
     fn new(written: &'b str) -> Self {
         if written.contains('\\') {
             Self(Cow::Owned(canonical(written)))
@@ -85,7 +85,7 @@ impl<'b> Text<'b> {
         &self.0
     }
 
-    /// What the string says. A lone surrogate is U+FFFD.
+    /// The text of the string. A lone surrogate becomes U+FFFD.
     pub(super) fn text(&self) -> Cow<'_, str> {
         if !self.0.contains('\\') {
             return Cow::Borrowed(&self.0);
@@ -111,11 +111,11 @@ impl<'b> Text<'b> {
     }
 }
 
-/// What JSON has between its tokens.
+/// JSON's white space.
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// Reads a body. Byte order marks before it, with white space around them, and NULs behind it say
-/// nothing, and are passed over.
+/// Reads a body. Byte order marks before it, with white space around them, and NULs after it are
+/// ignored.
 pub(super) fn parse(body: &[u8]) -> Result<Object<'_>, BodyError> {
     if is_wide(body) {
         return Err(BodyError::Wide);
@@ -141,8 +141,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Object<'_>, BodyError> {
     reader.object(1)
 }
 
-/// Whether this begins like UTF-16 or UTF-32: with their byte order mark, or with a bare ASCII
-/// character in their width.
+/// Whether this begins like UTF-16 or UTF-32: with a byte order mark, or with an ASCII character of
+/// that width.
 fn is_wide(body: &[u8]) -> bool {
     match body {
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, 0, 0xfe, 0xff, ..] => true,
@@ -151,7 +151,7 @@ fn is_wide(body: &[u8]) -> bool {
     }
 }
 
-/// Walks valid JSON. Whatever it is given, it ends and does not panic.
+/// Reads valid JSON. With invalid input it still ends and does not panic.
 struct Reader<'b> {
     text: &'b str,
     at: usize,
@@ -201,7 +201,7 @@ impl<'b> Reader<'b> {
         Ok(items)
     }
 
-    /// Goes to the next entry of an object or array, or behind its end.
+    /// Moves to the next entry of an object or array, or after its end.
     fn has_more(&mut self, end: u8) -> bool {
         self.skip_separators();
         let next = self.text.as_bytes().get(self.at);
@@ -247,7 +247,7 @@ impl<'b> Reader<'b> {
 }
 
 fn canonical(written: &str) -> String {
-    // Never longer than what was written: `\n` is one byte, and `\u0022` becomes `\"`.
+    // Never longer than the input: `\n` becomes one byte, and `\u0022` becomes `\"`.
     let mut canonical = String::with_capacity(written.len());
     let mut rest = written;
     while let Some((plain, escape)) = rest.split_once('\\') {
@@ -298,7 +298,7 @@ fn unescape(unit: u16, rest: &mut &str) -> Result<char, u16> {
     Err(unit)
 }
 
-/// Four hex digits, and what follows them.
+/// Four hex digits, and the rest of the text.
 fn code_unit(digits: &str) -> (u16, &str) {
     let (unit, after) = digits.split_at_checked(4).unwrap_or_default();
     (u16::from_str_radix(unit, 16).unwrap_or_default(), after)

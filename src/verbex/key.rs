@@ -7,9 +7,9 @@ const DIGITS_MAX: usize = 4;
 /// The shortest run of hex digits that counts as a part of an id.
 const HEX_MIN: usize = 8;
 
-/// A key as it may stand in a log line: as it is if it looks like the name of a field, `*` if not.
+/// A key for a log line: unchanged if it looks like the name of a field, otherwise `*`.
 ///
-/// Keys are chosen by the sender. A phone number, an address or a customer's id may be one.
+/// The sender chooses the keys. A key may be a phone number, an address or a customer's id.
 pub(super) fn shown(key: &str) -> &str {
     if is_name(key) { key } else { "*" }
 }

@@ -1,16 +1,15 @@
-//! From a webhook of Verbex to an [`Event`](crate::proto::Event): the only room that knows Verbex's
-//! JSON.
+//! Makes an [`Event`](crate::proto::Event) from a webhook: the only room that knows Verbex's JSON.
 //!
 //! [`normalize()`] is a pure function of configuration, headers, body and receive time. There is no
-//! I/O here, no clock and no state, so an old event can be read again by a later version from what
-//! the log keeps of it.
+//! I/O here, no clock and no state, so a later version can read an old event again from its body
+//! and headers in the log.
 //!
 //! Verbex's guide says that the structure may change without notice, and contradicts itself in
-//! places. So nothing in a JSON object is refused: what fits the schema is typed, what does not is
-//! in `unmodeled_fields` at its path, and each such difference is a [`Surprise`] that operators can
-//! count.
+//! places. So every JSON object is accepted. Values that fit the schema become typed fields. The
+//! others are in `unmodeled_fields` at their paths, and each difference from the guide is a
+//! [`Surprise`] that is counted for operators.
 //!
-//! The way of a body:
+//! The steps:
 //!
 //! ```text
 //! bytes ──json──▶ a tree that keeps what was written ──identity──▶ id
@@ -19,11 +18,11 @@
 //! ```
 //!
 //! Invariants
-//! - The body is kept byte for byte, whatever becomes of it.
-//! - All work is linear in the body, but for sorting the keys of an object.
-//! - An event of a body of up to 1.75 MiB, with the body beside it, stays under 4 MiB and 100
-//!   protobuf levels: each value of the body has at most one typed home, `unmodeled_fields` and
-//!   headers have bounds of their own.
+//! - The body is always stored byte for byte.
+//! - All work is linear in the body, except sorting the keys of an object.
+//! - The event of a body of up to 1.75 MiB, together with the body, stays under 4 MiB and 100
+//!   protobuf levels: each value of the body is in at most one typed field, and `unmodeled_fields`
+//!   and headers have their own bounds.
 
 mod fields;
 mod headers;
@@ -48,7 +47,7 @@ pub(crate) use self::{
 
 use crate::event::NewEvent;
 
-/// What the operator decided, and what the log was made with.
+/// The operator's setting, and the key of the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     /// The organization of events that name none, as Verbex's transfers do.
@@ -58,20 +57,19 @@ pub(crate) struct Rules {
     pub id_key: [u8; 32],
 }
 
-/// An event, and what was odd about it.
+/// An event, and its differences from the guide.
 #[derive(Clone, Debug)]
 pub(crate) struct Normalized {
     /// Ready for the log.
     pub event: NewEvent,
     /// Where the webhook differs from Verbex's guide: each place and reason once, sorted.
     pub surprises: Vec<Surprise>,
-    /// The paths of fields that the schema has no place for, the first of them, each once. For
-    /// people, not for metrics: the names are the sender's, with `*` for each that does not look
-    /// like the name of a field.
+    /// The paths of the first unknown fields, each once. For people, not for metrics, because the
+    /// sender chooses the names. A key that does not look like the name of a field is `*`.
     pub unknown: Vec<String>,
 }
 
-/// Why a body is no event. The texts never quote the body.
+/// Why a body is refused. The texts never quote the body.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     /// Text in units of 16 or 32 bits.
@@ -80,7 +78,7 @@ pub(crate) enum BodyError {
     /// Not text.
     #[error("the body is not UTF-8: byte {valid_up_to} is the first that does not fit")]
     NotUtf8 {
-        /// How many bytes are fine.
+        /// The number of valid bytes before the fault.
         valid_up_to: usize,
     },
     /// Not JSON.

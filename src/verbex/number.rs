@@ -8,7 +8,7 @@ pub(super) struct Decimal {
     pub(super) negative: bool,
     /// ASCII digits; the first and the last are not `0`. None at all for zero.
     pub(super) digits: Vec<u8>,
-    /// Held at the ends of its range where the number as written lies beyond them.
+    /// Clamped to its range.
     pub(super) exponent: i64,
 }
 
@@ -61,11 +61,11 @@ pub(super) fn double(number: &str) -> Option<f64> {
         .filter(|double: &f64| double.is_finite())
 }
 
-/// The double that has exactly the number's value once it is printed in its shortest form: 0.1 has
-/// one, 2^53+1 and 1e400 have none.
+/// The double whose shortest printed form has exactly the number's value: 0.1 has one, 2^53+1 and
+/// 1e400 have none.
 pub(super) fn exact_double(number: &str) -> Option<f64> {
     let double = double(number)?;
-    // What has no more than fifteen digits always survives, but for exponents at the ends of the
+    // A number of up to fifteen digits is always exact, except near the ends of the exponent's
     // range.
     let short = number.len() <= 15 && !number.contains(['e', 'E']);
     let survives = || Decimal::parse(number) == Decimal::parse(&format!("{double:e}"));

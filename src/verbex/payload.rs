@@ -1,4 +1,4 @@
-//! The payloads that have a type of their own.
+//! The typed payloads.
 
 use super::fields::{Fields, double, list, object, text, time};
 use crate::proto::{
@@ -6,8 +6,8 @@ use crate::proto::{
     PcaCompleted, TranscriptEntry, event::Payload,
 };
 
-/// The payload of an event of this type, which is set even when nothing in it is. Fields of other
-/// types stay where they are.
+/// The payload of an event of this type. It is set even if all its fields are empty. Fields of
+/// other types are left over.
 pub(super) fn read(event_type: EventType, fields: &mut Fields<'_>) -> Option<Payload> {
     match event_type {
         EventType::CallStarted => Some(Payload::CallStarted(CallStarted {})),

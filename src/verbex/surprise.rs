@@ -1,4 +1,4 @@
-//! Where a webhook differs from Verbex's guide, in words that operators can count.
+//! Differences of a webhook from Verbex's guide, as labels of a metric.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub(crate) struct Surprise {
 }
 
 impl Surprise {
-    /// Every surprise that there can be, each once.
+    /// Every possible surprise, each once.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let of = |prefix: &'static [&'static str], fields: &'static [Documented]| {
             fields.iter().flat_map(move |(names, reasons)| {
@@ -23,7 +23,7 @@ impl Surprise {
             })
         };
         let envelope = of(&[], &ENVELOPE);
-        // A transfer has no envelope: its fields stand in the body itself.
+        // A transfer has no `payload`: its fields are in the body itself.
         let flat = of(&[], &PAYLOAD).filter(|surprise| {
             let shared = ENVELOPE.iter().filter(|(names, _)| names.len() == 1);
             !shared.into_iter().any(|(names, reasons)| {
@@ -34,7 +34,7 @@ impl Surprise {
     }
 }
 
-/// A field's path, and all that can be odd about it.
+/// A field's path, and the reasons that are possible for it.
 type Documented = (&'static [&'static str], &'static [Reason]);
 
 const TEXT: &[Reason] = &[Reason::Missing, Reason::WrongType];
@@ -92,7 +92,7 @@ const PAYLOAD: [Documented; 26] = [
 /// The path of a known field in the body, such as `payload.caller.phone_number`; `*` at its end
 /// stands for any unknown field there.
 ///
-/// `headers` and `unmodeled_fields` are paths too: what the gateway left out of those.
+/// `headers` and `unmodeled_fields` are paths too, for values that the gateway left out of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Path([&'static str; 3]);
 
@@ -100,7 +100,7 @@ impl Path {
     /// The body itself.
     pub(super) const BODY: Self = Self([""; 3]);
 
-    /// A field of what is here. No known field lies deeper than three names.
+    /// A field of the value at this path. No known field is deeper than three names.
     pub(super) fn child(self, name: &'static str) -> Self {
         match self.0 {
             ["", ..] => Self([name, "", ""]),
@@ -121,33 +121,33 @@ impl fmt::Display for Path {
     }
 }
 
-/// What is odd about a field.
+/// How a field differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Reason {
-    /// The guide has it, the webhook has not, or has null.
+    /// The guide has it, but in the webhook it is missing or null.
     Missing,
     /// The schema has no such field.
     Unknown,
-    /// Not of the type that the guide says.
+    /// Its type is not the one in the guide.
     WrongType,
-    /// An element of a list did not fit, or had more in it than the schema.
+    /// An element of a list did not fit, or has unknown fields.
     OddElement,
     /// Not a time in any form that the gateway reads, or not within the years 1 to 9999.
     NotATime,
     /// A number that a double cannot hold exactly.
     Inexact,
-    /// The same field in another spelling was used.
+    /// Another spelling of the same field was used instead.
     Unused,
-    /// An event by a name that has no type.
+    /// The name of the event has no type.
     UnknownName,
-    /// Left out, since it is nested too deep to send.
+    /// Left out because it is nested too deep to send.
     TooDeep,
-    /// Left out, since it is too large to send.
+    /// Left out because it is too large to send.
     TooLarge,
 }
 
 impl Reason {
-    /// In snake case, as a metric's label has it.
+    /// The reason in snake case, for a metric's label.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

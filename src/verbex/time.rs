@@ -1,8 +1,8 @@
-//! Times as Verbex writes them: RFC 3339, or a number that tells its unit by its magnitude.
+//! Times as Verbex writes them: RFC 3339, or a number whose magnitude shows its unit.
 //!
 //! The guide documents seconds, shows ISO 8601 with nanoseconds, writes transfers with `+00:00` and
-//! microseconds, and the analysis in milliseconds. What else ISO 8601, RFC 9557 and the standard
-//! libraries of languages write is read as well, as long as it says its offset.
+//! microseconds, and the analysis in milliseconds. Other forms of ISO 8601, RFC 9557 and standard
+//! libraries are accepted too if they have an offset.
 
 use jiff::civil;
 use prost_types::Timestamp;
@@ -43,7 +43,7 @@ fn from_number(text: &str) -> Option<Timestamp> {
         // Beyond the year 9999, and too many digits for the arithmetic below.
         _ => return None,
     };
-    // Of 0.digits × 10^exponent units, the digits that are whole nanoseconds; the others are cut.
+    // Keep the digits of 0.digits × 10^exponent units that are whole nanoseconds, and cut the rest.
     let whole = usize::try_from(number.exponent.saturating_add(unit_nanos_exponent)).unwrap_or(0);
     let digits = number
         .digits
@@ -82,8 +82,8 @@ fn from_iso8601(text: &str) -> Option<Timestamp> {
     };
     let offset = offset_minutes(zone)?;
 
-    // A leap second is the last moment of the second before it: protobuf's clock has no place for
-    // it.
+    // A leap second becomes the last moment of the second before it, because protobuf has no leap
+    // seconds.
     let (second, nanos) = match second {
         60 => (59, 999_999_999),
         _ => (i64::from(second), nanos),
@@ -92,7 +92,7 @@ fn from_iso8601(text: &str) -> Option<Timestamp> {
     within_range(midnight + (clock - offset) * 60 + second, nanos)
 }
 
-/// `25`, `25.241195387` or `25,241195387`, and what is behind it.
+/// `25`, `25.241195387` or `25,241195387`, and the rest of the text.
 fn seconds_and_nanos(text: &str) -> Option<(u16, i32, &str)> {
     let (second, rest) = text.split_at_checked(2)?;
     let second = digits(second, 2).filter(|&second| second <= 60)?;
@@ -104,9 +104,9 @@ fn seconds_and_nanos(text: &str) -> Option<(u16, i32, &str)> {
     Some((second, fraction_nanos(fraction)?, rest))
 }
 
-/// `Z`, `+06:00`, `+0600` or `+06`, and perhaps the name of a zone behind it: ` UTC`,
-/// `[Asia/Dhaka]`. The offset counts, not the name: looking it up would need a database. Only UTC
-/// may stand alone.
+/// `Z`, `+06:00`, `+0600` or `+06`, and optionally the name of a zone after it: ` UTC`,
+/// `[Asia/Dhaka]`. Only the offset is used, because a look-up of the name needs a database. The
+/// name UTC is valid without an offset.
 fn offset_minutes(zone: &str) -> Option<i64> {
     let zone = zone.strip_prefix(' ').unwrap_or(zone);
     let Some(unsigned) = zone.strip_prefix(['+', '-', '\u{2212}']) else {
@@ -137,7 +137,7 @@ fn is_utc(zone: &str) -> bool {
     }
 }
 
-/// Nothing, or what may stand behind an offset: ` UTC`, ` +06`, `[Asia/Dhaka]`,
+/// Nothing, or what may follow an offset: ` UTC`, ` +06`, `[Asia/Dhaka]`,
 /// `[Asia/Dhaka][u-ca=iso8601]`.
 fn is_zone_name(text: &str) -> bool {
     let is_name = |name: &str, marks: &str| {

@@ -1,4 +1,4 @@
-//! What the schema has no place for, as a protobuf `Struct` that every client can decode.
+//! Values that the schema has no field for, as a protobuf `Struct` that every client can decode.
 
 use prost::Message;
 use prost_types::{ListValue, Struct, value::Kind};
@@ -10,16 +10,17 @@ use super::{
     number,
 };
 
-/// Bound of the encoded `Struct`.
+/// The most bytes of the encoded `Struct`.
 pub(super) const BYTES_MAX: usize = 256 * 1024;
 
-/// Bound of its nesting; the body's own object is the first level. Decoders stop at 100 protobuf
-/// levels: an object takes three of them, and the messages around it two.
+/// The most levels of nesting. The body's own object is the first. Decoders stop at 100 protobuf
+/// levels: an object takes three of them, and the messages around it take two.
 pub(super) const LEVELS_MAX: usize = 30;
 
 const _: () = assert!(2 + 3 * LEVELS_MAX <= 100);
 
-/// What is left of a body; none if nothing is. Too much of it, or too deep, is not sent at all.
+/// What is left over of a body; none if nothing is. If it is too large or too deep, all of it is
+/// left out.
 pub(super) fn collect(body: &Fields<'_>) -> Result<Option<Struct>, Reason> {
     if body.is_done() {
         return Ok(None);
@@ -31,8 +32,8 @@ pub(super) fn collect(body: &Fields<'_>) -> Result<Option<Struct>, Reason> {
     Ok(Some(collected))
 }
 
-/// Bytes that may still be spent. It counts a little less than the encoding takes, so that a
-/// hostile body is given up early and no acceptable one is.
+/// The remaining bytes. It counts slightly less than the encoding takes, so that it stops early for
+/// a hostile body, but never for an acceptable one.
 struct Budget(usize);
 
 impl Budget {

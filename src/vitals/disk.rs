@@ -1,4 +1,4 @@
-//! The size of the log, and the room that its disk has left.
+//! The size of the log, and the free space on its disk.
 
 use std::{
     fmt, fs, io,
@@ -15,12 +15,12 @@ use prometheus_client::{
 };
 use rustix::fs::statvfs;
 
-/// How often the disk is looked at.
+/// How often the values are read.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// An older look says nothing any more: the disk hangs.
+/// Older values are not reported, because the disk hangs.
 const STALE: Duration = Duration::from_secs(60);
 
-/// What was seen last. The thread that looks ends with this.
+/// The last values. The thread that reads them ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Disk {
     seen: Arc<Mutex<Option<(Instant, Look)>>>,
@@ -28,7 +28,7 @@ pub(super) struct Disk {
     ends: Option<mpsc::Sender<()>>,
 }
 
-/// One look at the disk, in bytes.
+/// The values of one moment, in bytes.
 #[derive(Clone, Debug)]
 struct Look {
     files: Vec<(String, u64)>,
@@ -72,7 +72,7 @@ impl Look {
         let disk = statvfs(folder.unwrap_or(Path::new(".")))?;
         let of_each = files.iter().map(|file| {
             let name = file.file_name().unwrap_or_default();
-            // A write-ahead log is not always there.
+            // The write-ahead log does not always exist.
             let bytes = fs::metadata(file).map_or(0, |file| file.len());
             (name.to_string_lossy().into_owned(), bytes)
         });

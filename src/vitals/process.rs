@@ -1,4 +1,4 @@
-//! This process, by the names that every Prometheus client uses.
+//! Metrics of this process, with the names that every Prometheus client uses.
 
 use std::{
     fmt, fs,
@@ -15,8 +15,8 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-/// Reads what the kernel says of this process. What it does not say, as on other systems than
-/// Linux, is left out.
+/// Reads the values of this process from the kernel. Missing values, as on systems other than
+/// Linux, are left out.
 #[derive(Debug)]
 pub(super) struct Process {
     /// Seconds since 1970.
@@ -77,7 +77,7 @@ impl Collector for Process {
 }
 
 fn open_descriptors() -> Option<usize> {
-    // But the one that is open for looking.
+    // Without the descriptor that reads the folder.
     Some(
         fs::read_dir("/proc/self/fd")
             .ok()?
@@ -94,7 +94,7 @@ fn resident_bytes() -> Option<u64> {
 
 fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program stands in parentheses and may have anything in it.
+    // The name of the program is in parentheses and may contain any character.
     let behind_name = stat.rsplit_once(')')?.1;
     let mut fields = behind_name.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;

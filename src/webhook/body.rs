@@ -1,4 +1,4 @@
-//! Reads a body: not for ever, not without end, and unpacked no further than the limit.
+//! Reads a body, with bounds on its time, its size, and its size after decompression.
 
 use std::{
     error::Error,
@@ -16,22 +16,21 @@ use tower::BoxError;
 
 use super::refusal::Refusal;
 
-/// How much of a body that is refused is read and thrown away, so that the client gets to reading
-/// the answer.
+/// How much of a refused body is read and discarded, so that the client reads the answer.
 pub(super) const THROWN_AWAY_MAX: u64 = 64 * 1024 * 1024;
-/// How often a body may be packed. Nobody packs twice; this bounds the work.
+/// How often a body may be compressed. Senders do it once; this bounds the work.
 const CODINGS_MAX: usize = 4;
 
-/// How a body is packed.
+/// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
     Gzip,
-    /// zlib's format by RFC 9110, section 8.4.1.2; a stream without its envelope is taken too, as
-    /// some send it.
+    /// zlib's format by RFC 9110, section 8.4.1.2. Some senders omit the zlib header, so a raw
+    /// deflate stream is accepted too.
     Deflate,
 }
 
-/// Refuses a content type that is there and is not JSON.
+/// Refuses a content type that is present and is not JSON.
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let all_json = values.all(|value| is_json(&String::from_utf8_lossy(value.as_bytes())));
@@ -40,10 +39,9 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
         .ok_or(Refusal::ContentTypeUnsupported)
 }
 
-/// Whether each media type in a header is JSON's. What else is in it does not count: the body says
-/// what it is.
+/// Whether each media type in a header is JSON. Everything else in the header is ignored.
 ///
-/// Senders write a type twice, leave it empty, and separate parameters by a comma or a space.
+/// Some senders repeat the type, leave it empty, or separate parameters by a comma or a space.
 fn is_json(content_type: &str) -> bool {
     let mut in_quotes = false;
     let pieces = content_type.split(|char| {
@@ -68,7 +66,7 @@ fn is_json_type(media_type: &str) -> bool {
     })
 }
 
-/// The codings of a body in the order in which they were applied.
+/// The encodings of a body in the order in which they were applied.
 pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
     let mut codings = Vec::new();
     for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -76,8 +74,8 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
         for name in value.split(',') {
             match name.trim().to_ascii_lowercase().as_str() {
                 "" | "identity" => {}
-                // No codings: some senders name the charset, or how a mail would carry the body. It
-                // has to be UTF-8 all the same.
+                // Not encodings: some senders name the charset, or a transfer encoding of mail. The
+                // body must be UTF-8 anyway.
                 "none" | "7bit" | "8bit" | "binary" => {}
                 name if is_charset(name) => {}
                 "gzip" | "x-gzip" => codings.push(Coding::Gzip),
@@ -92,8 +90,7 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Refusal> {
     Ok(codings)
 }
 
-/// Whether this names UTF-8, or a charset that shares ASCII with it; `charset=` may stand before
-/// it.
+/// Whether this is the name of UTF-8 or of a charset that extends ASCII; `charset=` may precede it.
 fn is_charset(name: &str) -> bool {
     let name = name
         .strip_prefix("charset=")
@@ -106,7 +103,7 @@ fn is_charset(name: &str) -> bool {
 }
 
 /// Reads a body as it was sent, of at most `bytes_max`, before `time` has passed. The rest of a
-/// larger one is left.
+/// larger body is not read.
 pub(super) async fn receive<B>(
     mut body: B,
     bytes_max: usize,
@@ -128,7 +125,7 @@ where
             Ok(Some(Err(error))) => return Err(broken(&*error.into())),
             Ok(Some(Ok(frame))) => frame,
         };
-        // What is no data are trailers, which nobody needs.
+        // Frames without data are trailers, which are not used.
         let data = frame.into_data().unwrap_or_default();
         if data.len() > bytes_max - received.len() {
             return Err(too_large);
@@ -137,8 +134,8 @@ where
     }
 }
 
-/// A body that ends in an error: its chunks are not such as HTTP has them, or the connection is
-/// gone.
+/// The refusal of a body that ends in an error: its chunks are not valid, or the connection is
+/// lost.
 fn broken(error: &(dyn Error + 'static)) -> Refusal {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
@@ -150,9 +147,9 @@ fn broken(error: &(dyn Error + 'static)) -> Refusal {
     }
 }
 
-/// Reads the rest of a body that is refused, up to 64 MiB and until `deadline`: many clients only
-/// look for an answer once they have sent everything, and some take the reset of an HTTP/2 stream
-/// for a failure although the answer came before it.
+/// Reads the rest of a refused body, up to 64 MiB and until `deadline`. Many clients read the
+/// answer only after they have sent everything, and some treat the reset of an HTTP/2 stream as a
+/// failure although the answer came before it.
 pub(super) async fn throw_away<B>(mut body: B, deadline: Instant)
 where
     B: Body<Data = Bytes> + Unpin,
@@ -165,7 +162,7 @@ where
     }
 }
 
-/// Unpacks a body, to at most `bytes_max`: what would be more is not unpacked.
+/// Decompresses a body, up to `bytes_max`.
 pub(super) fn unpack(body: Bytes, codings: &[Coding], bytes_max: usize) -> Result<Bytes, Refusal> {
     codings.iter().rev().try_fold(body, |packed, coding| {
         match coding {
@@ -178,7 +175,7 @@ pub(super) fn unpack(body: Bytes, codings: &[Coding], bytes_max: usize) -> Resul
     })
 }
 
-/// All that comes, or none if that is over the limit.
+/// All bytes of the reader, or none if there are more than the limit.
 fn read_to(reader: impl Read, bytes_max: usize) -> io::Result<Option<Bytes>> {
     let mut bytes = Vec::new();
     reader.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! A request from its head to its answer, and what is counted and said of it.
+//! A request from its head to its answer: its counters and its log lines.
 
 use std::{
     fmt,
@@ -16,13 +16,13 @@ use crate::{
     server::{self, Gone},
 };
 
-/// Longer than Verbex waits for an answer: see docs/operations.md.
+/// The time that Verbex waits for an answer: see docs/operations.md.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 const GONE: &str = "its client did not wait for the answer";
 
-/// A request that is inside. Dropped without an answer, its client has gone.
+/// A request in flight. If it is dropped without an answer, its client has gone.
 pub(super) struct Course {
     metrics: Metrics,
     client: Client,
@@ -34,7 +34,7 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// A request whose head is in.
+    /// A request whose head has arrived.
     pub(super) fn begin(metrics: Metrics, peer: IpAddr, gone: Gone) -> Self {
         Self {
             metrics,
@@ -46,12 +46,12 @@ impl Course {
         }
     }
 
-    /// The body is in: what takes time from here on is the gateway's own doing.
+    /// The body has arrived: the time from here on is the gateway's own.
     pub(super) fn body_came(&mut self) {
         self.body_came = Some(Instant::now());
     }
 
-    /// It is decided what it is answered.
+    /// The answer is decided.
     pub(super) fn answered(mut self, answer: Result<&Appended, &Refusal>) {
         self.answered = true;
         match answer {
@@ -88,7 +88,7 @@ impl Drop for Course {
     }
 }
 
-/// Who is told apart in log lines: an IPv4 address, or an IPv6 network of 64 bits.
+/// The client in a log line: an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Client(IpAddr);
 
@@ -114,8 +114,8 @@ impl fmt::Display for Client {
     }
 }
 
-/// By what code requests were refused, and whose. The line of the first also has the words that the
-/// client was told: never what was in the request.
+/// The code of refused requests, and their client. The first line also has the message of the
+/// answer, which never holds content of the request.
 pub(super) type Refused = (&'static str, Client);
 
 /// Where the time of a slow request went.
@@ -125,11 +125,11 @@ pub(super) struct Slow {
     log: Duration,
 }
 
-/// Says that a request was refused, or that its client has gone.
+/// Logs that a request was refused, or that its client has gone.
 pub(super) fn say_refused(notice: Notice<'_, Refused, str>) {
     let seconds = WINDOW.as_secs();
     match notice {
-        // What strangers ask for all day long; everything else is somebody who knows the URL.
+        // Scanners cause these; other refusals come from a sender that knows the URL.
         Notice::First(&(code @ ("NOT_FOUND" | "METHOD_NOT_ALLOWED"), client), why) => {
             tracing::info!(code, %client, why, "a webhook was refused");
         }
@@ -156,7 +156,7 @@ pub(super) fn say_refused(notice: Notice<'_, Refused, str>) {
     }
 }
 
-/// Says that a request took longer than Verbex waits.
+/// Logs that a request took longer than Verbex waits.
 pub(super) fn say_slow(notice: Notice<'_, Client, Slow>) {
     let seconds = WINDOW.as_secs();
     match notice {

@@ -11,7 +11,7 @@ use http::{
     header::{AUTHORIZATION, InvalidHeaderValue},
 };
 
-/// A text that only the sender and the gateway know.
+/// A secret text. Printing it for debugging masks it.
 #[derive(Clone)]
 pub(crate) struct Secret {
     text: String,
@@ -31,7 +31,7 @@ impl Secret {
         self.hash == blake3::hash(candidate)
     }
 
-    /// The text itself, to check its letters and to post with it. Never compare it: see
+    /// The text itself, to check its characters and to post with it. To compare it use
     /// [`Self::is`].
     #[must_use]
     pub(crate) fn expose(&self) -> &str {
@@ -54,7 +54,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a request may show to be let in. Where several are configured, any one of them will do.
+/// A credential that a request must have. If several are configured, one of them is enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Credential {
     /// A header with this value.
@@ -76,10 +76,10 @@ impl Credential {
         Self::Basic { user_password }
     }
 
-    /// The header with which a sender shows it.
+    /// The header that a sender must send.
     ///
     /// # Errors
-    /// If the secret cannot stand in a header. A configuration has none such.
+    /// If a header cannot hold the secret. A checked configuration has no such secret.
     pub(crate) fn header(&self) -> Result<(HeaderName, HeaderValue), InvalidHeaderValue> {
         Ok(match self {
             Self::Header { name, value } => (name.clone(), value.expose().parse()?),
@@ -108,17 +108,17 @@ impl Credential {
     }
 }
 
-/// Whether a header holds a credential, whatever its value. No such header is kept with an event:
-/// subscribers would read it.
+/// Whether this is the name of a header with a credential. Such a header is not stored with the
+/// event, because subscribers could read it.
 pub(super) fn is_secret(credentials: &[Credential], header_name: &str) -> bool {
     credentials.iter().any(|credential| {
         matches!(credential, Credential::Header { name, .. } if name.as_str() == header_name)
     })
 }
 
-/// Whether the headers show one of the credentials; true if there are none to show.
+/// Whether the headers have one of the credentials; true if none is configured.
 pub(super) fn suffice(credentials: &[Credential], headers: &HeaderMap) -> bool {
-    // Each is looked at, so that the time does not tell which one was shown.
+    // Compare with all of them, so that the time does not show which one matched.
     let shown = credentials
         .iter()
         .filter(|credential| credential.is_shown_in(headers))

@@ -1,4 +1,4 @@
-//! Where requests may come from, and how many of them.
+//! Limits: allowed addresses, requests in flight, and requests of one client.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -20,9 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Config, refusal::Refusal};
 use crate::server;
 
-/// When the gateway has no place for a request, one is expected to be free after this.
+/// `Retry-After` when too many requests are in flight.
 const PLACE_RETRY: Duration = Duration::from_secs(1);
-/// After so many requests the clients that have been quiet are forgotten.
+/// After this number of requests, clients without recent requests are removed from memory.
 const FORGET_INTERVAL: u32 = 1024;
 
 /// Who and how many.
@@ -41,7 +41,7 @@ impl Limits {
         }
     }
 
-    /// Refuses addresses that are not on the list, if there is one.
+    /// Refuses addresses that are not on the list; an empty list allows all.
     pub(super) fn check_address(&self, peer: IpAddr) -> Result<(), Refusal> {
         let peer = peer.to_canonical();
         let allowed = &self.addresses_allowed;
@@ -52,8 +52,8 @@ impl Limits {
         }
     }
 
-    /// A place for a request, to be held until it is answered. Nobody waits for one: a full gateway
-    /// says so at once.
+    /// A place for a request, to be held until it is answered. If there is none, the request is
+    /// refused at once, without a queue.
     pub(super) fn enter(&self, peer: IpAddr) -> Result<OwnedSemaphorePermit, Refusal> {
         let place =
             Arc::clone(&self.places)
@@ -68,11 +68,11 @@ impl Limits {
     }
 }
 
-/// How many requests each client has sent lately.
+/// The recent requests of each client.
 ///
-/// Bounded by forgetting: a client that has been quiet for a second has its whole quota again and
-/// needs no memory. So there are never more than those of about a second, each of which has opened
-/// a connection, and [`FORGET_INTERVAL`].
+/// Its memory is bounded: a client without requests for a second has its whole quota again, and is
+/// removed. So there are only the clients of about one second, each of which has opened a
+/// connection, and at most [`FORGET_INTERVAL`] more.
 struct Clients {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,

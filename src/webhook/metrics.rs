@@ -1,4 +1,4 @@
-//! What operators watch of the door.
+//! The metrics of the webhook door.
 
 use std::{
     collections::HashSet,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{log::Appended, notices::Notices, verbex::Surprise};
 
-/// Counters of requests and of what was odd about events.
+/// Counters of requests, and of differences from Verbex's documentation.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     answers: Family<Answered, Counter>,
@@ -35,12 +35,12 @@ pub struct Metrics {
     slow: Counter,
     refused: Notices<Refused, str>,
     slow_said: Notices<Client, Slow>,
-    /// Unknown fields that have been told of.
+    /// Unknown fields that have been logged.
     told: Arc<Mutex<HashSet<String>>>,
 }
 
-/// Unknown fields that are told of, each once: a sender that makes up names does not fill memory or
-/// log.
+/// How many unknown fields are logged, each once. A sender that makes up names cannot fill the
+/// memory or the log.
 const TOLD_MAX: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,7 +64,7 @@ impl From<&Surprise> for Kind {
 }
 
 impl Metrics {
-    /// Makes the counters known.
+    /// Registers the counters.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             answers: Family::default(),
@@ -106,8 +106,8 @@ impl Metrics {
         metrics
     }
 
-    /// Makes a series for all labels that can be known beforehand: the first count of one that was
-    /// not there is no increase to Prometheus.
+    /// Creates the series of all labels that are known in advance. Prometheus does not see the
+    /// first count of a new series as an increase.
     fn begin_at_zero(&self) {
         for code in refusal::CODES {
             drop(self.answers.get_or_create(&Answered { code }));
@@ -117,13 +117,13 @@ impl Metrics {
         }
     }
 
-    /// A request has been answered, or its client has gone.
+    /// Counts a request that was answered, or whose client has gone.
     pub(super) fn over(&self, code: &'static str, time: Duration) {
         self.answers.get_or_create(&Answered { code }).inc();
         self.seconds.observe(time.as_secs_f64());
     }
 
-    /// The HTTP library has refused something by itself. Returns the body of its answer.
+    /// Counts a refusal by the HTTP library. Returns the body of the answer.
     pub(super) fn library_answered(&self, status: StatusCode, peer: IpAddr) -> Bytes {
         let refusal = refusal::of_library(status);
         let code = refusal.counted();
@@ -132,12 +132,12 @@ impl Metrics {
         refusal.body()
     }
 
-    /// Says that a request got no 200.
+    /// Logs that a request got no 200.
     pub(super) fn refused(&self, code: &'static str, client: Client, why: &str) {
         self.refused.notice((code, client), why);
     }
 
-    /// A request took longer than Verbex waits.
+    /// Counts and logs a request that took longer than Verbex waits.
     pub(super) fn slow(&self, client: Client, slow: &Slow) {
         self.slow.inc();
         self.slow_said.notice(client, slow);
@@ -169,8 +169,8 @@ impl Metrics {
         }
     }
 
-    /// Counts what was odd, and logs the first of each kind: where it was, never what. The kinds
-    /// are those of [`Surprise`], about a hundred.
+    /// Counts each difference, and logs the first of each kind with its path, never with its value.
+    /// The kinds are those of [`Surprise`], about a hundred.
     pub(super) fn surprised(&self, surprise: &Surprise) {
         let kind = Kind::from(surprise);
         let before = self.surprises.get_or_create(&kind).inc();

@@ -1,17 +1,17 @@
-//! The door: takes Verbex's webhooks over HTTP, checks who is calling and how much they send, and
+//! The webhook door: receives Verbex's webhooks over HTTP, checks credentials and limits, and
 //! answers.
 //!
-//! A 200 means that the event is durable, and nothing else does. Whatever else happens is a
-//! `Refusal`, which is the whole table of answers. The checks are in the order of that table,
-//! cheapest first, and nobody learns more than they have shown they may: a wrong path secret looks
-//! like a path that does not exist.
+//! A 200 means that the event is durable. Every other answer is a `Refusal`, which is the whole
+//! table of answers. The checks are in the order of that table, cheapest first. An answer tells a
+//! client without credentials as little as possible: a wrong path secret looks like a path that
+//! does not exist.
 //!
-//! | what | bound | when it is reached |
+//! | what | bound | beyond the bound |
 //! |---|---|---|
 //! | requests in flight | [`Config::requests_in_flight_max`] | `RATE_LIMITED` at once, no queue |
 //! | requests of a client | [`Config::client_requests_per_second_max`] | `RATE_LIMITED` |
 //! | a request's head | [`HEAD_BYTES_MAX`], `HEADERS_MAX` headers | `HEADERS_TOO_LARGE` |
-//! | a body, as sent and unpacked | [`Config::body_bytes_max`] | `BODY_TOO_LARGE` |
+//! | a body, before and after decompression | [`Config::body_bytes_max`] | `BODY_TOO_LARGE` |
 //! | a body's time | [`Config::body_timeout`] | `BODY_TIMEOUT` |
 
 mod body;
@@ -56,15 +56,15 @@ use course::Course;
 use limits::Limits;
 use refusal::Refusal;
 
-/// Where webhooks are posted; a path secret is one more segment behind it.
+/// The path of webhooks. A path secret is one more segment after it.
 pub const PATH: &str = "/webhooks/verbex";
 
 /// Largest body that may be configured, in bytes.
 ///
-/// No message to a subscriber may pass 4 MiB, which is what gRPC clients take. In `EVENT_VIEW_RAW`
-/// it holds, in KiB: the body (1,792), the same again in typed fields (text gets no longer by
-/// unescaping, and no element is shorter in JSON than in protobuf), unmodeled fields (256), and the
-/// kept headers (32), which may be typed fields too (32): 3,904 of 4,096.
+/// A message to a subscriber may have 4 MiB, the default limit of gRPC clients. In `EVENT_VIEW_RAW`
+/// it holds, in KiB: the body (1,792), the same again in typed fields (unescaped text is not
+/// longer, and no element is shorter in JSON than in protobuf), unmodeled fields (256), and the
+/// stored headers (32), which may be typed fields too (32): 3,904 of 4,096.
 pub(crate) const BODY_BYTES_LIMIT: usize = 1792 * 1024;
 
 /// Largest head of a request: path, names and values of headers, in bytes.
@@ -72,23 +72,23 @@ pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most headers of a request; over HTTP/1.1 the library allows no more.
 const HEADERS_MAX: usize = 100;
 
-/// What the door asks for and grants.
+/// The settings of the door.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
     /// The last segment of the path, as it is in the URL. Without one the path is [`PATH`] itself.
     pub path_secret: Option<Secret>,
-    /// One of these is to be shown, if there are any.
+    /// A request must have one of these. If empty, none is needed.
     pub credentials: Vec<Credential>,
-    /// Where requests may come from; from everywhere if empty.
+    /// Addresses that may send requests. If empty, all may.
     pub addresses_allowed: Vec<IpNet>,
     /// Requests at the same time.
     pub requests_in_flight_max: usize,
     /// Requests of one address (IPv6: one /64) in a second.
     pub client_requests_per_second_max: Option<NonZeroU32>,
-    /// Largest body, as it is sent and after decompression. At most [`BODY_BYTES_LIMIT`]; more is
+    /// Largest body in bytes, before and after decompression. More than [`BODY_BYTES_LIMIT`] is
     /// taken as that.
     pub body_bytes_max: usize,
-    /// Time for a body to come in.
+    /// How long a body may take to arrive.
     pub body_timeout: Duration,
 }
 
@@ -106,24 +106,24 @@ impl Default for Config {
     }
 }
 
-/// How the door's connections are to be served. What the HTTP libraries answer by themselves is
-/// counted in `metrics`.
+/// How the door's connections are served. Answers that the HTTP libraries make are counted in
+/// `metrics`.
 #[must_use]
 pub fn server_config(metrics: Metrics) -> server::Config {
     let library = move |status, client| metrics.library_answered(status, client);
     server::Config {
-        // Above HEAD_BYTES_MAX, so that the door itself answers where it can: HTTP/2's library
-        // refuses without a body.
+        // Above HEAD_BYTES_MAX, so that the door itself can answer: the HTTP/2 library refuses
+        // without a body.
         head_bytes_max: 8 * HEAD_BYTES_MAX as u32,
-        // Its sender may not come again: a webhook that is here is taken, whatever its sender does
-        // next.
+        // The sender may not send it again, so a webhook that has arrived is stored even if the
+        // sender closes the connection.
         half_close: true,
         error_body: Some(server::ErrorBody::new(library)),
         ..server::Config::default()
     }
 }
 
-/// The door, a service for [`server::serve`]. Clones are the same door.
+/// The door, a service for [`server::serve`]. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Webhook(Arc<Intake>);
 
@@ -133,12 +133,12 @@ struct Intake {
     rules: Rules,
     appender: Appender,
     metrics: Metrics,
-    /// Requests that were admitted and have no answer yet.
+    /// Requests that passed the checks and have no answer yet.
     inside: TaskTracker,
 }
 
 impl Webhook {
-    /// A door that hands events over to `appender`, made by `rules`.
+    /// A door that passes events to `appender`, which `rules` make from webhooks.
     #[must_use]
     pub(crate) fn new(
         mut config: Config,
@@ -157,8 +157,8 @@ impl Webhook {
         }))
     }
 
-    /// Resolves at the next moment at which no request is inside: each one has its answer, or its
-    /// client has left and it is in the log.
+    /// Resolves when no request is in flight: each one has its answer, or its client has gone and
+    /// its event is in the log.
     pub(crate) async fn emptied(&self) {
         self.0.inside.close();
         self.0.inside.wait().await;
@@ -189,7 +189,7 @@ impl Intake {
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let (head, body) = request.into_parts();
-        // Without a peer, which no server of ours leaves out, no list of addresses matches.
+        // Our servers always set the peer. Without one no list of addresses matches.
         let peer = head.extensions.get().copied();
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |Peer(peer)| peer.ip());
         let gone = head.extensions.get().cloned();
@@ -232,8 +232,8 @@ impl Intake {
         Ok((admitted, packed))
     }
 
-    /// Refuses at once, and lets the rest of the body come in behind the answer, so that the client
-    /// gets to reading that.
+    /// Refuses at once, and reads the rest of the body after the answer, so that the client reads
+    /// the answer.
     fn refuse<B>(
         &self,
         refusal: &Refusal,
@@ -244,16 +244,16 @@ impl Intake {
         B: Body<Data = Bytes> + Send + 'static,
     {
         let mut response = refusal.response();
-        // Where a broken body ends, nobody knows.
+        // The end of a broken body is unknown.
         let broken = matches!(refusal, Refusal::BodyUnframed | Refusal::BodyBrokenOff);
         if body.is_end_stream() && !broken {
             return response;
         }
-        // A client that asks before it sends has nothing on the way, and is not told to go on.
+        // A client that sent `Expect: 100-continue` has sent no body, and is not told to continue.
         let asks = head.headers.contains_key(header::EXPECT);
         let comes = !broken && !asks && !matches!(refusal, Refusal::BodyTimeout { .. });
-        // If the body is not read to its end, HTTP/1.1 has no way on. Over HTTP/2 only the stream
-        // ends.
+        // If the body is not read to its end, an HTTP/1.1 connection cannot be used again. Over
+        // HTTP/2 only the stream ends.
         let whole = comes && body.size_hint().lower() <= body::THROWN_AWAY_MAX;
         if head.version < Version::HTTP_2 && !whole {
             let close = HeaderValue::from_static("close");
@@ -314,7 +314,7 @@ impl Intake {
         }
     }
 
-    /// Makes the body an event.
+    /// Makes an event from the body and stores it.
     async fn take(
         self: Arc<Self>,
         head: &request::Parts,
@@ -326,7 +326,7 @@ impl Intake {
         let mut headers = texts(&head.headers);
         headers.retain(|(name, _)| !credentials::is_secret(&self.config.credentials, name));
 
-        // In a task of its own: a client that goes away now takes nothing back.
+        // In its own task, so that a client that disconnects does not cancel it.
         let storing = Arc::clone(&self).store(headers, body, receive_time, admitted);
         #[expect(
             clippy::disallowed_methods,
@@ -334,7 +334,7 @@ impl Intake {
         )]
         let stored = tokio::spawn(storing);
         stored.await.unwrap_or_else(|error| {
-            // Not the error itself: what a panic says may quote the body.
+            // Not the error itself: the message of a panic may quote the body.
             let panicked = error.is_panic();
             tracing::error!(panicked, "storing an event failed");
             Err(Refusal::Internal)
@@ -363,7 +363,7 @@ impl Intake {
     }
 }
 
-/// A request that has passed every check of its head. Dropped when it has its answer.
+/// A request that has passed every check of its head. It is dropped when it has its answer.
 struct Admitted {
     #[expect(dead_code, reason = "held for its drop: it frees the place")]
     place: OwnedSemaphorePermit,
@@ -373,7 +373,7 @@ struct Admitted {
 }
 
 fn stored(appended: &Appended) -> Response<Full<Bytes>> {
-    // Written by hand, for the order of the contract: hex and digits need no escaping.
+    // Written by hand to keep the documented order; hex and digits need no escaping.
     let Appended {
         id,
         sequence,
@@ -398,7 +398,7 @@ fn head_bytes(head: &request::Parts) -> usize {
     headers.sum::<usize>() + path.map_or(0, |path| path.as_str().len())
 }
 
-/// Names and values as text. Which of them are kept with the event is not the door's to know.
+/// Names and values as text. `verbex` decides which of them are stored with the event.
 fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()

@@ -1,4 +1,4 @@
-//! Why a webhook is refused: the table of the contract.
+//! The table of refusals, with status and code.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -15,11 +15,10 @@ use crate::{
 /// Why a webhook is refused, in the order of the checks. Nothing else in the crate chooses an HTTP
 /// status for the door.
 ///
-/// What a client reads says what was wrong with the request, never what would have been right where
-/// that is a secret.
+/// The message says what is wrong with the request. It never says which secret is expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    /// HTTP/1.1 that cannot be read; answered by the HTTP library.
+    /// Invalid HTTP/1.1; the HTTP library answers it.
     #[error("the request is not valid HTTP")]
     RequestInvalid,
     #[error("the request's path is too long")]
@@ -30,7 +29,7 @@ pub(super) enum Refusal {
         super::HEADERS_MAX
     )]
     HeadersTooLarge,
-    /// Another path, or a wrong path secret: the answers are the same, byte for byte.
+    /// Another path, or a wrong path secret: both get exactly the same answer.
     #[error("there is nothing at this path")]
     NotFound,
     #[error("webhooks are posted")]
@@ -49,7 +48,7 @@ pub(super) enum Refusal {
         "the content encoding is not one of gzip, deflate and identity; pack the body with one of them, or not at all"
     )]
     EncodingUnsupported,
-    /// The gateway has left: its log is closed.
+    /// The gateway has stopped, and its log is closed.
     #[error(
         "the gateway is shutting down; try again in {} s",
         seconds(DRAINING_RETRY)
@@ -63,7 +62,7 @@ pub(super) enum Refusal {
     BodyInvalid { reason: Cow<'static, str> },
     #[error("the body is not framed as HTTP says")]
     BodyUnframed,
-    /// The connection broke off, most likely: hardly anybody is left to hear it.
+    /// The body is incomplete. The connection is probably lost, so nobody reads this answer.
     #[error("the body broke off")]
     BodyBrokenOff,
     #[error("the body is nested deeper than {} levels", verbex::LEVELS_MAX)]
@@ -73,12 +72,12 @@ pub(super) enum Refusal {
         seconds(LOG_RETRY)
     )]
     LogUnavailable,
-    /// A fault of the gateway's own; its log says more.
+    /// A bug in the gateway; its own log says more.
     #[error("the gateway failed on this request")]
     Internal,
 }
 
-/// By what a request is counted: `OK`, each code of the table, and `CLIENT_GONE`.
+/// The label of a request's counter: `OK`, each code of the table, or `CLIENT_GONE`.
 pub(super) const CODES: [&str; 19] = [
     OK,
     "REQUEST_INVALID",
@@ -103,13 +102,12 @@ pub(super) const CODES: [&str; 19] = [
 
 /// The event is durable.
 pub(super) const OK: &str = "OK";
-/// Nobody was left to answer.
+/// The client closed or cancelled before its answer.
 pub(super) const CLIENT_GONE: &str = "CLIENT_GONE";
 
-/// What `Retry-After` says while the log is away: it tries to come back each second.
+/// `Retry-After` while the log is not available: the log tries again each second.
 const LOG_RETRY: Duration = Duration::from_secs(5);
-/// What `Retry-After` says on the way out: another gateway, or the next start, should be there by
-/// then.
+/// `Retry-After` after the log has closed: by then the gateway should have been started again.
 const DRAINING_RETRY: Duration = Duration::from_secs(5);
 
 /// A row of the table.
@@ -175,7 +173,7 @@ impl Refusal {
         }
     }
 
-    /// By what it is counted: its code, but for a client that has gone.
+    /// The label of its counter: its code, or `CLIENT_GONE` for an incomplete body.
     pub(super) fn counted(&self) -> &'static str {
         match self {
             Self::BodyBrokenOff => CLIENT_GONE,
@@ -202,7 +200,7 @@ impl Refusal {
     }
 }
 
-/// Why the HTTP library answers with `status` by itself.
+/// The refusal for a `status` that the HTTP library answers with.
 pub(super) fn of_library(status: StatusCode) -> Refusal {
     match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::HeadersTooLarge,
@@ -232,7 +230,7 @@ impl From<AppendError> for Refusal {
     }
 }
 
-/// Whole seconds, upwards and at least one, as `Retry-After` counts.
+/// Whole seconds for `Retry-After`, rounded up, at least 1.
 fn seconds(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
