@@ -1,5 +1,4 @@
-//! A subscriber that does something with each event and goes on where it stopped, whatever happens
-//! between.
+//! A subscriber that handles each event, and resumes where it stopped after any interruption.
 //!
 //! ```toml
 //! tokio = { version = "1", features = ["macros", "rt", "signal"] }

@@ -1,4 +1,4 @@
-// A subscriber that does something with each event and goes on where it stopped, whatever happens between.
+// A subscriber that handles each event, and resumes where it stopped after any interruption.
 //
 //	go install github.com/bufbuild/buf/cmd/buf@v1.75.0
 //	go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
@@ -35,11 +35,11 @@ import (
 
 const (
 	cursorFile = "calls.cursor"
-	// The gateway says something every 30 s. After twice that in silence the connection is dead, whatever proxies between say.
+	// The gateway sends a message at least every 30 s. After 60 s without one the connection is dead, also behind a proxy.
 	silence = time.Minute
 )
 
-// work must be repeatable by event.Id: an event comes again if the program dies between the work and the saving of its cursor.
+// work must be safe to repeat, by event.Id: an event comes again if the program dies before its cursor is saved.
 func work(event *pb.Event) error {
 	_, err := fmt.Println(event.Sequence, event.CallId, event.EventName, event.Status)
 	return err
@@ -89,7 +89,7 @@ func save(cursor string) error {
 	return os.Rename(cursorFile+".new", cursorFile)
 }
 
-// passes says whether waiting mends it. Anything else needs a decision: docs/api.md says which.
+// passes says whether the error passes by waiting. docs/api.md says what to do about the others.
 func passes(err error) bool {
 	ended, ok := status.FromError(err)
 	switch ended.Code() {

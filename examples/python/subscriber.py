@@ -1,4 +1,4 @@
-"""A subscriber that does something with each event and goes on where it stopped, whatever happens between.
+"""A subscriber that handles each event, and resumes where it stopped after any interruption.
 
     pip install grpcio grpcio-tools
     python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. proto/verbex/gateway/v1/*.proto
@@ -17,7 +17,7 @@ import grpc
 from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as rpc
 
 CURSOR = pathlib.Path("calls.cursor")
-# What waiting mends. Anything else needs a decision: docs/api.md says which.
+# Reasons that pass by waiting. docs/api.md says what to do about the others.
 PASSES = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED"}
 # A blocking read has no timeout, so pings find a dead connection; grpcio sends them all, and gives up on them in time, only if
 # told to. A proxy answers them in the gateway's stead: behind one, subscriber_asyncio.py is better, which misses the Progress.
@@ -25,7 +25,7 @@ PINGS = [("grpc.keepalive_time_ms", 20_000), ("grpc.http2.ping_timeout_ms", 10_0
 
 
 def work(event):
-    """Must be repeatable by event.id: an event comes again if the program dies between the work and the saving of its cursor."""
+    """Must be safe to repeat, by event.id: an event comes again if the program dies before its cursor is saved."""
     print(event.sequence, event.call_id, event.event_name, event.status, flush=True)
 
 
@@ -73,7 +73,7 @@ def follow(channel, request, cursor, take):
                 cursor, taking = message.cursor, False
                 if stopping:
                     return
-                if count > 0:  # the first one comes at once, and proves little
+                if count > 0:  # the first one comes at once, and says little about the connection
                     failures = 0
         except Later as error:
             taking = False

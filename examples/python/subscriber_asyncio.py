@@ -1,4 +1,4 @@
-"""As subscriber.py, for asyncio: it does something with each event and goes on where it stopped, whatever happens between.
+"""As subscriber.py, for asyncio: it handles each event, and resumes where it stopped after any interruption.
 
     pip install grpcio grpcio-tools  (Python 3.11 or later)
     python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. proto/verbex/gateway/v1/*.proto
@@ -17,14 +17,14 @@ import grpc
 from verbex.gateway.v1 import event_service_pb2 as pb, event_service_pb2_grpc as rpc
 
 CURSOR = pathlib.Path("calls.cursor")
-# What waiting mends. Anything else needs a decision: docs/api.md says which.
+# Reasons that pass by waiting. docs/api.md says what to do about the others.
 PASSES = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED"}
-# The gateway says something every 30 s. After twice that in silence the connection is dead, whatever proxies between say.
+# The gateway sends a message at least every 30 s. After 60 s without one the connection is dead, also behind a proxy.
 SILENCE = 60
 
 
 async def work(event):
-    """Must be repeatable by event.id: an event comes again if the program dies between the work and the saving of its cursor."""
+    """Must be safe to repeat, by event.id: an event comes again if the program dies before its cursor is saved."""
     print(event.sequence, event.call_id, event.event_name, event.status, flush=True)
 
 
@@ -63,7 +63,7 @@ async def follow(channel, request):
                 await finish(take(message))
                 request.after_cursor = message.cursor
                 number += 1
-                if number > 1:  # the first one comes at once, and proves little
+                if number > 1:  # the first one comes at once, and says little about the connection
                     failures = 0
         except asyncio.TimeoutError:
             print("silence; trying again", file=sys.stderr)

@@ -1,4 +1,4 @@
-// A web page that shows each event and goes on where it stopped, whatever happens between. With Node, in this folder:
+// A web page that shows each event, and resumes where it stopped after any interruption. With Node, in this folder:
 //
 //     VERBEX_GATEWAY_GRPC_CORS_ALLOWED_ORIGINS=http://127.0.0.1:5173 verbex-gateway serve
 //
@@ -16,7 +16,7 @@ import type { Event } from "./gen/verbex/gateway/v1/event_pb.js";
 import { EventService, EventView, StartPosition } from "./gen/verbex/gateway/v1/event_service_pb.js";
 
 const CURSOR = "calls.cursor";
-// What waiting mends. Any other reason needs a decision: docs/api.md says which.
+// Reasons that pass by waiting. docs/api.md says what to do about the others.
 const PASSES = ["DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "REQUEST_LIMIT", "REQUEST_TIMEOUT", "INTERNAL", "DEADLINE_EXCEEDED"];
 // Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token.
 const ELSEWHERE = [Code.Unimplemented, Code.Unauthenticated, Code.PermissionDenied];
@@ -28,7 +28,7 @@ let failures = 0;
 // Read once: another tab may save its own meanwhile.
 let place = localStorage.getItem(CURSOR);
 
-// Must be repeatable by event.id: an event comes again if the page is left between the work and the saving of its cursor.
+// Must be safe to repeat, by event.id: an event comes again if the page is left before its cursor is saved.
 async function work(event: Event) {
   const item = document.createElement("li");
   item.textContent = `${event.sequence} ${event.callId} ${event.eventName} ${event.status}`;
@@ -62,7 +62,7 @@ async function follow() {
     }
   } finally {
     clearTimeout(timer);
-    over.abort(); // to leave the loop would not end the stream
+    over.abort(); // leaving the loop does not end the stream
   }
 }
 

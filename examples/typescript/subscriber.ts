@@ -1,4 +1,4 @@
-// A subscriber that does something with each event and goes on where it stopped, whatever happens between.
+// A subscriber that handles each event, and resumes where it stopped after any interruption.
 // With Node 22.18 or later, in this folder:
 //
 //     npm ci
@@ -17,12 +17,12 @@ import type { Event } from "./gen/verbex/gateway/v1/event_pb.js";
 import { EventService, StartPosition } from "./gen/verbex/gateway/v1/event_service_pb.js";
 
 const CURSOR = "calls.cursor";
-// What waiting mends. Any other reason needs a decision: docs/api.md says which.
+// Reasons that pass by waiting. docs/api.md says what to do about the others.
 const PASSES = ["DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "REQUEST_LIMIT", "REQUEST_TIMEOUT", "INTERNAL", "DEADLINE_EXCEEDED"];
 // Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token.
 const ELSEWHERE = [Code.Unimplemented, Code.Unauthenticated, Code.PermissionDenied];
 
-// The gateway says something every 30 s. After twice that in silence the connection is dead, whatever proxies between say.
+// The gateway sends a message at least every 30 s. After 60 s without one the connection is dead, also behind a proxy.
 const SILENCE_MS = 60_000;
 
 const transport = createGrpcTransport({ baseUrl: process.argv[2] ?? "http://127.0.0.1:50051" });
@@ -30,7 +30,7 @@ const gateway = createClient(EventService, transport);
 const stop = new AbortController();
 let failures = 0;
 
-// Must be repeatable by event.id: an event comes again if the program dies between the work and the saving of its cursor.
+// Must be safe to repeat, by event.id: an event comes again if the program dies before its cursor is saved.
 async function work(event: Event) {
   const line = `${event.sequence} ${event.callId} ${event.eventName} ${event.status}\n`;
   // Waits until it is written, and fails if it cannot be, which console.log would not.
@@ -47,7 +47,7 @@ async function follow() {
     ? ({ case: "afterCursor", value: readFileSync(CURSOR, "utf8") } as const)
     : ({ case: "startPosition", value: StartPosition.EARLIEST } as const);
   const request = { start, subscriberName: "example" };
-  const over = new AbortController(); // to leave the loop would not end the stream
+  const over = new AbortController(); // leaving the loop does not end the stream
   const signal = AbortSignal.any([stop.signal, over.signal]);
   const watch = () => setTimeout(() => over.abort(), SILENCE_MS);
   let timer = watch();

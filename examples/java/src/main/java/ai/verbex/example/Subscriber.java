@@ -35,7 +35,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * A subscriber that does something with each event and goes on where it stopped, whatever happens between. With a JDK of 17 or
+ * A subscriber that handles each event, and resumes where it stopped after any interruption. With a JDK of 17 or
  * later and Maven, in the folder of pom.xml:
  *
  * <pre>
@@ -47,13 +47,13 @@ import java.util.concurrent.atomic.AtomicInteger;
  */
 public final class Subscriber {
     private static final Path CURSOR = Path.of("calls.cursor");
-    /** What waiting mends. Any other reason needs a decision: docs/api.md says which. */
+    /** Reasons that pass by waiting. docs/api.md says what to do about the others. */
     private static final Set<String> PASSES =
             Set.of("DRAINING", "LOG_UNAVAILABLE", "SUBSCRIBER_LIMIT", "REQUEST_LIMIT", "REQUEST_TIMEOUT", "INTERNAL", "DEADLINE_EXCEEDED");
     /** Without a reason the connection broke, or somebody else answered: these are no gateway's, or a proxy's that wants a token. */
     private static final Set<Code> ELSEWHERE = Set.of(Code.UNIMPLEMENTED, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED);
 
-    /** The gateway says something every 30 s. After twice that in silence the connection is dead, whatever proxies between say. */
+    /** The gateway sends a message at least every 30 s. After 60 s without one the connection is dead, also behind a proxy. */
     private static final long SILENCE_SECONDS = 60;
 
     private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(task -> {
