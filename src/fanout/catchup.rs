@@ -7,31 +7,26 @@
 //! somebody needs it. Few make messages of what they have read at a time, in turn, so that live
 //! delivery and ingest keep the machine.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Shared as SharedFuture, WeakShared},
+    future::{BoxFuture, Shared, WeakShared},
 };
-use tokio::{
-    sync::{Semaphore, oneshot},
-    time::sleep,
-};
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Shared,
-    frame::{Frame, Run},
+    frame::{Memory, Run},
     message::{Encoder, Shape},
+    segment::Segment,
+    turn::{Turn, Turns},
 };
 use crate::{
-    event::{Position, Sequence},
+    event::{Epoch, Position, Sequence},
     filter::Selector,
-    log::{Lane, Query, ReadError},
+    log::{Lane, Query, ReadError, Reader},
 };
 
 /// Events that one read takes at the most.
@@ -39,107 +34,64 @@ const READ_EVENTS_MAX: usize = 500;
 /// Bytes after which a read stops, but for the one event that passes it. A subscriber that catches
 /// up costs twice as much memory: what it sends, and what is read ahead meanwhile.
 const READ_BYTES_MAX: usize = 128 * 1024;
-/// How far behind a subscriber a read may have begun that it waits for.
+/// A subscriber waits for the read of another that began at most so many places before its own.
 const NEAR: u64 = 4 * READ_EVENTS_MAX as u64;
-/// Reads of which the messages are made at the same time. How many read at the same time is the
-/// log's to say: see [`Lane`].
-pub(super) const ENCODERS: usize = 2;
-/// Subscribers that send what they have read at the same time. More take turns, so that a live one
-/// never stands behind a thousand that return.
-pub(super) const TURNS: usize = 8;
-/// How long a turn lasts at the most: a client that does not read must not keep others from theirs.
-const TURN_MAX: Duration = Duration::from_millis(10);
+/// Reads whose messages are made at the same time. The log decides how many read at the same time:
+/// see [`Lane`].
+const ENCODERS: usize = 2;
 /// Messages that are made without giving way to other tasks.
 const MESSAGES_AT_ONCE: usize = 32;
 
-/// What is being read for a class, and what of it is still in use.
+/// What all catch-up reads share.
+pub(super) struct Reads {
+    pub reader: Reader,
+    pub epoch: Epoch,
+    pub turns: Turns,
+    memory: Memory,
+    encoders: Semaphore,
+}
+
+/// The reads of one class, and what they have found.
 #[derive(Debug)]
 pub(super) struct Catchup {
     selector: Selector,
     shape: Shape,
     // A std mutex: held to look up or add, never over an await.
-    inner: Mutex<Inner>,
+    shareable: Mutex<Shareable>,
 }
 
+/// What others of the class can take.
 #[derive(Default)]
-struct Inner {
+struct Shareable {
+    /// Found, and still in use.
     segments: Vec<Weak<Segment>>,
-    reads: Vec<Read>,
+    /// Reads that run, by the place after which they read.
+    running: Vec<(Sequence, WeakShared<Finding>)>,
 }
 
-impl std::fmt::Debug for Inner {
+impl std::fmt::Debug for Shareable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner")
+        f.debug_struct("Shareable")
             .field("segments", &self.segments.len())
-            .field("reads", &self.reads.len())
+            .field("running", &self.running.len())
             .finish()
     }
 }
 
-struct Read {
-    after: Sequence,
-    segment: WeakShared<Reading>,
-}
+type Finding = BoxFuture<'static, Result<Arc<Segment>, ReadError>>;
 
-/// A read on its way.
-pub(super) type Reading = BoxFuture<'static, Result<Arc<Segment>, ReadError>>;
+/// A segment, and a turn to send it if there is something to send.
+pub(super) type CatchupRead = Result<(Arc<Segment>, Option<Turn>), ReadError>;
 
-/// A stretch of the log as one class sees it.
-#[derive(Debug)]
-pub(super) struct Segment {
-    after: Sequence,
-    covered: Position,
-    run: Run,
-}
-
-impl Segment {
-    /// Whether it brings somebody further who has come to `after`.
-    fn has(&self, after: Sequence) -> bool {
-        self.after <= after && after < self.covered.sequence
-    }
-
-    /// Whether it has nothing to send between two places.
-    pub(super) fn is_empty(&self, after: Sequence, through: Position) -> bool {
-        self.cut(after, through).0.next().is_none()
-    }
-
-    /// What it has after one place and up to another, and how far that goes.
-    pub(super) fn cut(
-        &self,
-        after: Sequence,
-        through: Position,
-    ) -> (impl Iterator<Item = Frame>, Position) {
-        let covered = if self.covered.sequence < through.sequence {
-            self.covered
-        } else {
-            through
-        };
-        (self.run.frames(after, covered.sequence), covered)
-    }
-}
-
-/// Leave to send, until it is dropped or [`TURN_MAX`] is over.
-#[derive(Debug)]
-pub(super) struct Turn {
-    _held: AbortOnDropHandle<()>,
-}
-
-impl Turn {
-    /// Waits for one. A task waits and holds it, so that it ends in time even if its subscriber is
-    /// not polled any more: a client that does not read must not take a turn with it, neither while
-    /// it waits nor while it sends.
-    pub(super) async fn take(turns: Arc<Semaphore>) -> Self {
-        let (granted, wait) = oneshot::channel();
-        #[expect(clippy::disallowed_methods, reason = "aborted with the handle")]
-        let held = tokio::spawn(async move {
-            // The semaphore is never closed; if it were, sending would still be right.
-            let _permit = turns.acquire_owned().await;
-            let _ = granted.send(());
-            sleep(TURN_MAX).await;
-        });
-        let held = AbortOnDropHandle::new(held);
-        let _ = wait.await;
-        Self { _held: held }
+impl Reads {
+    pub(super) fn new(reader: Reader, epoch: Epoch, memory: Memory) -> Self {
+        Self {
+            reader,
+            epoch,
+            turns: Turns::default(),
+            memory,
+            encoders: Semaphore::new(ENCODERS),
+        }
     }
 }
 
@@ -148,35 +100,40 @@ impl Catchup {
         Arc::new(Self {
             selector,
             shape,
-            inner: Mutex::default(),
+            shareable: Mutex::default(),
         })
     }
 
-    /// A segment for a subscriber that has come to `after` and wants to come to `through`, which
-    /// lies behind it.
+    /// Finds or reads a segment for a subscriber that has come to `after` and wants to come to
+    /// `through`, which lies behind it.
     ///
-    /// It is read by a task of its own, which begins at once and ends with the last who waits for
-    /// it: so it gives up its turn even if those who wait are not polled, as when they send what
-    /// was read before.
-    pub(super) fn segment(
+    /// A task of its own reads. It begins at once, and ends with the last that waits for it. So a
+    /// read goes on while its subscriber sends what was read before, and its place among the
+    /// encoders is free again even if nobody polls the subscriber.
+    pub(super) fn read(
         self: Arc<Self>,
-        shared: Arc<Shared>,
+        reads: Arc<Reads>,
         after: Sequence,
         through: Position,
-    ) -> Reading {
+    ) -> impl Future<Output = CatchupRead> + Send + use<> {
         #[expect(clippy::disallowed_methods, reason = "ends with its read")]
-        let read = tokio::spawn(self.find_or_read(shared, after, through));
-        let read = AbortOnDropHandle::new(read);
-        async {
-            read.await
-                .unwrap_or_else(|failed| Err(ReadError::Unavailable(failed.to_string().into())))
+        let finding = tokio::spawn(self.find_or_read(reads.clone(), after, through));
+        let finding = AbortOnDropHandle::new(finding);
+        async move {
+            let segment = finding
+                .await
+                .unwrap_or_else(|failed| Err(ReadError::Unavailable(failed.to_string().into())))?;
+            let turn = match segment.is_empty(after, through) {
+                true => None,
+                false => Some(reads.turns.take().await),
+            };
+            Ok((segment, turn))
         }
-        .boxed()
     }
 
     async fn find_or_read(
         self: Arc<Self>,
-        shared: Arc<Shared>,
+        reads: Arc<Reads>,
         after: Sequence,
         through: Position,
     ) -> Result<Arc<Segment>, ReadError> {
@@ -184,62 +141,64 @@ impl Catchup {
             if let Some(segment) = self.segment_in_use(after) {
                 return Ok(segment);
             }
-            // One that ends before this place was of no use: look again, others may have begun a
-            // better one meanwhile.
-            let Some(reading) = self.reading_near(after) else {
+            // If it ends before this place, it was of no use. Others may have begun a better one
+            // meanwhile.
+            let Some(running) = self.running_near(after) else {
                 break;
             };
-            match reading.await {
-                Ok(segment) if segment.has(after) => return Ok(segment),
+            match running.await {
+                Ok(segment) if segment.helps(after) => return Ok(segment),
                 Ok(_) => {}
                 Err(error @ ReadError::Unavailable(_)) => return Err(error),
-                // Perhaps about what lies before this place: this subscriber reads for itself.
+                // The error may be about what lies before this place. This subscriber reads for
+                // itself.
                 Err(ReadError::Expired(_) | ReadError::Damaged(_)) => break,
             }
         }
-        let reading = Arc::clone(&self).read(shared, after, through);
-        let reading = reading.boxed().shared();
-        self.enter(after, &reading);
-        reading.await
+        let finding = Arc::clone(&self).read_log(reads, after, through);
+        let finding = finding.boxed().shared();
+        self.share_running(after, &finding);
+        finding.await
     }
 
     fn segment_in_use(&self, after: Sequence) -> Option<Arc<Segment>> {
-        let inner = self.lock();
-        inner
-            .segments
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|segment| segment.has(after))
+        let shareable = self.lock();
+        let mut in_use = shareable.segments.iter().filter_map(Weak::upgrade);
+        in_use.find(|segment| segment.helps(after))
     }
 
-    fn reading_near(&self, after: Sequence) -> Option<SharedFuture<Reading>> {
-        let inner = self.lock();
-        let near = |read: &&Read| read.after <= after && after.0 - read.after.0 < NEAR;
-        inner
-            .reads
+    fn running_near(&self, after: Sequence) -> Option<Shared<Finding>> {
+        let shareable = self.lock();
+        let near = |began: Sequence| began <= after && after.0 - began.0 < NEAR;
+        let mut running = shareable
+            .running
             .iter()
-            .filter(near)
-            .filter_map(|read| read.segment.upgrade())
-            .find(|reading| reading.peek().is_none())
+            .filter(|(began, _)| near(*began))
+            .filter_map(|(_, finding)| finding.upgrade());
+        running.find(|finding| finding.peek().is_none())
     }
 
-    fn enter(&self, after: Sequence, reading: &SharedFuture<Reading>) {
-        let mut inner = self.lock();
-        inner.reads.retain(|read| read.segment.upgrade().is_some());
-        if let Some(segment) = reading.downgrade() {
-            inner.reads.push(Read { after, segment });
+    fn share_running(&self, after: Sequence, finding: &Shared<Finding>) {
+        let mut shareable = self.lock();
+        shareable
+            .running
+            .retain(|(_, finding)| finding.upgrade().is_some());
+        if let Some(finding) = finding.downgrade() {
+            shareable.running.push((after, finding));
         }
     }
 
-    fn keep(&self, segment: &Arc<Segment>) {
-        let mut inner = self.lock();
-        inner.segments.retain(|segment| segment.strong_count() > 0);
-        inner.segments.push(Arc::downgrade(segment));
+    fn share(&self, segment: &Arc<Segment>) {
+        let mut shareable = self.lock();
+        shareable
+            .segments
+            .retain(|segment| segment.strong_count() > 0);
+        shareable.segments.push(Arc::downgrade(segment));
     }
 
-    async fn read(
+    async fn read_log(
         self: Arc<Self>,
-        shared: Arc<Shared>,
+        reads: Arc<Reads>,
         after: Sequence,
         through: Position,
     ) -> Result<Arc<Segment>, ReadError> {
@@ -253,13 +212,13 @@ impl Catchup {
             bytes_max: READ_BYTES_MAX,
             with_raw: self.shape.view.needs_raw(self.shape.redaction),
         };
-        let batch = shared.reader.read(query).await?;
+        let batch = reads.reader.read(query).await?;
         // The semaphore is never closed; if it were, encoding would still be right.
-        let _turn = match batch.events.is_empty() {
+        let _encoder = match batch.events.is_empty() {
             true => None,
-            false => Some(shared.catchup_encoders.acquire().await),
+            false => Some(reads.encoders.acquire().await),
         };
-        let mut encoder = Encoder::new(shared.epoch, self.shape, shared.memory.clone());
+        let mut encoder = Encoder::new(reads.epoch, self.shape, reads.memory.clone());
         let mut messages: Vec<(Position, Bytes)> = Vec::with_capacity(batch.events.len());
         for event in &batch.events {
             let message = encoder
@@ -270,46 +229,20 @@ impl Catchup {
                 tokio::task::yield_now().await;
             }
         }
-        let segment = Arc::new(Segment {
-            after,
-            covered: if batch.complete {
-                through
-            } else {
-                batch.covered
-            },
-            run: Run::new(&messages, &shared.memory),
-        });
-        self.keep(&segment);
+        let covered = match batch.complete {
+            true => through,
+            false => batch.covered,
+        };
+        let run = Run::new(&messages, &reads.memory);
+        let segment = Arc::new(Segment::new(after, covered, run));
+        self.share(&segment);
         Ok(segment)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Shareable> {
         // No code panics while it holds the lock.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        future::Future,
-        task::{Context, Waker},
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn whoever_is_not_polled_any_more_keeps_nobody_from_a_turn() {
-        let turns = Arc::new(Semaphore::new(TURNS));
-        let mut stuck: Vec<_> = (0..10 * TURNS)
-            .map(|_| Box::pin(Turn::take(turns.clone())))
-            .collect();
-        for waiting in &mut stuck {
-            let mut cx = Context::from_waker(Waker::noop());
-            assert!(waiting.as_mut().poll(&mut cx).is_pending());
-        }
-        // They are still there, some with a turn that they do not know of.
-        let _turn = Turn::take(turns).await;
-        drop(stuck);
+        self.shareable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

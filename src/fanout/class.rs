@@ -31,7 +31,7 @@ pub(super) struct Class {
 }
 
 /// All classes by their wishes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Classes {
     // A std mutex: held to look up, add or remove one, never over an await.
     known: Arc<Mutex<Known>>,

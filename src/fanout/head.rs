@@ -12,11 +12,11 @@ use crate::event::{Position, Sequence};
 
 /// How far the router has come. It moves only after the frames up to there are in the queues.
 pub(super) struct Head {
-    inner: Mutex<Inner>,
+    way: Mutex<Way>,
     pub(super) available: AtomicBool,
 }
 
-struct Inner {
+struct Way {
     position: Position,
     /// Sequence and receive time of events that were routed, [`MILESTONE_TIME`] apart or more,
     /// oldest first.
@@ -30,12 +30,12 @@ const MILESTONES_MAX: usize = 4096;
 
 impl Head {
     pub(super) fn new(position: Position, available: bool) -> Self {
-        let inner = Inner {
+        let way = Way {
             position,
             milestones: VecDeque::new(),
         };
         Self {
-            inner: Mutex::new(inner),
+            way: Mutex::new(way),
             available: AtomicBool::new(available),
         }
     }
@@ -45,9 +45,9 @@ impl Head {
     }
 
     pub(super) fn advance(&self, position: Position) {
-        let mut inner = self.lock();
-        inner.position = position;
-        let milestones = &mut inner.milestones;
+        let mut way = self.lock();
+        way.position = position;
+        let milestones = &mut way.milestones;
         let Some(time) = position.receive_time else {
             return;
         };
@@ -69,18 +69,18 @@ impl Head {
         place_time: Option<Timestamp>,
         now: Timestamp,
     ) -> Duration {
-        let inner = self.lock();
-        if place >= inner.position.sequence {
+        let way = self.lock();
+        if place >= way.position.sequence {
             return Duration::ZERO;
         }
         let missing = place.next();
-        let later = inner
+        let later = way
             .milestones
             .partition_point(|(sequence, _)| *sequence <= missing);
         let milestone = later
             .checked_sub(1)
-            .and_then(|last| inner.milestones.get(last));
-        let first = inner.milestones.front();
+            .and_then(|last| way.milestones.get(last));
+        let first = way.milestones.front();
         let came = milestone.or(first.filter(|_| place_time.is_none()));
         let came = came.map(|(_, time)| *time).or(place_time);
         let lag = came.map(|came| now.duration_since(came));
@@ -89,9 +89,9 @@ impl Head {
             .unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Way> {
         // No code panics while it holds the lock.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,13 +7,14 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
     metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge},
-    registry::Registry as Metricsbook,
+    registry::Registry as MetricsRegistry,
 };
 
 use super::{
-    Fanout, Shared,
     end::{ENDS, label},
-    registry::Entry,
+    frame::Memory,
+    head::Head,
+    registry::{Record, Registry},
 };
 use crate::proto::SubscriptionState;
 
@@ -32,7 +33,7 @@ struct EndLabel {
 
 impl Metrics {
     /// Makes the counters known.
-    pub fn register(registry: &mut Metricsbook) -> Self {
+    pub fn register(registry: &mut MetricsRegistry) -> Self {
         let metrics = Self::default();
         registry.register(
             "verbex_gateway_deliveries",
@@ -60,15 +61,12 @@ impl Metrics {
     }
 }
 
-impl Fanout {
-    /// The gauges of subscribers by state, and of their lag.
-    #[must_use]
-    pub fn collector(&self) -> Box<dyn Collector> {
-        Box::new(Subscribers(self.shared.clone()))
-    }
+/// The gauges of subscribers by state, and of their lag.
+pub(super) struct Subscribers {
+    pub registry: Arc<Registry>,
+    pub head: Arc<Head>,
+    pub memory: Memory,
 }
-
-struct Subscribers(Arc<Shared>);
 
 impl std::fmt::Debug for Subscribers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -78,8 +76,8 @@ impl std::fmt::Debug for Subscribers {
 
 impl Collector for Subscribers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let head = self.0.head.position().sequence;
-        let entries = self.0.registry.entries();
+        let head = self.head.position().sequence;
+        let records = self.registry.records();
         let states = [
             ("catching_up", SubscriptionState::CatchingUp),
             ("live", SubscriptionState::Live),
@@ -93,15 +91,15 @@ impl Collector for Subscribers {
             gauge(0).metric_type(),
         )?;
         for (label, state) in states {
-            let there = entries.iter().filter(|entry| entry.state() == state);
+            let there = records.iter().filter(|record| record.state() == state);
             gauge(there.count()).encode(family.encode_family(&[("state", label)])?)?;
         }
-        let lag = entries
+        let lag = records
             .iter()
-            .map(|entry| head.0.saturating_sub(entry.position(head).0))
+            .map(|record| head.0.saturating_sub(record.position(head).0))
             .max()
             .unwrap_or(0);
-        self.encode_lag_by_name(&entries, &mut encoder)?;
+        self.encode_lag_by_name(&records, &mut encoder)?;
         let wholes = [
             (
                 "verbex_gateway_subscriber_lag_events_max",
@@ -111,7 +109,7 @@ impl Collector for Subscribers {
             (
                 "verbex_gateway_subscriber_buffer_bytes",
                 "Bytes of events that wait for subscribers or their connections; what they share counts once.",
-                self.0.memory.in_use(),
+                self.memory.in_use(),
             ),
         ];
         for (name, help, value) in wholes {
@@ -140,18 +138,18 @@ struct Lag {
 impl Subscribers {
     fn encode_lag_by_name(
         &self,
-        entries: &[Arc<Entry>],
+        records: &[Arc<Record>],
         encoder: &mut DescriptorEncoder<'_>,
     ) -> Result<(), std::fmt::Error> {
-        let head = &self.0.head;
+        let head = &self.head;
         let (place, now) = (head.position().sequence, Timestamp::now());
-        let lags = entries.iter().map(|entry| {
-            let covered = entry.position(place);
+        let lags = records.iter().map(|record| {
+            let covered = record.position(place);
             let lag = Lag {
                 events: place.0.saturating_sub(covered.0),
-                seconds: head.lag(covered, entry.position_time(), now).as_secs_f64(),
+                seconds: head.lag(covered, record.position_time(), now).as_secs_f64(),
             };
-            (entry.name.as_str(), lag)
+            (record.name.as_str(), lag)
         });
         let by_name = worst_by_name(lags);
         let mut events = encoder.encode_descriptor(

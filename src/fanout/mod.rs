@@ -26,20 +26,29 @@ mod end;
 mod frame;
 mod head;
 mod index;
+mod live;
 mod message;
 mod metrics;
 mod queue;
 mod registry;
 mod request;
 mod router;
+mod seat;
+mod segment;
+mod standing;
 mod start;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::{future::Future, sync::Arc};
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use prometheus_client::collector::Collector;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
     event::{Epoch, Sequence},
@@ -55,37 +64,36 @@ pub use request::Encoding;
 pub(crate) use request::{ExpiredAction, Past, Request, Start, SubscribeError};
 pub(crate) use subscription::Subscription;
 
-use class::Classes;
+use catchup::Reads;
+use class::{Classes, Wishes};
 use frame::Memory;
 use head::Head;
-use registry::Registry;
-use router::{Command, Router};
+use live::Live;
+use message::Shape;
+use metrics::Subscribers;
+use queue::Queue;
+use registry::{Joining, Registry};
+use router::{Command, Commands, Router};
+use seat::Seat;
+use standing::Standing;
+use start::Place;
 
 /// The way into the fan-out. Clones share it.
 #[derive(Clone)]
 pub struct Fanout {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    config: Config,
-    epoch: Epoch,
-    reader: Reader,
-    head: Head,
+    queue_bytes_max: usize,
     classes: Classes,
+    reads: Arc<Reads>,
+    head: Arc<Head>,
+    registry: Arc<Registry>,
     memory: Memory,
-    catchup_encoders: Semaphore,
-    catchup_turns: Arc<Semaphore>,
-    registry: Registry,
     metrics: Metrics,
-    /// To the router. Unbounded as a type; in fact a subscription has at most one attach and one
-    /// leave in it.
-    commands: mpsc::UnboundedSender<Command>,
+    router: Commands,
 }
 
 impl Fanout {
-    /// Makes the fan-out of a log; the returned future is the router, which runs until every handle
-    /// is gone.
+    /// Makes the fan-out of a log. The returned future is the router: it ends once all handles and
+    /// all subscriptions are gone.
     pub fn new(
         config: Config,
         epoch: Epoch,
@@ -93,32 +101,28 @@ impl Fanout {
         followers: Followers,
         metrics: Metrics,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let tail = *followers.tail().borrow();
+        let head = Arc::new(Head::new(tail.position, tail.available));
+        let registry = Arc::new(Registry::new(config.subscribers_max));
+        let memory = Memory::default();
+        let live = Live::new(head.clone(), epoch, memory.clone(), config.queues_bytes_max);
         #[expect(
             clippy::disallowed_methods,
             reason = "two commands a subscription at most"
         )]
         let (commands, received) = mpsc::unbounded_channel();
-        let start = *followers.tail().borrow();
-        let shared = Arc::new(Shared {
-            config,
-            epoch,
-            reader,
-            head: Head::new(start.position, start.available),
+        let router = Router::new(head.clone(), registry.clone(), received, &followers, live);
+        let fanout = Self {
+            queue_bytes_max: config.queue_bytes_max,
             classes: Classes::default(),
-            memory: Memory::default(),
-            catchup_encoders: Semaphore::new(catchup::ENCODERS),
-            catchup_turns: Arc::new(Semaphore::new(catchup::TURNS)),
-            registry: Registry::new(config.subscribers_max),
+            reads: Arc::new(Reads::new(reader, epoch, memory.clone())),
+            head,
+            registry,
+            memory,
             metrics,
-            commands,
-        });
-        let router = Router::new(
-            Arc::downgrade(&shared),
-            received,
-            &followers,
-            start.position.sequence,
-        );
-        (Self { shared }, router.run())
+            router: commands,
+        };
+        (fanout, router.run())
     }
 
     /// Begins a subscription. Its first message is ready at once.
@@ -126,38 +130,56 @@ impl Fanout {
     /// # Errors
     /// See [`SubscribeError`].
     pub(crate) async fn subscribe(&self, request: Request) -> Result<Subscription, SubscribeError> {
-        let shared = self.shared.clone();
-        let past = match request.start {
-            Start::Past(past) => past,
-            Start::Latest => {
-                let head = shared.head.position();
-                return Ok(Subscription::new(shared, request, head, false)?
-                    .join_latest()
-                    .await);
-            }
+        let place = match request.start {
+            Start::Latest => None,
+            Start::Past(past) => Some(past.place(&self.reads, request.expired).await?),
         };
-        let place = past
-            .place(&shared.reader, shared.epoch, request.expired)
-            .await?;
-        let mut subscription = Subscription::new(shared, request, place.covered, place.moves)?;
-        if let Some(earliest) = place.gap {
-            subscription.skip_to(&earliest);
-            return Ok(subscription);
-        }
-        Ok(subscription.join_if_up_to_date().await)
+        let head = self.head.position();
+        let class = self.classes.of(Wishes {
+            selector: request.selector,
+            shape: Shape {
+                view: request.view,
+                redaction: request.redaction,
+                encoding: request.encoding,
+            },
+        });
+        let record = self.registry.enter(Joining {
+            name: request.name,
+            peer: request.peer,
+            filter: class.shared(request.filter),
+            class,
+            queue: Queue::new(self.queue_bytes_max),
+            covered: place.map_or(head, |place| place.covered),
+        })?;
+        let (registry, router) = (self.registry.clone(), self.router.clone());
+        let seat = Seat::new(record, registry, router, self.metrics.clone());
+        // A subscriber that is up to date is fed before its first message: it is never told that it
+        // is catching up.
+        let (place, joined) = match place {
+            None => {
+                let joined = seat.attach(head.sequence).await;
+                (Place::at(joined.unwrap_or(head)), joined)
+            }
+            Some(place) if place.gap.is_none() && place.covered.sequence >= head.sequence => {
+                (place, seat.attach(place.covered.sequence).await)
+            }
+            Some(place) => (place, None),
+        };
+        let (expired, interval) = (request.expired, request.progress_interval);
+        let standing = Standing::new(place, joined, expired, interval, Instant::now());
+        let (reads, head) = (self.reads.clone(), self.head.clone());
+        Ok(Subscription::new(seat, standing, reads, head))
     }
 
     /// The open subscriptions after the one with serial number `after`, oldest first.
     pub(crate) fn subscribers(&self, after: u64, count_max: usize) -> Page {
-        self.shared
-            .registry
-            .page(after, count_max, self.shared.head.position().sequence)
+        self.registry.page(after, count_max, self.head())
     }
 
     /// Open subscriptions.
     #[must_use]
     pub fn subscriber_count(&self) -> usize {
-        self.shared.registry.count()
+        self.registry.count()
     }
 
     /// Ends a subscription.
@@ -165,30 +187,38 @@ impl Fanout {
     /// # Errors
     /// If there is none with that id.
     pub(crate) fn disconnect(&self, id: &str) -> Result<(), NoSuchSubscriber> {
-        self.shared.registry.disconnect(id)
+        self.registry.disconnect(id)
     }
 
     /// Takes no new subscriptions from now on.
-    pub fn close(&self) {
-        self.shared.registry.close();
+    pub(crate) fn close(&self) {
+        self.registry.close();
     }
 
     /// Routes what is durable, ends every stream behind what is in its queue, and resolves when all
     /// of them have left.
-    pub async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         self.close();
         let (done, flushed) = oneshot::channel();
-        if self.shared.commands.send(Command::Flush { done }).is_ok() {
+        if self.router.send(Command::Flush { done }).is_ok() {
             // An error means that the router is gone: then there is nothing to flush.
             let _ = flushed.await;
         }
-        self.shared.registry.end_all();
-        self.shared.registry.emptied().await;
+        self.registry.end_all();
+        self.registry.emptied().await;
     }
 
-    /// What the newest event is that the subscribers were given.
-    #[must_use]
-    pub fn head(&self) -> Sequence {
-        self.shared.head.position().sequence
+    /// The newest event that the subscribers were given.
+    pub(crate) fn head(&self) -> Sequence {
+        self.head.position().sequence
+    }
+
+    /// The gauges of subscribers by state, and of their lag.
+    pub(crate) fn collector(&self) -> Box<dyn Collector> {
+        Box::new(Subscribers {
+            registry: self.registry.clone(),
+            head: self.head.clone(),
+            memory: self.memory.clone(),
+        })
     }
 }

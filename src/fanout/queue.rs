@@ -23,11 +23,11 @@ pub(super) struct Queue {
     bytes_max: usize,
     // A std mutex: held for a few instructions, never over an await; the waker is called after its
     // release.
-    inner: Mutex<Inner>,
+    contents: Mutex<Contents>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Contents {
     frames: VecDeque<Frame>,
     bytes: usize,
     attached: bool,
@@ -55,14 +55,14 @@ impl Queue {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
-            inner: Mutex::default(),
+            contents: Mutex::default(),
         }
     }
 
     /// From now on frames may come. Only the router calls this.
     pub(super) fn attach(&self) {
-        let mut inner = self.lock();
-        inner.attached = inner.end.is_none();
+        let mut contents = self.lock();
+        contents.attached = contents.end.is_none();
     }
 
     /// Whether the router feeds it.
@@ -74,93 +74,93 @@ impl Queue {
     /// it is detached then, and the router forgets it. While memory is `crowded`, any queue that
     /// has something in it is full.
     pub(super) fn push(&self, frames: &[Frame], crowded: bool) -> bool {
-        let mut inner = self.lock();
-        if !inner.attached {
+        let mut contents = self.lock();
+        if !contents.attached {
             return false;
         }
         let bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
         // What is larger than the whole bound is taken when nothing else waits: else it could never
         // be sent.
-        let over = crowded || inner.bytes + bytes > self.bytes_max;
-        let taken = !over || inner.frames.is_empty();
+        let over = crowded || contents.bytes + bytes > self.bytes_max;
+        let taken = !over || contents.frames.is_empty();
         if taken {
-            inner.bytes += bytes;
-            inner.frames.extend(frames.iter().cloned());
+            contents.bytes += bytes;
+            contents.frames.extend(frames.iter().cloned());
         } else {
-            inner.detach();
+            contents.detach();
         }
-        wake(inner);
+        wake(contents);
         taken
     }
 
     /// Empties the queue and lets it take no more: its subscription goes on from the log.
     pub(super) fn detach(&self) {
-        let mut inner = self.lock();
-        inner.detach();
-        wake(inner);
+        let mut contents = self.lock();
+        contents.detach();
+        wake(contents);
     }
 
     /// Ends the stream: behind what is queued when draining, at once for any other reason. The
     /// first reason counts.
     pub(super) fn end(&self, reason: EndReason) {
-        let mut inner = self.lock();
+        let mut contents = self.lock();
         if reason != EndReason::Draining {
-            inner.detach();
+            contents.detach();
         }
-        inner.end.get_or_insert(reason);
-        wake(inner);
+        contents.end.get_or_insert(reason);
+        wake(contents);
     }
 
     /// Makes the subscription look around.
     pub(super) fn nudge(&self) {
-        let mut inner = self.lock();
-        inner.nudged = true;
-        wake(inner);
+        let mut contents = self.lock();
+        contents.nudged = true;
+        wake(contents);
     }
 
     /// Where a live subscription stands that has popped everything: at `head`, read before this
     /// call. The router moves the head after its frames are pushed, so an empty queue has nothing
     /// at or before it still to be delivered.
     pub(super) fn covers(&self, head: Position) -> Option<Position> {
-        let inner = self.lock();
-        (inner.attached && inner.frames.is_empty()).then_some(head)
+        let contents = self.lock();
+        (contents.attached && contents.frames.is_empty()).then_some(head)
     }
 
     /// The next thing to do for a live subscription.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Signal> {
-        let mut inner = self.lock();
-        if let Some(frame) = inner.frames.pop_front() {
-            inner.bytes -= frame.bytes.len();
+        let mut contents = self.lock();
+        if let Some(frame) = contents.frames.pop_front() {
+            contents.bytes -= frame.bytes.len();
             return Poll::Ready(Signal::Frame(frame));
         }
-        if let Some(reason) = inner.end {
+        if let Some(reason) = contents.end {
             return Poll::Ready(Signal::End(reason));
         }
-        if !inner.attached {
+        if !contents.attached {
             return Poll::Ready(Signal::Detached);
         }
-        if std::mem::take(&mut inner.nudged) {
+        if std::mem::take(&mut contents.nudged) {
             return Poll::Ready(Signal::Nudged);
         }
-        inner.wait(cx)
+        contents.wait(cx)
     }
 
     /// The end of the stream, for a subscription that reads from the log.
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<EndReason> {
-        let mut inner = self.lock();
-        match inner.end {
+        let mut contents = self.lock();
+        match contents.end {
             Some(reason) => Poll::Ready(reason),
-            None => inner.wait(cx),
+            None => contents.wait(cx),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Contents> {
         // No code panics while it holds the lock.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
+impl Contents {
     fn detach(&mut self) {
         self.attached = false;
         self.bytes = 0;
@@ -177,9 +177,9 @@ impl Inner {
     }
 }
 
-fn wake(mut inner: MutexGuard<'_, Inner>) {
-    let waker = inner.waker.take();
-    drop(inner);
+fn wake(mut contents: MutexGuard<'_, Contents>) {
+    let waker = contents.waker.take();
+    drop(contents);
     if let Some(waker) = waker {
         waker.wake();
     }

@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct SubscriberId(u64);
 
 /// The record of one subscription. The subscription writes, everybody reads.
-pub(super) struct Entry {
+pub(super) struct Record {
     pub serial: SubscriberId,
     /// What operators know it by; never the same in another run.
     pub id: String,
@@ -42,14 +42,34 @@ pub(super) struct Entry {
     pub delivered: AtomicU64,
 }
 
-/// Before the first event.
+/// Who begins a subscription.
+pub(super) struct Joining {
+    pub name: String,
+    pub peer: String,
+    pub filter: Arc<Filter>,
+    pub class: Arc<Class>,
+    pub queue: Queue,
+    pub covered: Position,
+}
+
 const NO_TIME: i64 = i64::MIN;
 
-impl Entry {
-    /// Where it begins.
-    pub(super) fn begin(position: Position) -> (AtomicU64, AtomicI64) {
-        let sequence = position.sequence.0.into();
-        (sequence, seconds(&position).into())
+impl Record {
+    fn new(serial: SubscriberId, id: String, joining: Joining) -> Self {
+        Self {
+            serial,
+            id,
+            name: joining.name,
+            peer: joining.peer,
+            filter: joining.filter,
+            class: joining.class,
+            queue: Arc::new(joining.queue),
+            connect_time: Timestamp::now(),
+            state: AtomicI32::new(SubscriptionState::CatchingUp.into()),
+            position: joining.covered.sequence.0.into(),
+            position_time: seconds(&joining.covered).into(),
+            delivered: AtomicU64::new(0),
+        }
     }
 
     /// It has come to this place.
@@ -133,55 +153,53 @@ pub(super) struct Registry {
     run: u32,
     emptied: Notify,
     // A std mutex: held to look up, add, remove or list, never over an await.
-    inner: Mutex<Inner>,
+    members: Mutex<Members>,
 }
 
-struct Inner {
+struct Members {
     next: u64,
     draining: bool,
-    entries: BTreeMap<SubscriberId, Arc<Entry>>,
+    records: BTreeMap<SubscriberId, Arc<Record>>,
 }
 
 impl Registry {
     pub(super) fn new(count_max: usize) -> Self {
-        let inner = Inner {
+        let members = Members {
             next: 1,
             draining: false,
-            entries: BTreeMap::new(),
+            records: BTreeMap::new(),
         };
         Self {
             count_max,
             run: rand::random(),
             emptied: Notify::new(),
-            inner: Mutex::new(inner),
+            members: Mutex::new(members),
         }
     }
 
-    /// Makes a record with a number of its own.
-    pub(super) fn enter(
-        &self,
-        make: impl FnOnce(SubscriberId, String) -> Entry,
-    ) -> Result<Arc<Entry>, SubscribeError> {
-        let mut inner = self.lock();
-        if inner.draining {
+    /// Makes a record with a number of its own, if there is room.
+    pub(super) fn enter(&self, joining: Joining) -> Result<Arc<Record>, SubscribeError> {
+        let mut members = self.lock();
+        if members.draining {
             return Err(SubscribeError::Draining);
         }
-        if inner.entries.len() >= self.count_max {
+        if members.records.len() >= self.count_max {
             return Err(SubscribeError::Limit {
                 limit: self.count_max,
             });
         }
-        let serial = SubscriberId(inner.next);
-        inner.next += 1;
-        let entry = Arc::new(make(serial, format!("{:08x}{:08x}", self.run, serial.0)));
-        inner.entries.insert(serial, entry.clone());
-        Ok(entry)
+        let serial = SubscriberId(members.next);
+        members.next += 1;
+        let id = format!("{:08x}{:08x}", self.run, serial.0);
+        let record = Arc::new(Record::new(serial, id, joining));
+        members.records.insert(serial, record.clone());
+        Ok(record)
     }
 
     pub(super) fn leave(&self, serial: SubscriberId) {
-        let mut inner = self.lock();
-        inner.entries.remove(&serial);
-        if inner.entries.is_empty() {
+        let mut members = self.lock();
+        members.records.remove(&serial);
+        if members.records.is_empty() {
             self.emptied.notify_waiters();
         }
     }
@@ -198,38 +216,43 @@ impl Registry {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.lock().entries.len()
+        self.lock().records.len()
     }
 
-    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.lock().entries.values().cloned().collect()
+    pub(super) fn records(&self) -> Vec<Arc<Record>> {
+        self.lock().records.values().cloned().collect()
     }
 
     pub(super) fn page(&self, after: u64, count_max: usize, head: Sequence) -> Page {
-        let inner = self.lock();
-        let mut rest = inner.entries.range(SubscriberId(after.saturating_add(1))..);
-        let entries: Vec<Arc<Entry>> = rest
+        let members = self.lock();
+        let mut rest = members
+            .records
+            .range(SubscriberId(after.saturating_add(1))..);
+        let records: Vec<Arc<Record>> = rest
             .by_ref()
             .take(count_max)
-            .map(|(_, entry)| entry.clone())
+            .map(|(_, record)| record.clone())
             .collect();
         let more = rest.next().is_some();
-        drop(inner);
-        let next_after = entries.last().filter(|_| more).map(|entry| entry.serial.0);
-        let info = |entry: Arc<Entry>| SubscriberInfo {
-            serial: entry.serial.0,
-            id: entry.id.clone(),
-            name: entry.name.clone(),
-            peer: entry.peer.clone(),
-            filter: entry.filter.clone(),
-            view: entry.class.shape.view,
-            state: entry.state(),
-            position: entry.position(head),
-            delivered: entry.delivered.load(Ordering::Relaxed),
-            connect_time: entry.connect_time,
+        drop(members);
+        let next_after = records
+            .last()
+            .filter(|_| more)
+            .map(|record| record.serial.0);
+        let info = |record: Arc<Record>| SubscriberInfo {
+            serial: record.serial.0,
+            id: record.id.clone(),
+            name: record.name.clone(),
+            peer: record.peer.clone(),
+            filter: record.filter.clone(),
+            view: record.class.shape.view,
+            state: record.state(),
+            position: record.position(head),
+            delivered: record.delivered.load(Ordering::Relaxed),
+            connect_time: record.connect_time,
         };
         Page {
-            subscribers: entries.into_iter().map(info).collect(),
+            subscribers: records.into_iter().map(info).collect(),
             next_after,
         }
     }
@@ -240,24 +263,26 @@ impl Registry {
             .and_then(|serial| u64::from_str_radix(serial, 16).ok())
             .ok_or(NoSuchSubscriber)?;
         let serial = SubscriberId(serial);
-        let mut inner = self.lock();
-        let entry = inner
-            .entries
+        let mut members = self.lock();
+        let record = members
+            .records
             .get(&serial)
-            .filter(|entry| entry.id == id)
+            .filter(|record| record.id == id)
             .cloned();
-        let entry = entry.ok_or(NoSuchSubscriber)?;
+        let record = record.ok_or(NoSuchSubscriber)?;
         // Its place is free at once: a client that does not read hears of the end only when it
         // does.
-        inner.entries.remove(&serial);
-        drop(inner);
-        entry.queue.end(EndReason::Disconnected);
+        members.records.remove(&serial);
+        drop(members);
+        record.queue.end(EndReason::Disconnected);
         Ok(())
     }
 
     /// Makes every subscription look at the log's state.
     pub(super) fn nudge_all(&self) {
-        self.entries().iter().for_each(|entry| entry.queue.nudge());
+        self.records()
+            .iter()
+            .for_each(|record| record.queue.nudge());
     }
 
     /// Lets no subscription begin from now on.
@@ -267,13 +292,13 @@ impl Registry {
 
     /// Ends every subscription behind what is queued.
     pub(super) fn end_all(&self) {
-        self.entries()
+        self.records()
             .iter()
-            .for_each(|entry| entry.queue.end(EndReason::Draining));
+            .for_each(|record| record.queue.end(EndReason::Draining));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Members> {
         // No code panics while it holds the lock.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

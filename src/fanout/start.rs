@@ -1,9 +1,12 @@
 //! Where in the log a subscription begins that does not begin with new events.
 
-use super::request::{ExpiredAction, Past, SubscribeError};
+use super::{
+    catchup::Reads,
+    request::{ExpiredAction, Past, SubscribeError},
+};
 use crate::{
-    event::{Epoch, Position},
-    log::{Earliest, Located, ReadError, Reader},
+    event::Position,
+    log::{Earliest, Located, ReadError},
 };
 
 /// Where a subscription begins in the log.
@@ -17,29 +20,33 @@ pub(super) struct Place {
     pub gap: Option<Earliest>,
 }
 
+impl Place {
+    pub(super) fn at(head: Position) -> Self {
+        Self {
+            covered: head,
+            moves: false,
+            gap: None,
+        }
+    }
+}
+
 impl Past {
     pub(super) async fn place(
         self,
-        reader: &Reader,
-        epoch: Epoch,
+        reads: &Reads,
         expired: ExpiredAction,
     ) -> Result<Place, SubscribeError> {
+        let reader = &reads.reader;
         let movable = |covered| Place {
-            covered,
             moves: true,
-            gap: None,
-        };
-        let fixed = |covered, gap| Place {
-            covered,
-            moves: false,
-            gap,
+            ..Place::at(covered)
         };
         let cursor = match self {
             Self::Earliest => return Ok(movable(reader.bounds().await?.earliest.before)),
             Self::At(time) => return Ok(movable(reader.before_time(time).await?)),
             Self::After(cursor) => cursor,
         };
-        if !cursor.is_of(epoch) {
+        if !cursor.is_of(reads.epoch) {
             return Err(SubscribeError::ForeignLog);
         }
         // `locate` finds the origin in every log, also in one whose first events are removed.
@@ -48,16 +55,15 @@ impl Past {
             _ => reader.locate(cursor.sequence).await?,
         };
         match located {
-            Located::Here(position) if position.id_tag == cursor.id_tag => {
-                Ok(fixed(position, None))
-            }
+            Located::Here(position) if position.id_tag == cursor.id_tag => Ok(Place::at(position)),
             // The event was erased; the cursor still marks its place.
-            Located::Hole => Ok(fixed(cursor.position(), None)),
+            Located::Hole => Ok(Place::at(cursor.position())),
             Located::Here(_) | Located::Beyond => Err(SubscribeError::ForeignLog),
             // The place moves only once the gap is told.
-            Located::Expired(earliest) if expired == ExpiredAction::Earliest => {
-                Ok(fixed(cursor.position(), Some(earliest)))
-            }
+            Located::Expired(earliest) if expired == ExpiredAction::Earliest => Ok(Place {
+                gap: Some(earliest),
+                ..Place::at(cursor.position())
+            }),
             Located::Expired(earliest) => Err(ReadError::Expired(earliest).into()),
         }
     }

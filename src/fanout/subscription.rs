@@ -1,186 +1,67 @@
-//! One subscription: where it stands, and what it sends next.
-//!
-//! Invariant: every match at or before `covered` was returned by [`Subscription::next`], and none
-//! after it, except that the frames in `pending` move `covered` as they leave. All else that can
-//! come lies after it: in the queue, or in the log.
+//! One subscription: does what its [`Standing`] says, and tells it what came of it.
 
 use std::{
-    collections::VecDeque,
-    future::{Future, poll_fn},
+    future::{pending, poll_fn},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicI32, AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, Sleep, sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
-    Shared,
-    catchup::{Segment, Turn},
-    class::Wishes,
-    end::{self, EndReason},
-    frame::Frame,
-    message::{self, Shape},
-    queue::{Queue, Signal},
-    registry::Entry,
-    request::{ExpiredAction, Request, SubscribeError},
-    router::Command,
+    catchup::{CatchupRead, Reads},
+    end::EndReason,
+    head::Head,
+    message,
+    queue::Signal,
+    seat::Seat,
+    standing::{Came, Outlook, Standing, Step},
+    turn::Turn,
 };
 use crate::{
     event::Position,
-    log::{self, Earliest, ReadError},
-    proto::SubscriptionState,
+    log::{self, ReadError},
 };
 
 /// A stream of messages for one subscriber. Dropping it ends the subscription.
 pub(crate) struct Subscription {
-    shared: Arc<Shared>,
-    entry: Arc<Entry>,
-    expired: ExpiredAction,
-    /// Begun at the earliest event or at a time, and no event sent yet: then retention makes no
-    /// gap, the start just moves.
-    from_start: bool,
-
-    covered: Position,
+    seat: Seat,
     standing: Standing,
-    /// The log cannot be read at the moment.
-    away: bool,
-    told: Option<SubscriptionState>,
-    /// Frames from the log that wait to be sent: those of one segment at the most.
-    pending: VecDeque<Frame>,
-    /// What was read last, kept while it is sent, so that others of the class can take the same.
-    segment: Option<Arc<Segment>>,
-    /// Held while `pending` is sent.
+    reads: Arc<Reads>,
+    head: Arc<Head>,
+    /// The read of the log, or the router's answer, that the subscription waits for.
+    awaited: Option<BoxFuture<'static, Answer>>,
+    /// Held while what was read is sent.
     turn: Option<Turn>,
-
-    progress_interval: Duration,
-    sent_at: Instant,
-    /// Fires no later than a progress is due. Moved when it fires, not with each message.
+    /// Fires no later than a progress is due. It is moved when it fires, not with each message.
     timer: Pin<Box<Sleep>>,
-    end: Option<EndReason>,
 }
 
-/// A stretch of the log, with leave to send what it has, if it has something.
-type Read = Result<(Arc<Segment>, Option<Turn>), ReadError>;
-
-/// Where the next message comes from. `joined` is the head where the router took over: the rest up
-/// to there is still to be read.
-enum Standing {
-    /// To be decided, once `pending` is sent.
-    Behind { joined: Option<Position> },
-    /// From the log, up to `through`. Begins while `pending` is still being sent.
-    Reading {
-        joined: Option<Position>,
-        through: Position,
-        segment: BoxFuture<'static, Read>,
-    },
-    /// From the queue, as soon as the router feeds it.
-    Attaching {
-        head: BoxFuture<'static, Option<Position>>,
-    },
-    /// From the queue.
-    Live,
+enum Answer {
+    Read(CatchupRead),
+    Attached(Option<Position>),
 }
 
 impl Subscription {
-    /// Enters the registry. The first message is due.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        request: Request,
-        covered: Position,
-        from_start: bool,
-    ) -> Result<Self, SubscribeError> {
-        let class = shared.classes.of(Wishes {
-            selector: request.selector,
-            shape: Shape {
-                view: request.view,
-                redaction: request.redaction,
-                encoding: request.encoding,
-            },
-        });
-        let (position, position_time) = Entry::begin(covered);
-        let entry = shared.registry.enter(|serial, id| Entry {
-            serial,
-            id,
-            name: request.name,
-            peer: request.peer,
-            filter: class.shared(request.filter),
-            class,
-            queue: Arc::new(Queue::new(shared.config.queue_bytes_max)),
-            connect_time: Timestamp::now(),
-            state: AtomicI32::new(SubscriptionState::CatchingUp.into()),
-            position,
-            position_time,
-            delivered: AtomicU64::new(0),
-        })?;
-        tracing::info!(
-            subscriber = entry.id,
-            name = entry.name,
-            peer = entry.peer,
-            "subscribed"
-        );
-        let now = Instant::now();
-        Ok(Self {
-            expired: request.expired,
-            from_start,
-            covered,
-            standing: Standing::Behind { joined: None },
-            away: false,
-            told: None,
-            pending: VecDeque::new(),
-            segment: None,
+    pub(super) fn new(seat: Seat, standing: Standing, reads: Arc<Reads>, head: Arc<Head>) -> Self {
+        let timer = Box::pin(sleep_until(standing.due()));
+        Self {
+            seat,
+            standing,
+            reads,
+            head,
+            awaited: None,
             turn: None,
-            progress_interval: request.progress_interval,
-            sent_at: now,
-            timer: Box::pin(sleep_until(now + request.progress_interval)),
-            end: None,
-            entry,
-            shared,
-        })
-    }
-
-    /// Starts live at the head, wherever that is by now.
-    pub(super) async fn join_latest(mut self) -> Self {
-        if let Some(head) = self.attach().await {
-            self.cover(head);
-            self.standing = Standing::Live;
+            timer,
         }
-        self
-    }
-
-    /// Starts live if nothing lies between the start and the head: who is up to date is not told to
-    /// be catching up.
-    pub(super) async fn join_if_up_to_date(mut self) -> Self {
-        if self.covered.sequence >= self.shared.head.position().sequence
-            && let Some(head) = self.attach().await
-        {
-            self.proceed(Some(head));
-        }
-        self
-    }
-
-    /// Tells of events that are gone, and goes on behind them.
-    pub(super) fn skip_to(&mut self, earliest: &Earliest) {
-        let bytes = message::gap(self.shared.epoch, earliest);
-        self.pending.push_back(Frame {
-            bytes,
-            events: 0,
-            end: earliest.before,
-        });
     }
 
     /// Says why the door ends this subscription.
     pub(crate) fn end(&mut self, reason: EndReason) {
-        self.end = Some(reason);
+        self.seat.end = Some(reason);
     }
 
     /// The next messages, whole and framed for gRPC. Not to be called again after an end.
@@ -188,265 +69,150 @@ impl Subscription {
     /// # Errors
     /// The reason why the stream is over.
     pub(crate) async fn next(&mut self) -> Result<Bytes, EndReason> {
-        let next = self.advance().await;
-        self.end = next.as_ref().err().copied();
-        next
-    }
-
-    async fn advance(&mut self) -> Result<Bytes, EndReason> {
+        let mut came = Came::Nothing;
         loop {
-            if self.told.is_some()
-                && let Some(frame) = self.pending.pop_front()
-            {
-                return Ok(self.send(frame));
-            }
-            let state = self.state();
-            if self.told != Some(state) {
-                return Ok(self.progress());
-            }
-            if let Some(message) = self.step().await? {
-                return Ok(message);
-            }
-        }
-    }
-
-    /// Whether the subscriber is up to date, as it is told.
-    fn state(&self) -> SubscriptionState {
-        match self.standing {
-            _ if self.away => SubscriptionState::Stalled,
-            Standing::Live if self.shared.head.available.load(Ordering::Relaxed) => {
-                SubscriptionState::Live
-            }
-            Standing::Live => SubscriptionState::Stalled,
-            _ => SubscriptionState::CatchingUp,
-        }
-    }
-
-    /// Waits for what comes first: something to send or to do, a progress that is due, or the end.
-    async fn step(&mut self) -> Result<Option<Bytes>, EndReason> {
-        self.turn = None;
-        let queue = &self.entry.queue;
-        match &mut self.standing {
-            Standing::Behind { joined } => {
-                let joined = *joined;
-                self.proceed(joined);
-            }
-            Standing::Live => {
-                let signal = tokio::select! {
-                    biased;
-                    signal = poll_fn(|cx| queue.poll_next(cx)) => signal,
-                    () = &mut self.timer => return Ok(self.progress_if_due()),
-                };
-                match signal {
-                    Signal::Frame(frame) => return Ok(Some(self.send(frame))),
-                    Signal::Detached => self.standing = Standing::Behind { joined: None },
-                    Signal::Nudged => {}
-                    Signal::End(reason) => return Err(reason),
+            let available = self.head.available.load(Ordering::Relaxed);
+            came = match self.standing.step(came, available) {
+                Step::Send(frame) => return Ok(self.sent(frame.bytes, frame.events)),
+                Step::Gap(earliest) => {
+                    return Ok(self.sent(message::gap(self.reads.epoch, &earliest), 0));
                 }
-            }
-            Standing::Attaching { head } => {
-                let head = tokio::select! {
-                    biased;
-                    reason = poll_fn(|cx| queue.poll_end(cx)) => return Err(reason),
-                    head = head => head,
-                    () = &mut self.timer => return Ok(self.progress_if_due()),
-                };
-                self.away = head.is_none();
-                self.standing = Standing::Behind { joined: head };
-            }
-            Standing::Reading {
-                joined,
-                through,
-                segment,
-            } => {
-                let (joined, through) = (*joined, *through);
-                let read = tokio::select! {
-                    biased;
-                    reason = poll_fn(|cx| queue.poll_end(cx)) => return Err(reason),
-                    read = segment => read,
-                    () = &mut self.timer => return Ok(self.progress_if_due()),
-                };
-                self.standing = Standing::Behind { joined };
-                if let Some(covered) = self.take(read, through)?
-                    && covered.sequence < through.sequence
-                {
-                    self.read(covered, joined, through);
+                Step::Progress(state) => {
+                    self.seat
+                        .record
+                        .state
+                        .store(state.into(), Ordering::Relaxed);
+                    let covered = self.standing.covered();
+                    let progress =
+                        message::progress(self.reads.epoch, &covered, state, Timestamp::now());
+                    let bytes = self.sent(progress, 0);
+                    self.timer.as_mut().reset(self.standing.due());
+                    return Ok(bytes);
                 }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Decides where the next message comes from. Everything up to `covered` is sent.
-    fn proceed(&mut self, joined: Option<Position>) {
-        let through = joined.unwrap_or_else(|| self.shared.head.position());
-        if self.covered.sequence < through.sequence {
-            self.read(self.covered, joined, through);
-        } else if joined.is_none() {
-            let head = self.attach();
-            self.standing = Standing::Attaching {
-                head: Box::pin(async move {
-                    let head = head.await;
-                    if head.is_none() {
-                        sleep(log::RETRY_INTERVAL).await;
-                    }
-                    head
-                }),
+                Step::Look => self.look(),
+                Step::Read {
+                    after,
+                    through,
+                    later,
+                } => {
+                    self.awaited = Some(self.read(after, through, later));
+                    Came::Nothing
+                }
+                Step::Attach => {
+                    self.awaited = Some(self.attach());
+                    Came::Nothing
+                }
+                Step::Detach => {
+                    self.seat.record.queue.detach();
+                    Came::Nothing
+                }
+                Step::WaitForQueue => self.wait_for_queue().await,
+                Step::WaitForLog => self.wait_for_log().await,
+                Step::End(reason) => {
+                    self.seat.end = Some(reason);
+                    return Err(reason);
+                }
             };
-        } else if self.covered.sequence == through.sequence && self.entry.queue.is_attached() {
-            self.segment = None;
-            self.standing = Standing::Live;
-        } else {
-            // The queue overflowed while the rest was read, or what is in it begins before the end
-            // of a gap.
-            self.entry.queue.detach();
-            self.standing = Standing::Behind { joined: None };
         }
     }
 
-    /// Begins to read what comes after a place.
-    fn read(&mut self, after: Position, joined: Option<Position>, through: Position) {
-        let (catchup, shared) = (self.entry.class.catchup.clone(), self.shared.clone());
-        let reader = shared.clone();
-        let read = move || catchup.segment(reader, after.sequence, through);
-        let segment: BoxFuture<'static, _> = match self.away {
-            // At once, while this subscription may still send what was read before.
-            false => read(),
-            true => Box::pin(async move {
-                sleep(log::RETRY_INTERVAL).await;
-                read().await
-            }),
-        };
-        self.standing = Standing::Reading {
-            joined,
-            through,
-            segment: Box::pin(async move {
-                let segment = segment.await?;
-                let turn = match segment.is_empty(after.sequence, through) {
-                    true => None,
-                    false => Some(Turn::take(shared.catchup_turns.clone()).await),
-                };
-                Ok((segment, turn))
-            }),
-        };
-    }
-
-    /// The head from which on the queue is fed; none if the router has not come as far as this
-    /// subscription, because it cannot read the log.
-    fn attach(&self) -> impl Future<Output = Option<Position>> + Send + use<> {
-        let (attached, head) = oneshot::channel();
-        let attach = Command::Attach {
-            id: self.entry.serial,
-            class: self.entry.class.clone(),
-            queue: self.entry.queue.clone(),
-            at_least: self.covered.sequence,
-            attached,
-        };
-        // If the router is gone, so is the sender of `head`.
-        let _ = self.shared.commands.send(attach);
-        async move { head.await.ok() }
-    }
-
-    /// Takes what was read, or decides about what was not. Returns the place up to which that went.
-    fn take(&mut self, read: Read, through: Position) -> Result<Option<Position>, EndReason> {
-        self.away = matches!(read, Err(ReadError::Unavailable(_)));
-        match read {
-            Ok((segment, turn)) => {
-                let (frames, covered) = segment.cut(self.covered.sequence, through);
-                self.pending.extend(frames);
-                match self.pending.back_mut() {
-                    Some(last) => last.end = covered,
-                    None => self.cover(covered),
-                }
-                self.segment = Some(segment);
-                self.turn = turn;
-                return Ok(Some(covered));
-            }
-            Err(ReadError::Expired(earliest)) if self.from_start => self.cover(earliest.before),
-            Err(ReadError::Expired(earliest)) if self.expired == ExpiredAction::Earliest => {
-                self.skip_to(&earliest)
-            }
-            Err(ReadError::Expired(earliest)) => return Err(EndReason::Expired(earliest)),
-            Err(ReadError::Unavailable(error)) => {
-                tracing::warn!(subscriber = self.entry.id, %error, "cannot catch up");
-            }
-            Err(ReadError::Damaged(error)) => {
-                tracing::error!(subscriber = self.entry.id, %error, "the log is damaged");
-                return Err(EndReason::Damaged);
-            }
-        }
-        Ok(None)
-    }
-
-    fn send(&mut self, frame: Frame) -> Bytes {
-        self.cover(frame.end);
-        self.sent_at = Instant::now();
-        if frame.events > 0 {
-            self.from_start = false;
-            self.entry
-                .delivered
-                .fetch_add(frame.events.into(), Ordering::Relaxed);
-            self.shared.metrics.events.inc_by(frame.events.into());
-        }
-        self.shared.metrics.bytes.inc_by(frame.bytes.len() as u64);
-        frame.bytes
-    }
-
-    fn progress_if_due(&mut self) -> Option<Bytes> {
-        let due = self.sent_at + self.progress_interval;
-        if Instant::now() < due {
-            self.timer.as_mut().reset(due);
-            return None;
-        }
-        Some(self.progress())
-    }
-
-    fn progress(&mut self) -> Bytes {
-        if matches!(self.standing, Standing::Live) {
-            // In this order: see `Queue::covers`.
-            let head = self.shared.head.position();
-            if let Some(covered) = self.entry.queue.covers(head) {
-                self.cover(covered);
-            }
-        }
-        let state = self.state();
-        self.told = Some(state);
-        self.entry.state.store(state.into(), Ordering::Relaxed);
-        let bytes = message::progress(self.shared.epoch, &self.covered, state, Timestamp::now());
-        let bytes = self.send(Frame {
-            bytes,
-            events: 0,
-            end: self.covered,
-        });
-        self.timer
-            .as_mut()
-            .reset(self.sent_at + self.progress_interval);
+    fn sent(&mut self, bytes: Bytes, events: u32) -> Bytes {
+        self.standing.sent(Instant::now());
+        self.seat
+            .count(&self.standing.covered(), events, bytes.len());
         bytes
     }
 
-    fn cover(&mut self, position: Position) {
-        self.covered = position;
-        self.entry.cover(&position);
+    fn look(&self) -> Came {
+        // In this order: see `Queue::covers`.
+        let head = self.head.position();
+        let queue = &self.seat.record.queue;
+        Came::Outlook(Outlook {
+            head,
+            is_attached: queue.is_attached(),
+            is_drained: queue.covers(head).is_some(),
+        })
+    }
+
+    /// Begins a read at once, while what was read before may still be sent.
+    fn read(&self, after: Position, through: Position, later: bool) -> BoxFuture<'static, Answer> {
+        let (catchup, reads) = (self.seat.record.class.catchup.clone(), self.reads.clone());
+        let read = move || catchup.read(reads, after.sequence, through);
+        match later {
+            false => read().map(Answer::Read).boxed(),
+            true => async move {
+                sleep(log::RETRY_INTERVAL).await;
+                Answer::Read(read().await)
+            }
+            .boxed(),
+        }
+    }
+
+    fn attach(&self) -> BoxFuture<'static, Answer> {
+        let head = self.seat.attach(self.standing.covered().sequence);
+        async move {
+            let head = head.await;
+            if head.is_none() {
+                sleep(log::RETRY_INTERVAL).await;
+            }
+            Answer::Attached(head)
+        }
+        .boxed()
+    }
+
+    async fn wait_for_queue(&mut self) -> Came {
+        self.turn = None;
+        let queue = &self.seat.record.queue;
+        tokio::select! {
+            biased;
+            signal = poll_fn(|cx| queue.poll_next(cx)) => Came::Signal(signal),
+            () = &mut self.timer => self.look_at_clock(),
+        }
+    }
+
+    async fn wait_for_log(&mut self) -> Came {
+        self.turn = None;
+        // A read may have covered something without a message.
+        self.seat.record.cover(&self.standing.covered());
+        let queue = &self.seat.record.queue;
+        let answer = tokio::select! {
+            biased;
+            reason = poll_fn(|cx| queue.poll_end(cx)) => return Came::Signal(Signal::End(reason)),
+            answer = answer(&mut self.awaited) => answer,
+            () = &mut self.timer => return self.look_at_clock(),
+        };
+        self.awaited = None;
+        match answer {
+            Answer::Attached(head) => Came::Attached(head),
+            Answer::Read(Ok((segment, turn))) => {
+                self.turn = turn;
+                Came::Read(Ok(segment))
+            }
+            Answer::Read(Err(error)) => {
+                let subscriber = &self.seat.record.id;
+                match &error {
+                    ReadError::Unavailable(_) => {
+                        tracing::warn!(subscriber, %error, "cannot catch up");
+                    }
+                    ReadError::Damaged(_) => {
+                        tracing::error!(subscriber, %error, "the log is damaged");
+                    }
+                    ReadError::Expired(_) => {}
+                }
+                Came::Read(Err(error))
+            }
+        }
+    }
+
+    fn look_at_clock(&mut self) -> Came {
+        self.timer.as_mut().reset(self.standing.due());
+        Came::Timer(Instant::now())
     }
 }
 
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.shared.registry.leave(self.entry.serial);
-        // If the router is gone, it has forgotten everybody.
-        let _ = self.shared.commands.send(Command::Leave {
-            id: self.entry.serial,
-            class: self.entry.class.id,
-        });
-        let reason = end::label(self.end);
-        self.shared.metrics.ended(reason);
-        let delivered = self.entry.delivered.load(Ordering::Relaxed);
-        tracing::info!(
-            subscriber = self.entry.id,
-            name = self.entry.name,
-            delivered,
-            reason,
-            "subscription ended"
-        );
+async fn answer(awaited: &mut Option<BoxFuture<'static, Answer>>) -> Answer {
+    match awaited {
+        Some(awaited) => awaited.await,
+        None => pending().await,
     }
 }

@@ -2,6 +2,7 @@
 //! order, and progress is true.
 
 mod crowd;
+mod retention;
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::*;
 use crate::{
     event::{EventId, NewEvent, Raw},
     filter::tests::selector,
-    log::{self, Appender, cursor::Cursor},
+    log::{self, Appender, Followers, Log, cursor::Cursor},
     proto::{
         self, EventFilter, SubscribeResponse, SubscriptionState, subscribe_response::Response,
     },
@@ -34,11 +35,15 @@ struct Rig {
     appender: Appender,
     appended: Vec<(u64, &'static str)>,
     next_id: u8,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Rig {
     fn new(config: Config) -> Self {
+        Self::following(config, |log| log.followers.clone())
+    }
+
+    fn following(config: Config, followers: impl FnOnce(&Log) -> Followers) -> Self {
         let dir = TempDir::new().unwrap();
         let mut metrics = Metricsbook::default();
         let log_config = log::Config {
@@ -46,11 +51,12 @@ impl Rig {
             new_log: false,
         };
         let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();
+        let followers = followers(&log);
         let (fanout, router) = Fanout::new(
             config,
             log.identity.epoch,
             log.reader,
-            log.followers,
+            followers,
             Metrics::register(&mut metrics),
         );
         tokio::spawn(router);
@@ -59,7 +65,7 @@ impl Rig {
             appender: log.appender,
             appended: Vec::new(),
             next_id: 0,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -81,6 +87,15 @@ impl Rig {
         agent: Option<&'static str>,
         start: Start,
     ) -> Result<Client, SubscribeError> {
+        self.subscribe_with(agent, start, ExpiredAction::Fail).await
+    }
+
+    async fn subscribe_with(
+        &self,
+        agent: Option<&'static str>,
+        start: Start,
+        expired: ExpiredAction,
+    ) -> Result<Client, SubscribeError> {
         let filter = EventFilter {
             agent_ids: agent.map(str::to_owned).into_iter().collect(),
             ..EventFilter::default()
@@ -95,7 +110,7 @@ impl Rig {
                 encoding: Encoding::Identity,
                 start,
                 progress_interval: INTERVAL,
-                expired: ExpiredAction::Fail,
+                expired,
                 name: "test".into(),
                 peer: String::new(),
             })

@@ -44,6 +44,7 @@ mod reflection;
 mod refusals;
 mod replay;
 mod restart;
+mod retention;
 mod samples;
 mod searches;
 mod shown;
