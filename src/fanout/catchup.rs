@@ -1,11 +1,9 @@
-//! Catching up: reads of the log for a class, shared by those of its subscribers that are near each
-//! other.
+//! Catching up: reads of the log for a class. Subscribers that are near each other share them.
 //!
-//! Whoever comes while a read near it is on the way waits for that one, and whoever comes while
-//! another subscriber still sends what was read takes the same. So a thousand subscribers that
-//! return after a restart cost about as many reads as one, and what is read lives no longer than
-//! somebody needs it. Few make messages of what they have read at a time, in turn, so that live
-//! delivery and ingest keep the machine.
+//! A subscriber waits for a read that another has begun nearby, and takes what another has read and
+//! still sends. So a thousand subscribers that return after a restart cost about as many reads as
+//! one, and what was read is freed once nobody needs it. Only a few reads are made into messages at
+//! the same time, so that live delivery and ingest have the processor.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -31,15 +29,15 @@ use crate::{
 
 /// Events that one read takes at the most.
 const READ_EVENTS_MAX: usize = 500;
-/// Bytes after which a read stops, but for the one event that passes it. A subscriber that catches
-/// up costs twice as much memory: what it sends, and what is read ahead meanwhile.
+/// A read stops after the event that passes so many bytes. A subscriber that catches up costs twice
+/// as much memory: what it sends, and what is read ahead meanwhile.
 const READ_BYTES_MAX: usize = 128 * 1024;
 /// A subscriber waits for the read of another that began at most so many places before its own.
 const NEAR: u64 = 4 * READ_EVENTS_MAX as u64;
 /// Reads whose messages are made at the same time. The log decides how many read at the same time:
 /// see [`Lane`].
 const ENCODERS: usize = 2;
-/// Messages that are made without giving way to other tasks.
+/// After so many messages, other tasks have their turn.
 const MESSAGES_AT_ONCE: usize = 32;
 
 /// What all catch-up reads share.

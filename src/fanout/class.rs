@@ -1,4 +1,4 @@
-//! Classes: subscribers with equal wishes, who share everything that is made for them.
+//! Classes: subscribers with equal wishes. They share everything that is made for them.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 use super::{catchup::Catchup, message::Shape};
 use crate::filter::{Filter, Selector};
 
-/// The wishes.
+/// Which events a subscriber gets, and in which form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wishes {
     pub selector: Selector,
@@ -25,7 +25,7 @@ pub(super) struct Class {
     pub id: ClassId,
     pub selector: Selector,
     pub shape: Shape,
-    /// What its subscribers have read from the log of late.
+    /// What its subscribers read from the log.
     pub catchup: Arc<Catchup>,
     known: Arc<Mutex<Known>>,
 }

@@ -1,4 +1,4 @@
-//! Frames: whole gRPC messages in one buffer, made once and shared by all who get the same.
+//! Frames: whole gRPC messages in one buffer, made once for all subscribers that get the same.
 
 use std::sync::{
     Arc,
@@ -9,18 +9,16 @@ use bytes::Bytes;
 
 use crate::event::{Position, Sequence};
 
-/// Where a run is cut into frames, so that one stream does not hold a connection that others share
-/// for long. A single larger message is a frame of its own. Measured: see docs/performance.md.
+/// The size of a frame, so that one stream does not hold for long a connection that others share. A
+/// larger message is a frame of its own. docs/performance.md has the measurements.
 pub(super) const FRAME_BYTES: usize = 32 * 1024;
 
-/// What is handed over in one piece, and where a stream stands that has sent it.
+/// Messages that are sent in one piece, and the place that a stream has covered then.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
-    /// Whole messages.
     pub bytes: Bytes,
     /// Events among them.
     pub events: u32,
-    /// The place that the last of them covers.
     pub end: Position,
 }
 
@@ -86,13 +84,13 @@ impl Run {
     }
 }
 
-/// Bytes of shared buffers that are in use, wherever: in queues, or on their way through HTTP/2.
-/// Each buffer counts once, however many share it, and until the last of them has let go.
+/// Bytes of shared buffers that are in use: in queues, or on their way through HTTP/2. A buffer
+/// counts once, however many share it, until the last of them drops it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory(Arc<AtomicUsize>);
 
 impl Memory {
-    /// A buffer that is counted while it is in use.
+    /// Counts a buffer while it is in use.
     pub(super) fn count(&self, bytes: Vec<u8>) -> Bytes {
         self.0.fetch_add(bytes.len(), Ordering::Relaxed);
         Bytes::from_owner(Counted {

@@ -1,4 +1,4 @@
-//! How far the router has come, and when: what the lag of subscribers is measured against.
+//! How far the router has come, and when. The lag of subscribers is measured against it.
 
 use std::{
     collections::VecDeque,
@@ -23,9 +23,9 @@ struct Way {
     milestones: VecDeque<(Sequence, Timestamp)>,
 }
 
-/// What is known of when an event came is so exact.
+/// How exactly the time of an event is known.
 const MILESTONE_TIME: SignedDuration = SignedDuration::from_secs(1);
-/// For the last hour at least.
+/// The times of the last hour at least.
 const MILESTONES_MAX: usize = 4096;
 
 impl Head {
@@ -60,9 +60,9 @@ impl Head {
         }
     }
 
-    /// How long the first event after `place` has been there; `place_time` is when the event at
-    /// that place came, and answers for what was routed before the start or long ago. Zero if there
-    /// is none.
+    /// How long the first event after `place` has been in the log; zero if there is none. Of what
+    /// was routed before the start, or long ago, no time is known: then `place_time`, when the event
+    /// at `place` came, stands for it.
     pub(super) fn lag(
         &self,
         place: Sequence,

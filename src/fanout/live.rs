@@ -26,18 +26,17 @@ pub(super) struct Live {
 
     index: Index,
     slots: Vec<Option<LiveClass>>,
-    /// Slots that no class has.
     free: Vec<Slot>,
     by_id: HashMap<ClassId, Slot>,
     encoders: HashMap<Shape, Encoder>,
-    /// Classes that want something of the group at hand.
+    /// Classes that want some of the events that are being routed.
     touched: Vec<Slot>,
 }
 
 struct LiveClass {
     class: Arc<Class>,
     queues: IndexMap<SubscriberId, Arc<Queue>>,
-    /// Which events of the group at hand it wants. Empty between groups.
+    /// Which of the events that are being routed it wants. Empty afterwards.
     wanted: Vec<usize>,
 }
 
@@ -62,7 +61,7 @@ impl Live {
         }
     }
 
-    /// Puts events into the queues of those who want them, then moves the head behind them.
+    /// Puts events into the queues of the subscribers that want them, then moves the head.
     pub(super) fn route(&mut self, events: &[&StoredEvent]) {
         let Some(last) = events.last() else { return };
 
@@ -103,12 +102,12 @@ impl Live {
             Ok(run) => {
                 let frames: Vec<Frame> = run.frames(Sequence::ZERO, Sequence(u64::MAX)).collect();
                 let crowded = self.memory.in_use() > self.queues_bytes_max;
-                // A queue that is full has detached itself.
+                // A full queue has detached itself.
                 live.queues.retain(|_, queue| queue.push(&frames, crowded));
             }
             Err(error) => {
                 tracing::error!(%error, "cannot show an event");
-                // They meet the same event in the log, and end with its error.
+                // Its subscribers read the same event from the log, and end with its error.
                 live.detach_all();
             }
         }
@@ -177,10 +176,11 @@ impl LiveClass {
     }
 }
 
-/// The events of a group as messages, each made once for a shape, and only if somebody wants it.
+/// The events that are being routed, as messages. Each message is made once for a shape, and only if
+/// a class wants it.
 struct Messages<'a> {
     events: &'a [&'a StoredEvent],
-    /// All of them, for classes that want them all.
+    /// All events in one run, for classes that want them all.
     wholes: HashMap<Shape, Run>,
     shapes: HashMap<Shape, Vec<Option<Bytes>>>,
 }

@@ -1,11 +1,11 @@
-//! Fan-out: hands each committed group to those who want it, and the log to those who come late or
-//! read slowly.
+//! The fan-out gives each durable event to the subscribers that want it. Subscribers that come
+//! late or read slowly get theirs from the log.
 //!
-//! One task, the router, owns who is live. Subscribers with the same selection and shape form a
-//! *class*; a class's share of a group is framed once, and the queues of its subscribers share
-//! that. A [`Subscription`] pops its queue; when the queue was too small, or the subscription
-//! begins in the past, it reads from the log at its own pace until it has reached the head, and
-//! joins the router at an exact place:
+//! One task, the router, knows who is live. Subscribers that want the same events in the same form
+//! are a *class*. What a class gets of a group is framed once, and the queues of its subscribers
+//! share the frames. A [`Subscription`] pops its queue. If the queue was too small, or the
+//! subscription begins in the past, it reads the log at its own pace up to the head, and joins the
+//! router at an exact place:
 //!
 //! ```text
 //!  log ──catch-up reads──▶ … covered ]( covered … head ]        1. read up to the head
@@ -13,11 +13,11 @@
 //!                                covered ]( … head ]            3. read the rest up to `head`, then pop the queue
 //! ```
 //!
-//! So no event is missed or sent twice, whatever happens between the steps; a queue that overflows
-//! meanwhile starts again at 1.
+//! So no event is missed or sent twice, whatever happens between the steps. If the queue overflows
+//! meanwhile, the subscription begins again at 1. `standing` makes these decisions, without I/O.
 //!
-//! `fanout` knows nothing of HTTP or tonic: it yields ready gRPC messages as bytes, and typed
-//! reasons for the end.
+//! `fanout` knows nothing of HTTP or tonic: it returns gRPC messages as bytes, and typed reasons
+//! for the end.
 
 mod catchup;
 mod class;

@@ -4,8 +4,8 @@
 //! - `bytes == frames.iter().map(len).sum() <= bytes_max`, unless what came at once to an empty
 //!   queue is larger than that.
 //! - Detached: `frames` is empty, and nothing is pushed until the router attaches the queue again.
-//! - What was pushed is popped in order, or dropped as a whole by an overflow: the subscription
-//!   then reads from the log what it has not popped, so nothing is lost.
+//! - What was pushed is popped in order, or an overflow drops all of it. Then the subscription reads
+//!   from the log what it has not popped, so nothing is lost.
 
 use std::{
     collections::VecDeque,
@@ -16,13 +16,13 @@ use std::{
 use super::{end::EndReason, frame::Frame};
 use crate::event::Position;
 
-/// Frames for one subscription, bounded in bytes. When full it is emptied and detached: the log
+/// Frames for one subscription, bounded in bytes. A full queue is emptied and detached: the log
 /// serves instead.
 #[derive(Debug)]
 pub(super) struct Queue {
     bytes_max: usize,
-    // A std mutex: held for a few instructions, never over an await; the waker is called after its
-    // release.
+    // A std mutex: held for a few instructions, never over an await. The waker is called after it is
+    // released.
     contents: Mutex<Contents>,
 }
 
@@ -31,8 +31,7 @@ struct Contents {
     frames: VecDeque<Frame>,
     bytes: usize,
     attached: bool,
-    /// Something beside the queue has changed that the subscription looks at, such as the log's
-    /// state.
+    /// The log has gone away or come back: the subscription has to look at it.
     nudged: bool,
     end: Option<EndReason>,
     waker: Option<Waker>,
@@ -41,13 +40,11 @@ struct Contents {
 /// What a subscription finds in its queue.
 #[derive(Debug)]
 pub(super) enum Signal {
-    /// The next frame.
     Frame(Frame),
-    /// The queue was too small; go on from the log.
+    /// The queue was too small. The log has what comes next.
     Detached,
-    /// Look around.
+    /// The log has gone away or come back.
     Nudged,
-    /// The stream is over.
     End(EndReason),
 }
 
@@ -59,7 +56,7 @@ impl Queue {
         }
     }
 
-    /// From now on frames may come. Only the router calls this.
+    /// Lets frames come from now on. Only the router calls this.
     pub(super) fn attach(&self) {
         let mut contents = self.lock();
         contents.attached = contents.end.is_none();
@@ -70,17 +67,16 @@ impl Queue {
         self.lock().attached
     }
 
-    /// Takes frames that belong together. False if they do not all fit or the queue was given up:
-    /// it is detached then, and the router forgets it. While memory is `crowded`, any queue that
-    /// has something in it is full.
+    /// Takes all of these frames, or none. If they do not fit, or the queue is detached already, it
+    /// returns false, and the router forgets the queue. While memory is `crowded`, a queue that has
+    /// a frame in it is full.
     pub(super) fn push(&self, frames: &[Frame], crowded: bool) -> bool {
         let mut contents = self.lock();
         if !contents.attached {
             return false;
         }
         let bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
-        // What is larger than the whole bound is taken when nothing else waits: else it could never
-        // be sent.
+        // An empty queue takes what is larger than the bound: else it could never be sent.
         let over = crowded || contents.bytes + bytes > self.bytes_max;
         let taken = !over || contents.frames.is_empty();
         if taken {
@@ -93,15 +89,15 @@ impl Queue {
         taken
     }
 
-    /// Empties the queue and lets it take no more: its subscription goes on from the log.
+    /// Empties the queue and takes no more frames. Its subscription goes on from the log.
     pub(super) fn detach(&self) {
         let mut contents = self.lock();
         contents.detach();
         wake(contents);
     }
 
-    /// Ends the stream: behind what is queued when draining, at once for any other reason. The
-    /// first reason counts.
+    /// Ends the stream: after what is queued if the gateway drains, else at once. The first reason
+    /// counts.
     pub(super) fn end(&self, reason: EndReason) {
         let mut contents = self.lock();
         if reason != EndReason::Draining {
@@ -111,16 +107,16 @@ impl Queue {
         wake(contents);
     }
 
-    /// Makes the subscription look around.
+    /// Makes the subscription look at the log's state.
     pub(super) fn nudge(&self) {
         let mut contents = self.lock();
         contents.nudged = true;
         wake(contents);
     }
 
-    /// Where a live subscription stands that has popped everything: at `head`, read before this
-    /// call. The router moves the head after its frames are pushed, so an empty queue has nothing
-    /// at or before it still to be delivered.
+    /// What a live subscription has covered that has popped everything: `head`, if the caller has
+    /// looked at it before this call. The router moves the head after it has pushed the frames, so
+    /// nothing up to the head comes into an empty queue any more.
     pub(super) fn covers(&self, head: Position) -> Option<Position> {
         let contents = self.lock();
         (contents.attached && contents.frames.is_empty()).then_some(head)
@@ -164,7 +160,7 @@ impl Contents {
     fn detach(&mut self) {
         self.attached = false;
         self.bytes = 0;
-        // Gives the memory back, too: most detached queues stay so for a while.
+        // This frees the memory, too. Most detached queues stay detached for a while.
         self.frames = VecDeque::new();
     }
 

@@ -1,4 +1,4 @@
-//! Who is subscribed: a small record for each, looked at without stopping anybody.
+//! Who is subscribed: a record for each subscription, which others read without stopping it.
 
 use std::{
     collections::BTreeMap,
@@ -19,14 +19,14 @@ use crate::{
     view::View,
 };
 
-/// Number of a subscription within this run, in the order in which they began.
+/// The number of a subscription in this run. Later ones have higher numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SubscriberId(u64);
 
 /// The record of one subscription. The subscription writes, everybody reads.
 pub(super) struct Record {
     pub serial: SubscriberId,
-    /// What operators know it by; never the same in another run.
+    /// What operators call it. No other run has the same.
     pub id: String,
     pub name: String,
     pub peer: String,
@@ -72,14 +72,13 @@ impl Record {
         }
     }
 
-    /// It has come to this place.
     pub(super) fn cover(&self, position: &Position) {
         self.position.store(position.sequence.0, Ordering::Relaxed);
         self.position_time
             .store(seconds(position), Ordering::Relaxed);
     }
 
-    /// When the event came that it covered last; none before the first.
+    /// When the event came that was covered last. None before the first.
     pub(super) fn position_time(&self) -> Option<Timestamp> {
         Timestamp::from_second(self.position_time.load(Ordering::Relaxed)).ok()
     }
@@ -88,7 +87,7 @@ impl Record {
         SubscriptionState::try_from(self.state.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
-    /// What it has come to: an idle live subscriber has what the router has come to.
+    /// The place that is covered. An idle live subscription has covered what the router has routed.
     pub(super) fn position(&self, head: Sequence) -> Sequence {
         let position = Sequence(self.position.load(Ordering::Relaxed));
         let up_to_date = Position {
@@ -149,7 +148,7 @@ pub(crate) struct Page {
 
 pub(super) struct Registry {
     count_max: usize,
-    /// Part of every id, so that an id of a former run finds nobody.
+    /// Part of every id, so that an id of an earlier run finds nobody.
     run: u32,
     emptied: Notify,
     // A std mutex: held to look up, add, remove or list, never over an await.
@@ -270,8 +269,7 @@ impl Registry {
             .filter(|record| record.id == id)
             .cloned();
         let record = record.ok_or(NoSuchSubscriber)?;
-        // Its place is free at once: a client that does not read hears of the end only when it
-        // does.
+        // Its place is free at once, although a client that does not read hears of the end later.
         members.records.remove(&serial);
         drop(members);
         record.queue.end(EndReason::Disconnected);

@@ -1,8 +1,8 @@
-//! The router: the one task that owns who is live.
+//! The router: one task that follows the log and feeds the queues of live subscriptions.
 //!
-//! What a group costs: a look-up in the index for each event, a message for each event and shape
-//! that somebody wants, one buffer for each class that wants something, and a push for each of its
-//! subscribers. Nothing is paid for a subscriber that wants none of it.
+//! A group costs a look-up in the index for each event, a message for each event and shape that a
+//! class wants, one buffer for each class that wants something, and a push for each of its
+//! subscribers. A subscriber that wants none of it costs nothing.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -22,7 +22,7 @@ use super::{
     registry::{Registry, SubscriberId},
 };
 use crate::{
-    event::{Group, Position, Sequence, StoredEvent},
+    event::{Group, Position, Raw, Sequence, StoredEvent},
     log::{Followed, Follower, Followers, Tail},
 };
 
@@ -31,8 +31,8 @@ use crate::{
 pub(super) type Commands = mpsc::UnboundedSender<Command>;
 
 pub(super) enum Command {
-    /// Puts what comes after the head into this queue, from now on. Answers with the head, or not
-    /// at all if the router has not come as far as `at_least` yet.
+    /// Feeds this queue with what comes after the head. Answers with the head, or not at all if the
+    /// head is before `at_least`.
     Attach {
         id: SubscriberId,
         class: Arc<Class>,
@@ -55,13 +55,13 @@ pub(super) struct Router {
     live: Live,
 }
 
-/// Commands that are obeyed together: following the tail once serves them all.
+/// So many commands are taken together. The router follows the log once for all of them.
 const COMMANDS_AT_ONCE: usize = 256;
-/// How long commands are obeyed before the router looks for new events again: one with a large
+/// How long commands are obeyed before the router looks for new events again. One with a large
 /// filter costs a hundred times as much as one without.
 const COMMANDS_TIME_MAX: Duration = Duration::from_millis(1);
-/// Bytes after which no further group is routed with those before it: the smallest queue of a
-/// subscriber takes what was put together, even with raw bodies.
+/// Groups that wait are routed together up to so many bytes of messages with raw bodies: then the
+/// smallest queue takes them. A larger group is routed alone.
 pub(super) const ROUTE_BYTES: usize = 64 * 1024;
 
 impl Router {
@@ -114,13 +114,13 @@ impl Router {
             if !commands.is_empty() {
                 self.obey(commands).await;
             }
-            // Routing gives no other occasion.
+            // Routing itself never yields.
             task::yield_now().await;
         }
     }
 
-    /// Obeys commands, and routes what is durable before each few of them: whoever subscribes after
-    /// a webhook's answer begins behind that event.
+    /// Obeys commands, and routes what is durable before each few of them. So a subscription that is
+    /// asked for after a webhook's answer begins behind that event.
     async fn obey(&mut self, commands: Vec<Command>) {
         self.follow().await;
         let mut began = Instant::now();
@@ -157,7 +157,7 @@ impl Router {
         }
     }
 
-    /// Routes what is durable now, and no more: commands have their turn, however fast events come.
+    /// Routes what is durable now, and no more, so that commands have their turn under load.
     async fn follow(&mut self) {
         let tail = self.tail.borrow().position.sequence;
         // An error means that the log cannot be read. The follower says so, and tries again.
@@ -169,12 +169,12 @@ impl Router {
     fn route(&mut self, followed: Followed) {
         match followed {
             Followed::Group(group) => {
-                let groups = self.with_waiting(group);
-                let events: Vec<&StoredEvent> =
-                    groups.iter().flat_map(|group| group.iter()).collect();
-                self.live.route(&events);
+                let (groups, too_large) = self.with_waiting(group);
+                self.live.route(&events(&groups));
+                self.live.route(&events(too_large.as_slice()));
             }
-            // Removed before it was ever routed: the subscribers meet the gap themselves.
+            // Events were removed before they were routed. Each subscription finds that out when it
+            // reads the log.
             Followed::Removed(earliest) => {
                 self.live.detach_all();
                 self.head.advance(earliest.before);
@@ -182,25 +182,90 @@ impl Router {
         }
     }
 
-    /// Puts groups that wait behind one with it, up to a bound: under load they go out together.
-    fn with_waiting(&mut self, group: Group) -> Vec<Group> {
+    /// Puts groups that wait together with one, as far as [`ROUTE_BYTES`] allow: under load they go
+    /// out together. The second is the group that was taken and is too large for that.
+    fn with_waiting(&mut self, group: Group) -> (Vec<Group>, Option<Group>) {
         let mut bytes = weight(&group);
         let mut groups = vec![group];
         while bytes < ROUTE_BYTES
             && let Some(group) = self.follower.waiting()
         {
             bytes += weight(&group);
+            if bytes > ROUTE_BYTES {
+                return (groups, Some(group));
+            }
             groups.push(group);
         }
-        groups
+        (groups, None)
     }
 }
 
-/// About the bytes of a group's messages with raw bodies.
+fn events(groups: &[Group]) -> Vec<&StoredEvent> {
+    groups.iter().flat_map(|group| group.iter()).collect()
+}
+
+/// Bytes of the prefix and the cursor of a message, and of the lengths of its fields.
+const BESIDE_EVENT_BYTES: usize = 80;
+/// Bytes of the lengths of a raw header.
+const BESIDE_HEADER_BYTES: usize = 16;
+
+/// At least the bytes of a group's messages with raw bodies.
 fn weight(group: &[StoredEvent]) -> usize {
-    let raw = |event: &StoredEvent| event.raw.as_ref().map_or(0, |raw| raw.json.len());
-    group
-        .iter()
-        .map(|event| event.encoded.len() + raw(event))
-        .sum()
+    let header = |(name, value): &(String, String)| name.len() + value.len() + BESIDE_HEADER_BYTES;
+    let raw = |raw: &Raw| raw.json.len() + raw.headers.iter().map(header).sum::<usize>();
+    let event = |event: &StoredEvent| {
+        event.encoded.len() + event.raw.as_ref().map_or(0, raw) + BESIDE_EVENT_BYTES
+    };
+    group.iter().map(event).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        event::{Epoch, EventId, NewEvent},
+        fanout::{
+            frame::Memory,
+            message::{Encoder, Shape},
+            request::Encoding,
+        },
+        proto,
+        view::{Redaction, View},
+    };
+
+    #[test]
+    fn a_group_weighs_no_less_than_its_messages_with_raw_bodies() {
+        let check = |text: usize, headers: usize| {
+            let header = |number| (format!("x-webhook-{number}"), "v".repeat(text));
+            let new = NewEvent {
+                id: EventId([1; 16]),
+                event: proto::Event {
+                    status: "s".repeat(text),
+                    ..proto::Event::default()
+                },
+                event_time_given: false,
+                raw: Raw {
+                    json: vec![b' '; 3 * text].into(),
+                    headers: (0..headers).map(header).collect(),
+                },
+            };
+            let at = Timestamp::from_second(1_900_000_000).unwrap();
+            let event = new.place(Sequence(u64::MAX), at);
+            let shape = Shape {
+                view: View::Raw,
+                redaction: Redaction::default(),
+                encoding: Encoding::Identity,
+            };
+            let mut encoder = Encoder::new(Epoch([9; 16]), shape, Memory::default());
+            let message = encoder.event(&event).unwrap();
+            let weight = weight(&[event]);
+            assert!(message.len() <= weight, "{} and {weight}", message.len());
+        };
+        for text in [0, 1, 200, 20_000, 600_000] {
+            check(text, 0);
+            check(text, 20);
+        }
+    }
 }

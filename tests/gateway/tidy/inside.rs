@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rooms that keep to it.
-const ROOMS: [&str; 3] = ["config", "gateway", "log"];
+const ROOMS: [&str; 4] = ["config", "fanout", "gateway", "log"];
 
 /// A path in code, without what stands before the room's name.
 type Path = Vec<String>;
