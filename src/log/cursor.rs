@@ -6,9 +6,9 @@
 //! version 1 │ epoch 8 │ sequence 8 (big-endian) │ id tag 6 │ check 4     bytes, then base64url without padding
 //! ```
 //!
-//! The epoch tells a log from one that was made anew; sequence and id tag tell it from a rewound or
-//! restored copy. The check catches what was cut or mistyped; it is no secret, since a cursor gives
-//! no rights. A cursor knows nothing of filter or view.
+//! The epoch differs for each new log. Sequence and id tag differ for a log that was rewound or
+//! restored from a copy. The check finds cursors that were cut or mistyped. It needs no secret,
+//! since a cursor gives no rights. A cursor does not depend on filter or view.
 
 use crate::{
     event::{Epoch, Position, Sequence},
@@ -18,7 +18,7 @@ use crate::{
 const VERSION: u8 = 1;
 const BODY_BYTES: usize = 23;
 
-/// A cursor as it was read.
+/// A cursor that was read from its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     epoch_tag: [u8; 8],

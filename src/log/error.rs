@@ -10,14 +10,14 @@ use std::{
 
 use super::query::Earliest;
 
-/// How often a log that is away is tried again.
+/// How long to wait before a file is tried again that could not be read or written.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why an event was not taken. It may be offered again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The file cannot be written now: a full disk, an I/O error. The log tries by itself to come
-    /// back.
+    /// The file cannot be written now, because of a full disk or an I/O error for example. The log
+    /// keeps trying by itself.
     #[error("the log cannot take events now: {0}")]
     Unavailable(Arc<str>),
     /// The gateway is leaving.

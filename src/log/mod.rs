@@ -4,14 +4,14 @@
 //!
 //! - **Committing.** [`Appender::append`] resolves when its event is on disk, together with all
 //!   that waited with it (a group), or when it is certain that the log did not take it now. An
-//!   event whose id is already in the log is not stored again; the answer is the first one's place.
-//!   Sequences grow strictly, receive times never fall.
+//!   event whose id is already in the log is not stored again: the answer names the place of the
+//!   first. Sequences strictly increase, and receive times never decrease.
 //! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after
 //!   the commit and before the answer, so whoever has an answer can read the event. A [`Follower`]
 //!   begins anywhere and yields all events up to the tail in order, or says what was removed. It
 //!   takes committed groups without a read, and reads from the file what it was too late for.
-//! - **Reading.** A [`Reader`] only knows the file, never the appender: whatever commits elsewhere
-//!   one day and is followed into the file is read the same way.
+//! - **Reading.** A [`Reader`] knows the file and never the appender. So it does not matter to
+//!   readers who commits.
 //!
 //! ```text
 //!       trimmed            earliest                     tail

@@ -19,33 +19,34 @@ pub(crate) const FILES: [&str; 2] = ["events.db", "events.db-wal"];
 pub struct Config {
     /// The folder that holds the file and its lock. Made if it is not there.
     pub data_dir: PathBuf,
-    /// Whether a new log may begin where something is that is no log, or not a whole one
-    /// ([`Unfit`]). That keeps its content under another name. Where a log is, this means nothing.
+    /// Whether a new log may begin although there are files that are no log, or not a whole one.
+    /// These files get another name. If there is a whole log, this has no effect.
     pub new_log: bool,
 }
 
 /// An open log, in its parts.
 pub struct Log {
-    /// Who the log is.
+    /// What tells it from other logs.
     pub identity: Identity,
-    /// Whether it was made just now.
+    /// Whether this start has made it.
     pub is_new: bool,
-    /// The way in.
+    /// Takes events.
     pub appender: Appender,
-    /// The way out.
+    /// Reads events.
     pub reader: Reader,
-    /// Where it ends. Closed once the appender is gone, be it finished or failed.
+    /// Where the log ends. The channel closes when the log is closed or its thread has failed.
     pub tail: watch::Receiver<Tail>,
-    /// Where those begin who follow it.
+    /// Makes followers.
     pub followers: Followers,
 }
 
-/// What is made once, with the log.
+/// Made with the log, and never changed.
 #[derive(Clone)]
 pub struct Identity {
     /// Tells this log from any other.
     pub epoch: Epoch,
-    /// Key of the event ids in it, so that nobody can guess the content of an event from its id.
+    /// Key for the ids of its events: without it, nobody can check a guess at an event's content
+    /// against the event's id.
     pub id_key: [u8; 32],
 }
 

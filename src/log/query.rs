@@ -11,23 +11,21 @@ use crate::{
 /// occupy a reader for long.
 pub(crate) const SCAN_ROWS_MAX: u64 = 5_000;
 
-/// How much a read is waited for, and how long others may wait for it. `sqlite/lanes.rs` says who
-/// waits for whom.
+/// How urgent a read is. `sqlite/lanes.rs` says which reads wait for which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Look-ups by key, and what the live stream itself has to read.
+    /// Look-ups by key, and what the router has to read.
     Now,
-    /// The last stretch of a subscriber that is nearly up to date: at most [`SCAN_ROWS_MAX`]
-    /// places.
+    /// Catch-up of a subscriber or follower that is at most [`SCAN_ROWS_MAX`] places behind.
     Near,
     /// Pages of lists.
     Page,
-    /// Catch-up from far behind.
+    /// Catch-up from further behind.
     Far,
 }
 
 impl Lane {
-    /// The lane of one who catches up from one place to another.
+    /// The lane for catching up from one place to another.
     pub(crate) fn for_distance(after: Sequence, through: Sequence) -> Self {
         match through.0.saturating_sub(after.0) {
             0..=SCAN_ROWS_MAX => Self::Near,
@@ -39,20 +37,20 @@ impl Lane {
 /// A stretch of the log to read, bounded in what it returns and in what it looks at.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// Who it waits for.
+    /// How urgent it is.
     pub lane: Lane,
-    /// Which events.
+    /// Which events it wants.
     pub selector: Selector,
-    /// From right after this place …
+    /// The stretch begins right after this place.
     pub after: Sequence,
-    /// … up to and including this one.
+    /// It ends with this place.
     pub through: Sequence,
-    /// From the end of that stretch to its beginning.
+    /// Whether to read from the end of the stretch to its beginning.
     pub newest_first: bool,
     /// The most events to return, at least 1.
     pub events_max: usize,
-    /// Stop after the event that passes this many bytes of encoded event and, where asked for, raw
-    /// body.
+    /// The read stops after the event with which the encoded events, and the raw bodies if they are
+    /// wanted, have more bytes than this.
     pub bytes_max: usize,
     /// Whether to bring [`StoredEvent::raw`].
     pub with_raw: bool,
@@ -61,38 +59,34 @@ pub struct Query {
 /// What a [`Query`] found.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The events, in the order asked for.
+    /// The events, in the order that was asked for.
     pub events: Vec<StoredEvent>,
-    /// How far the reader looked: every match up to here is in `events` or was before it. Forward,
-    /// the newest event looked at, matching or not, and never before `after`. (Where there was none
-    /// to look at, `after` itself.) Newest first, the oldest one looked at, or the origin once it
-    /// has passed `after`.
+    /// How far the reader looked: every match up to here is in `events`. Forward, this is the
+    /// newest event that it looked at, whether it matches or not, or `after` if there was none.
+    /// Newest first, it is the oldest event that it looked at, or the origin if `complete`.
     pub covered: Position,
     /// Whether the whole stretch was looked at.
     pub complete: bool,
 }
 
-/// Where a log begins that has lost its first events.
+/// Where a log begins whose first events may have been removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Earliest {
-    /// Right before the earliest event: a reader that goes on from here misses nothing that is
-    /// left. The event there is gone, and with it its id tag (zeroes) and its time, except in a log
-    /// that has lost all events: that begins where it ends.
+    /// Right before the earliest event. Id tag and time are not known here, since the event at this
+    /// place was removed. If all events were removed, this is the end of the log, which is known.
     pub before: Position,
-    /// That event's receive time; none if the log is empty.
+    /// The receive time of the earliest event. None if the log is empty.
     pub time: Option<Timestamp>,
 }
 
-/// The ends of the log and what lies between.
+/// The ends of the log and how much lies between.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Where it begins.
     pub earliest: Earliest,
-    /// The earliest event; none if it is empty.
+    /// The earliest event. None if the log is empty.
     pub earliest_sequence: Option<Sequence>,
-    /// The newest event that there ever was.
+    /// The newest event, even if it was removed.
     pub latest: Position,
-    /// Events in the log.
     pub event_count: u64,
     /// Bytes of bodies, headers and encoded events.
     pub event_bytes: u64,
@@ -101,12 +95,13 @@ pub struct Bounds {
 /// What is at a place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Located {
-    /// An event, with this position right behind it. The origin is always here.
+    /// The event at this position, or the origin.
     Here(Position),
-    /// No event any more, but the next one is there: between others, or right before the earliest.
+    /// No event, but the events after it are there: it lies between others, or right before the
+    /// earliest.
     Hole,
-    /// Retention has removed this place and the one after it.
+    /// Retention has removed this place and at least one after it.
     Expired(Earliest),
-    /// The log has never come so far.
+    /// A place after the end of the log.
     Beyond,
 }

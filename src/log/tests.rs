@@ -117,7 +117,7 @@ fn property<S: Strategy>(cases: u32, strategy: &S, holds: impl AsyncFn(S::Value)
 }
 
 /// An event with `number` in its id, received as many seconds after the start of 2026.
-pub(in crate::log) fn event(number: u64) -> NewEvent {
+pub(crate) fn event(number: u64) -> NewEvent {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
     NewEvent {
@@ -141,13 +141,13 @@ pub(in crate::log) fn event(number: u64) -> NewEvent {
     }
 }
 
-pub(in crate::log) fn at(seconds: u64) -> Timestamp {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     start + SignedDuration::from_secs(seconds.try_into().unwrap())
 }
 
 /// Everything, in order.
-pub(in crate::log) fn all() -> Query {
+pub(crate) fn all() -> Query {
     Query {
         lane: Lane::Far,
         selector: Selector::default(),
@@ -160,11 +160,11 @@ pub(in crate::log) fn all() -> Query {
     }
 }
 
-pub(in crate::log) fn numbers(batch: &Batch) -> Vec<u64> {
+pub(crate) fn numbers(batch: &Batch) -> Vec<u64> {
     batch.events.iter().map(|event| event.sequence.0).collect()
 }
 
-pub(in crate::log) async fn fill(log: &Log, numbers: impl IntoIterator<Item = u64>) {
+pub(crate) async fn fill(log: &Log, numbers: impl IntoIterator<Item = u64>) {
     for number in numbers {
         log.appender.append(event(number)).await.unwrap();
     }

@@ -1,5 +1,5 @@
-//! The log's file looked at alone: without its write-ahead log, without locks, and without leaving
-//! a trace beside it.
+//! Looks into the log's file without its write-ahead log, without locks, and without leaving other
+//! files beside it.
 
 use std::{os::unix::ffi::OsStrExt, path::Path};
 
@@ -17,7 +17,7 @@ pub(super) struct Alone {
     pub(super) version: i64,
 }
 
-/// Reads no row of `events`, but fails if one of the columns is not there.
+/// Reads no row of `events`, but fails if one of its columns is missing.
 const READ: &str = "
     SELECT epoch, last_sequence, user_version FROM log, pragma_user_version
     WHERE NOT EXISTS (SELECT id_key, created, trimmed_sequence, last_id, last_receive_time, event_count, event_bytes, probe

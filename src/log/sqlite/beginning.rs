@@ -1,8 +1,8 @@
 //! Whether there is a log in the folder, and how a new one begins.
 //!
-//! A new log is made under another name and then takes its own, whole and synced. So what is empty,
-//! or only a part, was never a log that is still to begin: something has become of one, and that is
-//! for a person to judge.
+//! A new log is made under another name, and gets its own name when it is whole and synced. So a
+//! file that is empty, or only a part of a log, is never one that was about to begin: something has
+//! damaged a log, and a person has to decide.
 
 use std::{
     fs, io,
@@ -18,9 +18,9 @@ use crate::log::{
     parts::Identity,
 };
 
-/// What SQLite has beside a file.
+/// The ends of the names of the files that SQLite has beside a log.
 const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
-/// A new log while it is made. Nobody gives a backup this name, since what has it is removed.
+/// A new log while it is made. The name is unlikely for a backup, since a file with it is removed.
 const DRAFT_NAME: &str = ".events.db.unfinished";
 /// The beginning of each SQLite file.
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -34,8 +34,8 @@ pub(super) enum Beginning {
     New,
 }
 
-/// Makes sure that there is a log at `path`. `new_log` lets one begin where something is that is no
-/// log, which then gets another name.
+/// Makes sure that there is a log at `path`. With `new_log`, files there that are no log get
+/// another name, and a new log begins.
 pub(super) fn ensure(
     path: &Path,
     new_log: bool,
@@ -46,7 +46,7 @@ pub(super) fn ensure(
         path: path.to_owned(),
         source,
     };
-    // What a start that was killed has left of one.
+    // A start that was killed may have left a part of one.
     let draft = path.with_file_name(DRAFT_NAME);
     for file in all_of(&draft) {
         remove(&file).map_err(failed)?;
@@ -56,7 +56,10 @@ pub(super) fn ensure(
         Ok(Beginning::New) => {}
         Err(OpenError::Unfit { what, .. }) if new_log => {
             let aside = set_aside(path, now).map_err(failed)?;
-            tracing::warn!(aside = %aside.display(), "the log {what}; it has another name now, and a new log begins");
+            tracing::warn!(
+                aside = %aside.display(),
+                "the log {what}; it has another name now, and a new log begins"
+            );
         }
         Err(error) => return Err(error),
     }
@@ -106,7 +109,7 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
     let has_wal = bytes_of("-wal") > 0;
     match header(path).map_err(failed)? {
         None => return unfit(Unfit::Foreign),
-        // A checkpoint that did not come to its end is made up for from the write-ahead log.
+        // If a checkpoint was interrupted, the write-ahead log still has its pages.
         Some(bytes) if bytes > metadata.len() && !has_wal => {
             return unfit(Unfit::CutShort {
                 found: metadata.len(),
@@ -137,8 +140,8 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
     }
 }
 
-/// The bytes that a SQLite file has by its own word; none if it is no such file. Before SQLite has
-/// it open in this process: closing it would take SQLite's locks away.
+/// The bytes that a SQLite file says it has. None if it is no such file. To be called before SQLite
+/// has it open in this process: closing the file would release SQLite's locks.
 fn header(path: &Path) -> io::Result<Option<u64>> {
     let mut header = [0; 100];
     match fs::File::open(path)?.read_exact_at(&mut header, 0) {
@@ -153,7 +156,7 @@ fn header(path: &Path) -> io::Result<Option<u64>> {
         bytes => bytes,
     };
     let pages = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
-    // Old programs left the number of pages as it was, and did not say that it is right.
+    // Old programs did not update the number of pages. Then this mark is wrong.
     let says = header[24..28] == header[92..96];
     Ok(Some(if says {
         u64::from(pages) * page_bytes
@@ -181,7 +184,7 @@ fn remove(path: &Path) -> io::Result<()> {
     found(fs::remove_file(path)).map(|_| ())
 }
 
-/// What is not there is no error.
+/// A file that is not there is no error.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),

@@ -4,36 +4,35 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-/// How long a connection waits for another one, an operator's say, before it gives up.
+/// How long a connection waits for another one, for example an operator's, before it gives up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Unit of the file, and of its write-ahead log.
 pub(super) const PAGE_BYTES: u64 = 8 * 1024;
-/// Where the write-ahead log is cut back to once it has grown beyond it.
+/// The size to which the write-ahead log is cut back once it is larger.
 pub(super) const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The same in pages.
 pub(super) const WAL_PAGES_MAX: u64 = WAL_BYTES_MAX / PAGE_BYTES;
-/// Pages that the appender keeps in memory, above all those of the index on random ids; in KiB.
+/// KiB of pages that the writer keeps in memory. The index on random ids needs most of them.
 const WRITER_CACHE_KIB: i64 = 64 * 1024;
-/// The same for a reader, which mostly goes straight ahead.
+/// The same for a reader, which mostly reads one page after the other.
 const READER_CACHE_KIB: i64 = 4 * 1024;
-/// As many as a reader has shapes of filters in use.
+/// A reader needs one for each shape of filter that is in use.
 const STATEMENTS_MAX: usize = 64;
 
-/// The one connection that writes. The file has to be there.
+/// The only connection that writes. The file must exist.
 pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // Only in a file that is still empty does the page size do something, and only before the
-    // journal mode.
+    // The page size has an effect only in an empty file, and only before the journal mode is set.
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     // Where a plain sync only reaches the drive's cache (macOS).
     conn.pragma_update(None, "fullfsync", true)?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    // The appender says itself when; see `LogFile::checkpoint`.
+    // The writer decides when; see `LogFile::checkpoint`.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))?;
-    // A connection that an error ends leaves all as it is; see `close`.
+    // A connection that ends because of an error must change nothing; see `close`.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(conn)
 }
@@ -46,13 +45,13 @@ pub(super) fn close(conn: Connection) -> rusqlite::Result<()> {
     conn.close().map_err(|(_, error)| error)
 }
 
-/// What a checkpoint came to.
+/// The result of a checkpoint.
 pub(super) struct Checkpoint {
-    /// Somebody was in the way.
+    /// Whether others have prevented it.
     pub(super) busy: bool,
-    /// In the write-ahead log, moved or not.
+    /// Pages in the write-ahead log, moved or not.
     pub(super) pages: u64,
-    /// Those that have been moved into the file.
+    /// Pages that have been moved into the file.
     pub(super) moved: u64,
 }
 
@@ -68,7 +67,7 @@ pub(super) fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<Chec
         })
 }
 
-/// One of those that read.
+/// A connection that only reads.
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let conn = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
@@ -76,12 +75,12 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn open(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
-    // Neither SQLITE_OPEN_CREATE, so that a file that is gone is an error, nor URI, so that a
+    // Without SQLITE_OPEN_CREATE, so that a missing file is an error, and without URI, so that a
     // folder may have any name.
     let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    // Nothing of what callers said goes to a temporary folder.
+    // What callers said must not get into a temporary folder.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(conn)
 }

@@ -19,12 +19,13 @@ use crate::{
     log::appender::Appended,
 };
 
-/// What [`LogFile::probe`] writes: about the largest event, with its body and encoding.
+/// What [`LogFile::probe`] writes: about as much as the largest event, with its body and encoding.
 const PROBE_BYTES: i64 = 4 * 1024 * 1024;
-/// How long what is no append may wait for others who use the file, since all appends wait with it.
+/// How long anything but an append may wait for other users of the file, since all appends wait for
+/// it.
 const BRIEF_WAIT: Duration = Duration::from_millis(250);
 
-/// An open file. What `last` says is what the file says, as long as no error came.
+/// An open file. As long as no error has occurred, `last` is what the file says.
 pub(super) struct LogFile {
     conn: Connection,
     epoch: Epoch,
@@ -35,7 +36,7 @@ pub(super) struct LogFile {
     /// Pages that the write-ahead log may have before readers are waited for. A quarter of them
     /// makes a checkpoint worth its syncs.
     wal_pages_max: u64,
-    /// The pages in it when it was last moved into the file.
+    /// The pages in the write-ahead log when it was last moved into the file.
     checkpointed_at: u64,
 }
 
@@ -107,7 +108,7 @@ impl<'t> Draft<'t> {
 /// Makes durable what can be read, after a failed write or sync: see [`wal`].
 pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
     let before = connection::checkpoint(conn, "NOOP")?;
-    // Nobody else appends meanwhile.
+    // Nobody else may append meanwhile.
     let alone = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     let moved = wal::write_again(place.wal_file(), before.pages, before.moved)?;
     if !moved.is_empty() {
@@ -122,10 +123,10 @@ pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
             return Err(Trouble::Busy);
         }
     }
-    // And a new write-ahead log lies elsewhere on a disk that has lost more than pages. Readers may
-    // hold it up: it is no condition.
+    // A new write-ahead log lies elsewhere on the disk, which may have lost more than pages.
+    // Readers may prevent this. It is not needed.
     connection::checkpoint(conn, "TRUNCATE")?;
-    // That it is empty is durable before its place on the disk is another file's.
+    // It must be durable that it is empty, before another file gets its place on the disk.
     Ok(place.wal_file().sync_all()?)
 }
 
@@ -158,8 +159,8 @@ impl LogFile {
         let conn = connection::writer(place.log())?;
         place.check()?;
         conn.busy_timeout(BRIEF_WAIT)?;
-        // Before anything is moved: where only the -shm is wrong, the write-ahead log still has
-        // all.
+        // Before anything is moved: if only the -shm is wrong, the write-ahead log still has
+        // everything.
         let last = match last(&conn, self.epoch)? {
             Some(last) if last == self.last || last.sequence > self.last.sequence => last,
             _ => return Err(overwritten(place)),
@@ -256,20 +257,20 @@ impl LogFile {
         Ok(committed)
     }
 
-    /// Whether the files are as they were left.
+    /// Fails if somebody has changed the files.
     pub(super) fn check(&mut self) -> Result<(), Trouble> {
         let now = connection::checkpoint(&self.conn, "NOOP")?;
         self.pages = now.pages;
         let checked = self.watch.check(&now);
         if let Err(Trouble::Changed(Changed::WalGone(_))) = checked {
-            // It is still open, and the log can have what it holds. What that comes to is seen at
-            // the next start.
+            // It is still open, so its content can be moved into the log. The next start shows
+            // whether that was all.
             let _ = self.briefly(|file| connection::checkpoint(&file.conn, "FULL"));
         }
         checked
     }
 
-    /// The same, and whether the log still ends where it did.
+    /// The same, and fails if the log does not end where it did.
     pub(super) fn look(&mut self) -> Result<(), Trouble> {
         self.check()?;
         match last(&self.conn, self.epoch)? {
@@ -278,19 +279,18 @@ impl LogFile {
         }
     }
 
-    /// Writes as much as a large event takes, all the way to the disk, and takes it back: a disk
-    /// that is nearly full must not seem to be away and back again with each event.
+    /// Writes and syncs as much as a large event takes, and removes it again. Otherwise a disk that
+    /// is nearly full would seem to work again after each event that it refused.
     pub(super) fn probe(&self) -> rusqlite::Result<()> {
         probe(&self.conn)
     }
 
-    /// Moves the write-ahead log into the file whenever enough has come together, so that it stays
-    /// short. Readers are not waited for until it has become long; then they are, briefly, since
-    /// else reads that overlap could keep it growing for ever.
+    /// Moves the write-ahead log into the file if it has grown enough. Once it is long, this waits
+    /// briefly for readers, since reads that overlap could otherwise keep it growing for ever.
     pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
         let pages = self.pages;
         if pages < self.checkpointed_at {
-            // It has begun anew.
+            // It has begun again.
             self.checkpointed_at = 0;
         }
         if pages < self.checkpointed_at + self.wal_pages_max / 4 {
@@ -307,7 +307,8 @@ impl LogFile {
         {
             tracing::warn!(
                 wal_bytes = pages * PAGE_BYTES,
-                "a reader of the log has been at it for so long that the write-ahead log cannot be cut back"
+                "the write-ahead log cannot be cut back, because something has been reading the \
+                 log for a long time"
             );
         }
         Ok(())
@@ -322,7 +323,7 @@ impl LogFile {
         Ok(connection::close(self.conn)?)
     }
 
-    /// Does something while all appends wait, and gives up soon if others are in its way.
+    /// Does something while all appends wait. Gives up soon if others use the file.
     fn briefly<T, E: From<rusqlite::Error>>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, E>,
@@ -344,7 +345,7 @@ fn overwritten(place: &Place) -> Trouble {
     Changed::Overwritten(place.log().to_owned()).into()
 }
 
-/// Where the log ends; none if it is no more the one with this identity.
+/// Where the log ends. None if it is not the one with this identity any more.
 fn last(conn: &Connection, epoch: Epoch) -> rusqlite::Result<Option<Position>> {
     conn.prepare_cached(&format!("{} WHERE epoch = ?1", rows::LAST))?
         .query_row([epoch.0], rows::last)

@@ -19,13 +19,13 @@ pub(super) struct Folder {
     pub(super) log: PathBuf,
     /// Whether a gateway has held it before.
     pub(super) used: bool,
-    /// Held for as long as this is open: the system lets go of it when the process dies, however it
-    /// dies.
+    /// The folder is held as long as this file is open. The system closes it when the process ends,
+    /// even if it is killed.
     pub(super) lock: File,
 }
 
 impl Folder {
-    /// Makes the folder if need be, and takes it.
+    /// Makes the folder if it is not there, and takes it.
     pub(super) fn hold(path: &Path) -> Result<Self, OpenError> {
         let refused = |source| OpenError::DataDir {
             path: path.to_owned(),
@@ -56,13 +56,13 @@ fn make(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // All else syncs this folder, but not the one that it is an entry of.
+    // All other code syncs this folder, but not its parent, which has its name.
     sync_folder_of(path)
 }
 
-/// Opens a file for writing and leaves its content; a new one is its owner's alone. (SQLite would
-/// make it readable by all, and gives its side files the mode that it finds.) One that is there
-/// keeps its mode: a group that an operator lets read stays.
+/// Opens a file for writing and leaves its content. Only the owner can read a new file. (SQLite
+/// would make it readable by everyone, and gives its side files the same mode.) A file that is there
+/// keeps its mode, since an operator may have let a group read it.
 pub(super) fn owners_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)

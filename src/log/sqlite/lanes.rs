@@ -7,11 +7,11 @@
 //! | 2 | [`Lane::Now`], then [`Lane::Near`] |
 //! | 3 and 4 | [`Lane::Page`] and [`Lane::Far`] by turns, then [`Lane::Near`] |
 //!
-//! So a look-up waits for look-ups alone, whoever is nearly up to date waits for others like it,
-//! and lists and long catch-ups have at most two threads, half of them each while there are both.
-//! Within a lane the first to come is the first to be served. A long search is many short reads
-//! ([`SCAN_ROWS_MAX`](crate::log::SCAN_ROWS_MAX)), and each one stands at the end of its lane
-//! again: so those who search share the lane evenly.
+//! So a look-up waits only for look-ups. A short catch-up also waits for other short ones. Lists
+//! and long catch-ups have at most two threads, and share them evenly. Within a lane, reads are
+//! served in the order in which they came. A long search is many short reads
+//! ([`SCAN_ROWS_MAX`](crate::log::SCAN_ROWS_MAX)), and each one goes to the end of its lane. So all
+//! searches share the lane evenly.
 
 use std::{
     array,
@@ -53,7 +53,7 @@ pub(super) struct Lanes<J> {
 
 struct Waiting<J> {
     lanes: [VecDeque<J>; LANES],
-    /// Of lists and catch-ups, whose turn it is.
+    /// Whether it is the turn of lists, and not of catch-ups.
     pages_next: bool,
     closed: bool,
 }

@@ -10,28 +10,29 @@
 //!
 //! # Compatibility
 //!
-//! `user_version` counts the migrations that the file has seen. An older file is brought up to date
-//! at the start, in one transaction; a newer one is refused. Users query the columns of `events`:
-//! they keep their meaning.
+//! `user_version` counts the migrations that the file has seen. An older file is migrated at the
+//! start, in one transaction. A newer one is refused. Users query the columns of `events`, so these
+//! keep their meaning.
 //!
 //! # Performance
 //!
-//! A group is one transaction and one sync; it is whatever waits when the one before is done, and
-//! no timer holds it up. The unique index on random ids costs the most: about a page of write-ahead
-//! log an event, once it has outgrown the cache.
+//! A group is one transaction and one sync. It takes what waits when the group before is done, and
+//! waits for no timer. The unique index on random ids costs the most: about one page of write-ahead
+//! log for each event, once the index is larger than the cache.
 //!
-//! From each 16 MiB on, the appender moves the write-ahead log into the file, between groups. From
-//! 64 MiB on it also waits for the reads that run just then, briefly, since reads that overlap
-//! would else keep it growing. Reads are bounded in rows ([`SCAN_ROWS_MAX`](super::SCAN_ROWS_MAX)),
-//! so only a foreign reader that leaves its transaction open can make it longer.
+//! After each 16 MiB the writer moves the write-ahead log into the file, between two groups. From
+//! 64 MiB on it also waits briefly for reads that run at that moment, since reads that overlap
+//! would otherwise keep the write-ahead log growing. Reads are bounded in rows
+//! ([`SCAN_ROWS_MAX`](super::SCAN_ROWS_MAX)), so only another program that leaves its transaction
+//! open can make it longer.
 //!
-//! Start-up looks at the ends of the log alone, never at what is between.
+//! A start looks at both ends of the log, and at nothing between them.
 //!
 //! # Filesystem
 //!
-//! `synchronous=FULL`: a committed event survives the loss of power, where the disk keeps its
-//! promises. The folder must be local: neither the lock nor SQLite's shared memory works over a
-//! network. Folder and files are their owner's alone, since they hold what callers said.
+//! `synchronous=FULL`: a committed event survives a power loss, if the disk syncs when it is told
+//! to. The folder must be on a local disk: neither the lock nor SQLite's shared memory works over a
+//! network. Only the owner can read the folder and its files, since they hold what callers said.
 
 mod alone;
 mod beginning;
@@ -70,14 +71,13 @@ use super::{
 };
 use crate::event::Epoch;
 
-/// Opens the log, or makes it. Blocks, for a moment.
+/// Opens the log, or makes it. Blocks for a moment.
 ///
-/// A disk that cannot be written now is no error: the log then opens with
-/// [`super::Tail::available`] unset, and comes back by itself.
+/// A disk that cannot be written now is no error: the log opens with [`super::Tail::available`]
+/// unset, and keeps trying by itself.
 ///
 /// # Errors
-/// If the folder or the file cannot be used by this user, this version, or now that another gateway
-/// has it.
+/// If this user or this version cannot use the folder or the file, or if another gateway has it.
 pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let Folder {
         log: path,
@@ -91,7 +91,10 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     };
     let is_new = beginning::ensure(&path, config.new_log, now, make)? == Beginning::New;
     if is_new && used {
-        tracing::warn!(log = %path.display(), "there was no log in a folder that a gateway has used before; a new one begins");
+        tracing::warn!(
+            log = %path.display(),
+            "there was no log in a folder that a gateway has used before; a new one begins"
+        );
     }
     let failed = OpenError::database(&path);
     let mut conn = connection::writer(&path).map_err(failed)?;
@@ -100,7 +103,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
         source,
     })?;
     let place = Arc::new(place);
-    // The process before may have died of a sync that failed.
+    // The process before may have ended because a sync failed.
     let settled = file::settle(&conn, &place);
     schema::migrate(&mut conn, &path, now, make)?;
     let identity = schema::identity(&conn).map_err(failed)?;

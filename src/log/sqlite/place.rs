@@ -1,5 +1,5 @@
-//! Where the log's files are, and whether those are still the ones that were opened. SQLite goes on
-//! with what it has open, whatever becomes of the paths, and a restart would find none of it.
+//! Where the log's files are, and whether they are still the ones that were opened. If a path leads
+//! to another file, SQLite goes on with the one that it has open, and a restart would not find it.
 
 use std::{
     ffi::OsString,
@@ -145,8 +145,7 @@ pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What the appender remembers of the files, to find out that somebody else has had his hands on
-/// them.
+/// What the writer remembers of the files, to find out whether somebody else has changed them.
 pub(super) struct Watch {
     place: Arc<Place>,
     epoch: Epoch,
@@ -155,8 +154,8 @@ pub(super) struct Watch {
     seen: Option<(u64, i64, i64)>,
     /// How far the log itself went then, without the write-ahead log.
     moved: Option<Sequence>,
-    /// Whether a checkpoint may have come to half of its pages only, and the log is not whole
-    /// alone.
+    /// Whether a checkpoint may have moved only a part of its pages. Then the file is not whole
+    /// without its write-ahead log.
     torn: bool,
 }
 
@@ -178,7 +177,7 @@ impl Watch {
         self.torn = true;
     }
 
-    /// Whether all files are as the gateway has left them, with what the write-ahead log holds now.
+    /// Fails if somebody else has changed the files. `now` is what the write-ahead log holds.
     pub(super) fn check(&mut self, now: &Checkpoint) -> Result<(), Trouble> {
         let log = self.place.look()?;
         self.check_wal()?;
@@ -230,7 +229,7 @@ impl Watch {
                 self.moved = moved;
                 self.torn = false;
             }
-            // While readers hold a checkpoint up, the log alone need not be whole.
+            // While readers hold up a checkpoint, the file need not be whole by itself.
             Err(error) if is_damage(&error) => {
                 if !self.torn && (now.moved == 0 || now.moved == now.pages) {
                     return cut_short();

@@ -1,4 +1,4 @@
-//! The way out: a few threads, each with a connection of its own, that take reads from
+//! Reading: a few threads, each with a connection of its own, that take reads from
 //! [`lanes`](super::lanes).
 
 use std::{
@@ -47,7 +47,7 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Reads a stretch, or as much of it as one call looks at. All other reads are look-ups, in
+    /// Reads a stretch, or as much of it as one call looks at. All other calls are look-ups in
     /// [`Lane::Now`].
     ///
     /// # Errors
@@ -75,8 +75,8 @@ impl Reader {
             .await
     }
 
-    /// The place right before the first event received at or after `time`: the tail if there is
-    /// none.
+    /// The place right before the first event received at or after `time`. The tail if there is no
+    /// such event.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -100,7 +100,7 @@ impl Reader {
     ) -> Result<T, ReadError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // Who has left wants no work done. A read that runs already is short.
+            // Nothing is read if the caller has left.
             if !answer.is_closed() {
                 let _ = answer.send(connection.run(read));
             }
@@ -123,7 +123,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// `settled` says whether all that can be read is durable.
+    /// `settled` says whether everything that can be read is durable.
     pub(super) fn new(place: Arc<Place>, settled: bool) -> Self {
         Self {
             place,
@@ -132,7 +132,7 @@ impl Source {
         }
     }
 
-    /// From now on all that can be read is durable.
+    /// From now on everything that can be read is durable.
     pub(super) fn settled(&self) {
         self.settled.store(true, Ordering::Release);
     }

@@ -1,13 +1,13 @@
 //! The write-ahead log, written once more.
 //!
-//! When a sync fails, the system reports it once and then takes the pages for clean: what was
-//! written still reads as if it were there, later syncs succeed, and the disk has none of it.
-//! SQLite, started anew, takes such frames up, and what it appends hangs on them. So after a failed
-//! write or sync, and at each start, since the process before may have died of one, the frames are
-//! read and written again at their places, and synced. Then the disk has what reads have shown.
+//! When a sync fails, the system reports it once and then treats the pages as written: reads return
+//! them and later syncs succeed, but the disk does not have them. When SQLite opens the file again,
+//! it uses such frames, and what it appends depends on them. So the frames are read, written again
+//! at their places and synced: after a failed write or sync, and at each start, since the process
+//! before may have ended because of one. Then the disk has what reads have shown.
 //!
-//! The same for the pages that SQLite has moved into the file. It syncs the file only when it moves
-//! the last frame, and never moves a frame again that it has counted as moved.
+//! The same is done for pages that SQLite has moved into the file. It syncs the file only when it
+//! has moved the last frame, and never moves a frame twice.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +43,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// None while somebody writes it, and before SQLite has filled it.
+    /// None while SQLite writes it, and before SQLite has filled it.
     pub(super) fn read(shm: &File) -> io::Result<Option<Self>> {
         let mut bytes = [0; 2 * INDEX_BYTES];
         match shm.read_exact_at(&mut bytes, 0) {
@@ -91,7 +91,7 @@ impl Index {
         Ok(is_short && salts(wal)?.is_none_or(|salts| salts == self.salts))
     }
 
-    /// What the write-ahead log has at the least.
+    /// The bytes that the write-ahead log has at least.
     fn bytes(&self, page_bytes: u64) -> u64 {
         match self.frames {
             0 => 0,
@@ -102,7 +102,7 @@ impl Index {
     }
 }
 
-/// What tells a write-ahead log from others; none if none begins here.
+/// The salts in the header, which differ for each write-ahead log. None if there is no header.
 fn salts(wal: &File) -> io::Result<Option<[u8; 8]>> {
     let mut header = [0; HEADER_BYTES];
     match wal.read_exact_at(&mut header, 0) {
@@ -115,7 +115,7 @@ fn salts(wal: &File) -> io::Result<Option<[u8; 8]>> {
 /// Writes all frames again and syncs them. There are at least `frames`, of which `moved` have been
 /// moved into the file. Nobody may append meanwhile.
 pub(super) fn write_again(wal: &File, frames: u64, moved: u64) -> io::Result<Moved> {
-    // So that its length is written again, too.
+    // This makes the system write its length again, too.
     wal.set_modified(SystemTime::now())?;
     let mut header = [0; HEADER_BYTES];
     let mut places = BTreeMap::new();
@@ -175,7 +175,7 @@ impl Moved {
     }
 }
 
-/// What makes frames valid: each has the salts of the header, and a checksum over all before it.
+/// Checks frames: each has the salts of the header, and a checksum over everything before it.
 struct Chain {
     page_bytes: usize,
     salts: [u8; 8],
@@ -204,7 +204,7 @@ impl Chain {
         (chain.sums == (word(header, 24), word(header, 28))).then_some(chain)
     }
 
-    /// The page that the next frame holds; none if it does not go on from the one before.
+    /// The page that the next frame holds. None if the frame does not follow the one before.
     fn next(&mut self, frame: &[u8]) -> Option<u32> {
         let page = word(frame, 0);
         if page == 0 || frame[8..16] != self.salts {
@@ -232,7 +232,7 @@ impl Chain {
     }
 }
 
-/// Four bytes as a number, as the format has them all.
+/// Four bytes as a number, in the byte order of the format.
 fn word(bytes: &[u8], at: usize) -> u32 {
     bytes[at..]
         .first_chunk()

@@ -26,22 +26,22 @@ use crate::{
 /// bounds how long the events that come meanwhile wait for its commit.
 const GROUP_EVENTS_MAX: usize = 512;
 const GROUP_BYTES_MAX: usize = 256 * 1024;
-/// How often the files are looked at while nothing comes in.
+/// How often the files are checked while no events come.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the thread needs.
 pub(super) struct Parts {
     pub(super) file: LogFile,
-    /// Whether all in it is durable.
+    /// Whether everything in the file is durable.
     pub(super) settled: Result<(), Trouble>,
-    /// The readers', who may not see it before.
+    /// Opens the file for readers, once everything in it is durable.
     pub(super) source: Source,
     pub(super) reader: Reader,
     pub(super) lock: std::fs::File,
     pub(super) metrics: Metrics,
 }
 
-/// The ends of the thread that others hold.
+/// What others hold of the thread.
 pub(super) struct Handles {
     pub(super) appender: Appender,
     pub(super) followers: Followers,
@@ -51,7 +51,7 @@ pub(super) struct Handles {
 pub(super) fn start(parts: Parts) -> io::Result<Handles> {
     let (appender, offers, alive) = appender::queue();
     let position = parts.file.last();
-    // A full disk is no reason not to serve what is there.
+    // With a full disk, what is in the log is served all the same.
     let ready = parts.settled.and_then(|()| Ok(parts.file.probe()?));
     let standing = match ready {
         Ok(()) => Standing::Open,
@@ -92,8 +92,8 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
 /// What the thread does next.
 enum Step {
     Append(Box<Offer>),
-    /// Nothing has come for a while: look whether the files are still there, so that `/readyz`
-    /// knows before a webhook does.
+    /// No event has come for a while: check that the files are still there, so that `/readyz`
+    /// reports it before a webhook is refused.
     Look,
     Retry,
 }
@@ -101,8 +101,8 @@ enum Step {
 /// Whether the file can be written.
 enum Standing {
     Open,
-    /// It could not, so it has to be opened anew: after a failed sync nothing that was remembered
-    /// is certain.
+    /// A write has failed, so the file has to be opened again: after a failed sync, nothing that
+    /// was remembered about it is certain.
     Away {
         reason: Arc<str>,
         retry_at: Instant,
@@ -110,7 +110,7 @@ enum Standing {
 }
 
 impl Standing {
-    /// Says so in the gateway's log, which is for the first refusal and not for each.
+    /// Logs it once, and not for each event that is refused.
     fn away(error: &dyn std::error::Error) -> Self {
         tracing::error!(
             %error,
@@ -144,19 +144,19 @@ impl Writer {
                 Step::Retry => self.retry(),
             }
         }
-        // Perhaps it was away for a moment only.
+        // The file may be writable again by now.
         self.retry();
         self.source.closed();
         if let Standing::Open = self.standing
             && let Err(error) = self.file.close()
         {
-            tracing::warn!(%error, "the log's last checkpoint failed; the next start makes up for it");
+            tracing::warn!(%error, "the log's last checkpoint failed; the next start repeats it");
         }
     }
 
     fn next(&mut self) -> Option<Step> {
         let (until, otherwise) = match &self.standing {
-            // Under load nobody needs the timer.
+            // Under load the timer is not needed.
             Standing::Open => match self.offers.waiting() {
                 Some(offer) => return Some(Step::Append(offer)),
                 None => (Instant::now() + LOOK_INTERVAL, Step::Look),
@@ -175,7 +175,7 @@ impl Writer {
     }
 
     fn look(&mut self) {
-        // A file that is only locked just now says nothing.
+        // Another program may have locked the file for a moment. Only a change matters.
         if let Err(error @ Trouble::Changed(_)) = self.file.look() {
             self.leave(&error);
         }
@@ -221,8 +221,7 @@ impl Writer {
         }
     }
 
-    /// Nothing that is durable depends on it, but what was to be moved may now be less certain than
-    /// it looks.
+    /// A checkpoint that fails loses nothing, but the pages that it moved may not be durable.
     fn checkpoint(&mut self) {
         let Err(error) = self.file.checkpoint() else {
             return;
@@ -259,7 +258,7 @@ impl Writer {
     }
 }
 
-/// Takes what waits, at once, up to the bounds. Nobody waits for more to come.
+/// Takes the events that wait, up to the bounds, and waits for no more.
 fn gather(first: Offer, offers: &mut Offers) -> (Vec<NewEvent>, Vec<Caller>) {
     let mut bytes = first.event.raw.json.len();
     let mut events = vec![first.event];

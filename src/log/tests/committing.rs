@@ -13,7 +13,7 @@ async fn start(mut future: std::pin::Pin<&mut impl Future>) {
     assert!(waits, "the future is done already");
 }
 
-pub(in crate::log) async fn an_answered_event_can_be_read_and_followed<B: Backend>() {
+pub(crate) async fn an_answered_event_can_be_read_and_followed<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let mut follower = log.followers.from(Sequence::ZERO);
@@ -35,7 +35,7 @@ pub(in crate::log) async fn an_answered_event_can_be_read_and_followed<B: Backen
     }
 }
 
-pub(in crate::log) async fn what_waits_together_is_committed_together_in_order<B: Backend>() {
+pub(crate) async fn what_waits_together_is_committed_together_in_order<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let mut follower = log.followers.from(Sequence::ZERO);
@@ -62,7 +62,7 @@ pub(in crate::log) async fn what_waits_together_is_committed_together_in_order<B
     assert_eq!(followed, log.reader.read(all()).await.unwrap().events);
 }
 
-pub(in crate::log) async fn an_event_is_stored_once_within_a_group_across_groups_and_across_restarts<
+pub(crate) async fn an_event_is_stored_once_within_a_group_across_groups_and_across_restarts<
     B: Backend,
 >() {
     let home = B::new();
@@ -96,7 +96,7 @@ pub(in crate::log) async fn an_event_is_stored_once_within_a_group_across_groups
     assert_eq!(log.reader.bounds().await.unwrap().event_count, 3);
 }
 
-pub(in crate::log) async fn receive_times_never_fall_and_an_event_time_that_follows_them_moves_along<
+pub(crate) async fn receive_times_never_fall_and_an_event_time_that_follows_them_moves_along<
     B: Backend,
 >() {
     let home = B::new();
@@ -118,7 +118,7 @@ pub(in crate::log) async fn receive_times_never_fall_and_an_event_time_that_foll
     }
 }
 
-pub(in crate::log) async fn an_append_that_nobody_waits_for_any_more_is_committed<B: Backend>() {
+pub(crate) async fn an_append_that_nobody_waits_for_any_more_is_committed<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let lock = home.stall();
@@ -131,9 +131,7 @@ pub(in crate::log) async fn an_append_that_nobody_waits_for_any_more_is_committe
     assert_eq!(numbers(&log.reader.read(all()).await.unwrap()), [1]);
 }
 
-pub(in crate::log) async fn finishing_commits_what_was_taken_and_refuses_what_follows<
-    B: Backend,
->() {
+pub(crate) async fn finishing_commits_what_was_taken_and_refuses_what_follows<B: Backend>() {
     let home = B::new();
     let log = home.open();
     log.reader.bounds().await.unwrap();
@@ -150,7 +148,7 @@ pub(in crate::log) async fn finishing_commits_what_was_taken_and_refuses_what_fo
     log.appender.finish().await;
 }
 
-pub(in crate::log) async fn what_was_done_is_counted<B: Backend>() {
+pub(crate) async fn what_was_done_is_counted<B: Backend>() {
     let home = B::new();
     let mut registry = Registry::default();
     let log = home.open_with(Metrics::register(&mut registry));
@@ -168,7 +166,7 @@ pub(in crate::log) async fn what_was_done_is_counted<B: Backend>() {
     }
 }
 
-pub(in crate::log) async fn epoch_key_and_end_outlive_a_restart<B: Backend>() {
+pub(crate) async fn epoch_key_and_end_outlive_a_restart<B: Backend>() {
     let home = B::new();
     let log = home.open();
     fill(&log, 1..=3).await;

@@ -37,7 +37,7 @@ fn numbers(first: u64, last: u64) -> Vec<u64> {
     (first..=last).collect()
 }
 
-pub(in crate::log) async fn whoever_follows_from_the_origin_the_middle_or_the_tail_gets_all_that_comes_behind<
+pub(crate) async fn whoever_follows_from_the_origin_the_middle_or_the_tail_gets_all_that_comes_behind<
     B: Backend,
 >() {
     let home = B::new();
@@ -55,7 +55,7 @@ pub(in crate::log) async fn whoever_follows_from_the_origin_the_middle_or_the_ta
     }
 }
 
-pub(in crate::log) async fn a_place_within_a_group_is_begun_in_the_middle_of_it<B: Backend>() {
+pub(crate) async fn a_place_within_a_group_is_begun_in_the_middle_of_it<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let (publisher, followers) = followers(log.reader.clone(), *log.tail.borrow());
@@ -73,7 +73,7 @@ pub(in crate::log) async fn a_place_within_a_group_is_begun_in_the_middle_of_it<
     }
 }
 
-pub(in crate::log) async fn a_slow_follower_reads_what_the_broadcast_has_lost_and_holds_up_nobody<
+pub(crate) async fn a_slow_follower_reads_what_the_broadcast_has_lost_and_holds_up_nobody<
     B: Backend,
 >() {
     let home = B::new();
@@ -93,9 +93,7 @@ pub(in crate::log) async fn a_slow_follower_reads_what_the_broadcast_has_lost_an
     assert!(slow.waiting().is_some());
 }
 
-pub(in crate::log) async fn what_retention_removes_from_a_running_log_is_told_and_passed<
-    B: Backend,
->() {
+pub(crate) async fn what_retention_removes_from_a_running_log_is_told_and_passed<B: Backend>() {
     let home = B::new();
     let log = home.open();
     fill(&log, 1..=10).await;
@@ -122,7 +120,7 @@ pub(in crate::log) async fn what_retention_removes_from_a_running_log_is_told_an
     assert_eq!(take(&mut follower, 11).await, [11]);
 }
 
-pub(in crate::log) async fn a_group_that_is_on_its_way_is_yielded_though_retention_has_removed_it<
+pub(crate) async fn a_group_that_is_on_its_way_is_yielded_though_retention_has_removed_it<
     B: Backend,
 >() {
     let home = B::new();
@@ -133,9 +131,7 @@ pub(in crate::log) async fn a_group_that_is_on_its_way_is_yielded_though_retenti
     assert_eq!(take(&mut follower, 3).await, [1, 2, 3]);
 }
 
-pub(in crate::log) async fn while_the_file_cannot_be_read_a_follower_waits_and_then_goes_on<
-    B: Backend,
->() {
+pub(crate) async fn while_the_file_cannot_be_read_a_follower_waits_and_then_goes_on<B: Backend>() {
     let home = B::new();
     let log = home.open();
     fill(&log, 1..=5).await;
@@ -147,7 +143,7 @@ pub(in crate::log) async fn while_the_file_cannot_be_read_a_follower_waits_and_t
     assert_eq!(take(&mut follower, 5).await, numbers(2, 5));
 }
 
-pub(in crate::log) async fn a_closed_log_ends_its_followers_behind_its_last_event_and_the_next_run_goes_on<
+pub(crate) async fn a_closed_log_ends_its_followers_behind_its_last_event_and_the_next_run_goes_on<
     B: Backend,
 >() {
     let home = B::new();
@@ -166,9 +162,7 @@ pub(in crate::log) async fn a_closed_log_ends_its_followers_behind_its_last_even
     assert_eq!(take(&mut follower, 4).await, [3, 4]);
 }
 
-pub(in crate::log) async fn what_became_durable_without_a_group_is_read_once_the_tail_moves<
-    B: Backend,
->() {
+pub(crate) async fn what_became_durable_without_a_group_is_read_once_the_tail_moves<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let (publisher, followers) = followers(log.reader.clone(), *log.tail.borrow());
@@ -334,6 +328,6 @@ async fn play<B: Backend>(acts: Vec<Act>) {
     }
 }
 
-pub(in crate::log) fn each_follower_gets_once_and_in_order_all_that_is_not_removed<B: Backend>() {
+pub(crate) fn each_follower_gets_once_and_in_order_all_that_is_not_removed<B: Backend>() {
     property(24, &vec(act(), 0..40), play::<B>);
 }

@@ -133,7 +133,7 @@ async fn read_on(log: &Log, mut query: Query) -> Vec<StoredEvent> {
     }
 }
 
-pub(in crate::log) fn the_log_answers_as_a_list_would<B: Backend>() {
+pub(crate) fn the_log_answers_as_a_list_would<B: Backend>() {
     let case = (
         vec(any_new_event(), 0..60),
         vec(any_query(), 1..30),

@@ -34,7 +34,7 @@ async fn filled(home: &impl Backend, events: u64) -> Log {
     log
 }
 
-pub(in crate::log) async fn a_stretch_is_read_within_its_bounds<B: Backend>() {
+pub(crate) async fn a_stretch_is_read_within_its_bounds<B: Backend>() {
     let home = B::new();
     let log = filled(&home, 10).await;
     let check = async |query: Query, expected: &[u64], covered: Position, complete: bool| {
@@ -174,7 +174,7 @@ pub(in crate::log) async fn a_stretch_is_read_within_its_bounds<B: Backend>() {
     check(Query { selector, ..part }, &[], behind(7), true).await;
 }
 
-pub(in crate::log) async fn bytes_count_the_body_only_where_it_is_asked_for<B: Backend>() {
+pub(crate) async fn bytes_count_the_body_only_where_it_is_asked_for<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let big = |number| {
@@ -203,7 +203,7 @@ pub(in crate::log) async fn bytes_count_the_body_only_where_it_is_asked_for<B: B
     assert!(batch.events.iter().all(|event| event.raw.is_none()));
 }
 
-pub(in crate::log) async fn a_body_comes_back_byte_for_byte<B: Backend>() {
+pub(crate) async fn a_body_comes_back_byte_for_byte<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let bodies: [&[u8]; 5] = [
@@ -223,7 +223,7 @@ pub(in crate::log) async fn a_body_comes_back_byte_for_byte<B: Backend>() {
     assert_eq!(log.reader.get(EventId([9; 16])).await.unwrap(), None);
 }
 
-pub(in crate::log) async fn a_hole_is_passed_over<B: Backend>() {
+pub(crate) async fn a_hole_is_passed_over<B: Backend>() {
     let home = B::new();
     let log = filled(&home, 9).await;
     home.erase(&[4, 5, 6, 9]);
@@ -265,7 +265,7 @@ pub(in crate::log) async fn a_hole_is_passed_over<B: Backend>() {
     );
 }
 
-pub(in crate::log) async fn every_place_is_told<B: Backend>() {
+pub(crate) async fn every_place_is_told<B: Backend>() {
     let home = B::new();
     let log = filled(&home, 2).await;
     let check = async |sequence, expected| {
@@ -281,7 +281,7 @@ pub(in crate::log) async fn every_place_is_told<B: Backend>() {
     check(u64::MAX, Located::Beyond).await;
 }
 
-pub(in crate::log) async fn a_time_is_found_between_events<B: Backend>() {
+pub(crate) async fn a_time_is_found_between_events<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let check = async |time, expected| {
@@ -304,7 +304,7 @@ pub(in crate::log) async fn a_time_is_found_between_events<B: Backend>() {
     check(Timestamp::MAX, place(4, 30, 30)).await;
 }
 
-pub(in crate::log) async fn a_log_that_lost_all_events_begins_where_it_ends<B: Backend>() {
+pub(crate) async fn a_log_that_lost_all_events_begins_where_it_ends<B: Backend>() {
     let home = B::new();
     let log = filled(&home, 3).await;
     home.trim(3);
@@ -330,7 +330,7 @@ pub(in crate::log) async fn a_log_that_lost_all_events_begins_where_it_ends<B: B
     );
 }
 
-pub(in crate::log) async fn a_place_before_the_earliest_event_is_expired<B: Backend>() {
+pub(crate) async fn a_place_before_the_earliest_event_is_expired<B: Backend>() {
     let home = B::new();
     let log = filled(&home, 6).await;
     home.trim(4);
