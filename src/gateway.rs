@@ -101,7 +101,7 @@ impl Gateway {
                 compression: config.grpc.compression,
                 cors_origins: config.grpc.cors_allowed_origins,
                 webhooks: format!(
-                    "webhooks are posted to port {} under {}",
+                    "post webhooks to port {}, path {}",
                     doors.webhook.addr().port(),
                     webhook::PATH
                 ),

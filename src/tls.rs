@@ -67,7 +67,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A configured file has no valid content.
-    #[error("the {what} {path} is not usable: {reason}; it is to be a PEM file with {expected}")]
+    #[error("the {what} {path} is not usable: {reason}; expected a PEM file with {expected}")]
     Content {
         /// "certificate" or "private key".
         what: &'static str,
@@ -209,7 +209,7 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
 /// What is wrong with a file. The file may be a key, so it is not quoted.
 fn reason(error: &pem::Error) -> String {
     match error {
-        pem::Error::NoItemsFound => "there is none in it".into(),
+        pem::Error::NoItemsFound => "the file contains none".into(),
         pem::Error::MissingSectionEnd { .. } => "a section has no end".into(),
         pem::Error::IllegalSectionStart { .. } => "a section's first line is malformed".into(),
         pem::Error::Base64Decode(_) => "a section is not base64".into(),

@@ -5,15 +5,15 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// The paths of this door, each with a description.
 const PLACES: [(&str, &str); 4] = [
-    ("/metrics", "numbers for Prometheus"),
-    ("/livez", "200 while the process runs"),
+    ("/metrics", "metrics for Prometheus"),
+    ("/livez", "answers 200 while the process runs"),
     (
         "/readyz",
-        "200 while it takes webhooks and subscribers, else 503 with the reason",
+        "answers 200 if the gateway takes webhooks and subscribers, otherwise 503 with the reason",
     ),
     (
         "/descriptor.binpb",
-        "what the gRPC port speaks, for tools such as grpcurl -protoset",
+        "the descriptors of the gRPC API, for tools such as grpcurl -protoset",
     ),
 ];
 const ELSEWHERE: &str = "Webhooks and gRPC have ports of their own.";
@@ -34,7 +34,7 @@ pub(super) async fn not_found(headers: HeaderMap) -> Response {
 
 /// The answer to methods other than GET and HEAD.
 pub(super) async fn read_only() -> Response {
-    let told = "this door is only read: GET or HEAD\n";
+    let told = "use GET or HEAD: nothing can be changed on this port\n";
     (StatusCode::METHOD_NOT_ALLOWED, told).into_response()
 }
 

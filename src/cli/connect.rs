@@ -84,14 +84,15 @@ pub(super) fn with_advice(error: Error) -> anyhow::Error {
             "give a subscriber token that the gateway knows and that has not expired, with --token-file or VERBEX_GATEWAY_TOKEN; `verbex-gateway token new` makes one"
         }
         ("SCOPE_DENIED", _) => "ask for what the token may read, or use another token",
-        ("CURSOR_INVALID", _) => "copy the cursor as a whole, or begin without one",
+        ("CURSOR_INVALID", _) => "copy the whole cursor, or begin without one",
         ("CURSOR_FOREIGN_LOG", _) => {
-            "the gateway's log was made anew or restored from a copy: begin without this cursor, with --from-earliest to miss nothing (what comes again has the same id)"
+            "the gateway's log was recreated or restored from a copy: begin without this cursor, \
+             and add --from-earliest to miss nothing (an event that comes again has the same id)"
         }
         ("CURSOR_EXPIRED", _) => {
-            "to go on with what is left, begin without this cursor, with --from-earliest"
+            "begin without this cursor, and add --from-earliest to get all events that are left"
         }
-        (_, Error::Untrusted { .. }) => "--ca FILE gives the CA, --address the name",
+        (_, Error::Untrusted { .. }) => "give the CA with --ca FILE and the name in --address",
         // An error of a gateway has a reason.
         (
             "",
@@ -100,7 +101,8 @@ pub(super) fn with_advice(error: Error) -> anyhow::Error {
                 ..
             },
         ) => {
-            "no gateway answers so: is it the gRPC address, and not that of the webhook or of something else?"
+            "this is not the answer of a gateway: check that --address is its gRPC address, not \
+             the webhook's"
         }
         _ => return error.into(),
     };

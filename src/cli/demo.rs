@@ -56,7 +56,7 @@ pub(super) async fn run(
     simulate::drive(&door, rest.into_iter().chain(calls), stop, |summary| {
         if trouble.is_none() && summary.trouble.is_some() {
             trouble.clone_from(&summary.trouble);
-            tracing::warn!(trouble, "a made-up webhook was not taken");
+            tracing::warn!(trouble, "a made-up webhook was not stored");
         }
     })
     .await;

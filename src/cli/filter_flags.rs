@@ -25,16 +25,16 @@ pub(super) struct FilterFlags {
     /// Only events of this organization
     #[arg(long = "org", value_name = "ORGANIZATION_ID", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     organizations: Vec<String>,
-    /// Only events that Verbex calls so, as in CallHandler.CallEnded
+    /// Only events with this name, such as CallHandler.CallEnded
     #[arg(long = "name", value_name = "EVENT_NAME", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     names: Vec<String>,
-    /// Only events with this status, as in failed
+    /// Only events with this status, such as failed
     #[arg(long = "status", value_name = "STATUS", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     statuses: Vec<String>,
 }
 
 impl FilterFlags {
-    /// The form that it has in the contract.
+    /// The filter as the gRPC API has it.
     pub(super) fn to_filter(&self) -> EventFilter {
         EventFilter {
             event_types: self.types.iter().map(|&kind| kind.into()).collect(),
@@ -58,12 +58,12 @@ pub(super) const fn type_name(event_type: EventType) -> &'static str {
         EventType::CallEnded => "call-ended",
         EventType::CallTransferred => "call-transferred",
         EventType::PcaCompleted => "pca-completed",
-        // A newer gateway's type is unspecified here.
+        // A type that only a newer gateway knows arrives as unspecified.
         EventType::Other | EventType::Unspecified => "other",
     }
 }
 
-/// Takes the short names, and those of the contract.
+/// Accepts the short names, and the names in the gRPC API.
 fn type_parser() -> impl TypedValueParser<Value = EventType> {
     let values =
         EVENT_TYPES.map(|kind| PossibleValue::new(type_name(kind)).alias(kind.as_str_name()));
@@ -72,7 +72,7 @@ fn type_parser() -> impl TypedValueParser<Value = EventType> {
             let names = [type_name(*kind), kind.as_str_name()];
             names.iter().any(|name| name.eq_ignore_ascii_case(&typed))
         };
-        // The parser before this one lets no other value through.
+        // The parser above accepts no other value.
         let meant = EVENT_TYPES.into_iter().find(is_meant);
         meant.unwrap_or(EventType::Other)
     })

@@ -51,7 +51,7 @@ impl Signals {
 }
 
 /// Ends the process at once, with the exit code of this signal.
-#[expect(clippy::exit, reason = "who signals twice does not want to wait")]
+#[expect(clippy::exit, reason = "a second signal means: do not wait")]
 pub(super) fn end_at_once(signal: SignalKind) -> ! {
     process::exit(128 + signal.as_raw_value())
 }

@@ -109,16 +109,17 @@ impl fmt::Display for Refusal {
         if code.is_empty() {
             return write!(
                 f,
-                "{status}; no gateway answers so: is --url its webhook's?"
+                "{status}; this is not the answer of a gateway: check that --url is its webhook \
+                 address"
             );
         }
         write!(f, "{status} {code} {message}")?;
         match code.as_str() {
             "NOT_FOUND" => f.write_str(
-                "; the path is /webhooks/verbex, with the secret behind it if there is one",
+                "; the path is /webhooks/verbex, followed by the secret if the gateway has one",
             ),
             "CREDENTIALS_INVALID" => f.write_str("; give them with -H"),
-            "NOT_GRPC" => f.write_str("; is --url its webhook's?"),
+            "NOT_GRPC" => f.write_str("; check that --url is the webhook address"),
             _ => Ok(()),
         }
     }
@@ -221,9 +222,9 @@ impl Door {
                 "nobody answers at {door} ({why}); is the gateway running? `verbex-gateway serve` starts one"
             ),
             _ if error.is_request() && self.url.scheme() == "http" => {
-                anyhow!("no answer in HTTP from {door} ({why}); if there is TLS, write https://")
+                anyhow!("{door} did not answer in HTTP ({why}); write https:// if it has TLS")
             }
-            _ => anyhow!("no answer from {door} ({why})"),
+            _ => anyhow!("{door} did not answer ({why})"),
         }
     }
 }

@@ -109,7 +109,7 @@ impl Bodies {
     async fn open(path: &PathBuf) -> io::Result<Self> {
         Ok(Self::new(if path.as_os_str() == "-" {
             if io::stdin().is_terminal() {
-                output::tell("reading bodies from the terminal; Ctrl-D ends them");
+                output::tell("reading bodies from the terminal; press Ctrl-D after the last one");
             }
             Box::new(BufReader::new(stdin()))
         } else {

@@ -95,7 +95,7 @@ async fn serve(config: Config, sockets: gateway::Sockets, log_lines: &Lines) -> 
             && let Err(error) =
                 demo::run(&config, &addresses, reader, asked_to_leave.cancelled()).await
         {
-            tracing::error!("no made-up calls: {}", super::message(&error));
+            tracing::error!("cannot make up calls: {}", super::message(&error));
         }
         std::future::pending().await
     };
@@ -105,7 +105,7 @@ async fn serve(config: Config, sockets: gateway::Sockets, log_lines: &Lines) -> 
             Ok(outcome?)
         }
         signal = impatience => {
-            tracing::warn!("ended at once by a second signal");
+            tracing::warn!("a second signal ended the gateway at once");
             log_lines.flush(LAST_LINES_IN_A_HURRY);
             end_at_once(signal)
         }
@@ -117,7 +117,7 @@ async fn serve(config: Config, sockets: gateway::Sockets, log_lines: &Lines) -> 
 fn tell_systemd(state: NotifyState<'static>) {
     let told = thread::Builder::new().spawn(move || sd_notify::notify(&[state]));
     if let Err(error) = told {
-        tracing::debug!(%error, "systemd is not told");
+        tracing::debug!(%error, "cannot notify systemd");
     }
 }
 
@@ -128,7 +128,11 @@ fn warn_of_open_doors(config: &Config) {
         (config.grpc.open_allowed, config.grpc.addr, "grpc"),
     ] {
         if allowed && !config::is_loopback(addr) {
-            tracing::warn!(%addr, "--allow-insecure-{door}: this door may be open to other machines without TLS or credentials");
+            tracing::warn!(
+                %addr,
+                "--allow-insecure-{door}: other machines may reach this door without TLS or \
+                 credentials"
+            );
         }
     }
 }

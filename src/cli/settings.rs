@@ -18,7 +18,8 @@ use crate::{
 /// Which layer overrides which, for the end of a `--help`.
 pub(super) const PRECEDENCE: &str = "\
 Every setting can also stand in the environment, as VERBEX_GATEWAY_ and its name (VERBEX_GATEWAY_WEBHOOK_ADDR), and in the \
-file that --config (or VERBEX_GATEWAY_CONFIG) names, where there are more of them. Flags count over environment, environment over file.";
+file that --config (or VERBEX_GATEWAY_CONFIG) names, where there are more of them. Flags override \
+the environment, and the environment overrides the file.";
 
 /// Each flag has the name of its setting. `config::load` checks the values, so that every layer has
 /// the same errors.
@@ -158,7 +159,10 @@ const OPERATIONS: &str = "Operations";
 
 impl Settings {
     /// Reads the configuration of this process. The settings in `decided` override all others.
-    #[expect(clippy::disallowed_methods, reason = "here the configuration is read")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the configuration is read"
+    )]
     pub(super) fn load(
         self,
         decided: Vec<(&'static str, String)>,

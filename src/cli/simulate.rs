@@ -102,12 +102,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{summary}")?;
     if summary.answered() < count as u64 {
         output::tell(format_args!(
-            "interrupted: {count} webhooks were to be sent"
+            "interrupted before all {count} webhooks were sent"
         ));
     }
     match summary.trouble {
         Some(trouble) => {
-            bail!("not every webhook was taken; why the first of them was not: {trouble}")
+            bail!("some webhooks were not stored; the first failure was: {trouble}")
         }
         None => Ok(()),
     }
@@ -249,7 +249,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 fn style() -> ProgressStyle {
-    // The template is a constant, and a right one.
+    // The template is a valid constant, so the default is never used.
     ProgressStyle::with_template("{bar:32} {pos}/{len} webhooks  {rate}  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key(
@@ -271,8 +271,8 @@ mod tests {
 
     use super::*;
 
-    /// A door that gives these answers in turn, then the last one again and again; and what came
-    /// in.
+    /// A door that gives these answers in turn and then repeats the last one. Also returns what it
+    /// received.
     async fn door(answers: &'static [(u16, &'static str)]) -> (Door, Arc<Mutex<Vec<String>>>) {
         let (turn, bodies) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
         let came = Arc::clone(&bodies);
@@ -343,7 +343,8 @@ mod tests {
         assert_eq!(
             summary.trouble.as_deref(),
             Some(
-                "404 Not Found NOT_FOUND no such path; the path is /webhooks/verbex, with the secret behind it if there is one"
+                "404 Not Found NOT_FOUND no such path; the path is /webhooks/verbex, followed by \
+                 the secret if the gateway has one"
             )
         );
     }

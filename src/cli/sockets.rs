@@ -39,7 +39,10 @@ impl Sockets {
     ///
     /// # Errors
     /// If `LISTEN_FDS` is not a number, or a socket is not a listening TCP socket.
-    #[expect(clippy::disallowed_methods, reason = "systemd tells of sockets so")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "systemd passes sockets through the environment"
+    )]
     pub(super) fn take() -> Result<Self, UsageError> {
         check_count()?;
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -54,8 +57,8 @@ impl Sockets {
             let socket = listener.and_then(|listener| Socket::new(name, listener));
             sockets.push(socket.map_err(|error| {
                 UsageError(format!(
-                    "LISTEN_FDS: socket {} of those that were handed over is of no use: {error}; the gateway takes TCP \
-                     sockets that listen (in a socket unit: ListenStream= with a port, and Accept=no)",
+                    "LISTEN_FDS: cannot use socket number {}: {error}; pass TCP sockets that \
+                     listen (in a socket unit: ListenStream= with a port, and Accept=no)",
                     index + 1
                 ))
             })?);
@@ -82,7 +85,7 @@ impl Sockets {
         for socket in self.0 {
             let Some(door) = socket.door(addresses) else {
                 return Err(UsageError(format!(
-                    "LISTEN_FDS: the socket {} that was handed over fits no door; name it webhook, grpc or admin \
+                    "LISTEN_FDS: the socket {} fits no door; name it webhook, grpc or admin \
                      (FileDescriptorName= in a socket unit), or configure its address for one of them: \
                      webhook.addr is {}, grpc.addr {}, admin.addr {}",
                     socket.addr, addresses[0], addresses[1], addresses[2]
@@ -90,8 +93,8 @@ impl Sockets {
             };
             if doors[door].is_some() {
                 return Err(UsageError(format!(
-                    "LISTEN_FDS: the socket {} that was handed over is the second one for the {} door; a door has one \
-                     ([::] with BindIPv6Only=both takes IPv4 too)",
+                    "LISTEN_FDS: the socket {} is the second one for the {} door; pass one for \
+                     each door ([::] with BindIPv6Only=both accepts IPv4 too)",
                     socket.addr, DOORS[door].0
                 )));
             }
@@ -108,7 +111,10 @@ impl Sockets {
 
 /// Checks `LISTEN_FDS` if it is for this process: `ListenFd` ignores a value that is not a number,
 /// and accepts any number.
-#[expect(clippy::disallowed_methods, reason = "systemd tells of sockets so")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "systemd passes sockets through the environment"
+)]
 fn check_count() -> Result<(), UsageError> {
     let variable = |name| env::var_os(name).unwrap_or_default();
     let (count, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
@@ -121,7 +127,7 @@ fn check_count() -> Result<(), UsageError> {
             .is_none()
     {
         return Err(UsageError(format!(
-            "LISTEN_FDS: {count:?} is no number of sockets; expected how many were handed over, from 0 to {}",
+            "LISTEN_FDS: {count:?} is not a number of sockets; expected a number from 0 to {}",
             u16::MAX
         )));
     }

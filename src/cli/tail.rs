@@ -169,7 +169,7 @@ fn start(from: From, store: Option<&FileStore>) -> anyhow::Result<Start> {
         return Ok(first_time);
     };
     Start::resume(store, first_time)
-        .context("cannot resume; to begin anew, name a file that is not there")
+        .context("cannot resume; to begin anew, name a file that does not exist")
 }
 
 struct Tail {
@@ -227,12 +227,13 @@ impl Tail {
         match (&self.store, &self.cursor) {
             (_, None) => {}
             (None, Some(cursor)) => output::tell(format_args!(
-                "\nto go on from here, begin with\n  --after {cursor}"
+                "\nto continue from here, add\n  --after {cursor}"
             )),
             (Some(store), Some(_)) => {
                 let path = store.path().display();
                 output::tell(format_args!(
-                    "\nthe same command goes on from here: the cursor is in\n  {path}"
+                    "\nthe same command continues from here, because the cursor is stored in\n  \
+                     {path}"
                 ));
             }
         }
@@ -243,7 +244,7 @@ impl Tail {
         let error = with_advice(error);
         match &self.store {
             Some(store) if is_about_cursor => error.context(format!(
-                "the gateway does not take the cursor in {}; move that file away once you have decided",
+                "the gateway refused the cursor in {}; to begin anew, move that file away",
                 store.path().display()
             )),
             _ => error,

@@ -66,8 +66,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     // token on the terminal.
     writeln!(
         io::stderr(),
-        "The token, shown this once; the subscriber sends it as `authorization: Bearer {secret}`:\n\n{secret}\n\n\
-         The entry for the file that --config names:\n"
+        "This is the token. It is shown only this once. The subscriber sends it as \
+         `authorization: Bearer {secret}`:\n\n{secret}\n\n\
+         This is its entry for the file that --config names:\n"
     )?;
     write!(io::stdout(), "\n{}", config::token_entry(&token))?;
     Ok(())

@@ -100,7 +100,7 @@ impl CursorStore for FileStore {
         if looks_like_a_cursor(cursor) {
             Ok(Some(cursor.to_owned()))
         } else {
-            let other = "what it holds is no cursor";
+            let other = "it does not contain a cursor";
             Err(about(&self.path, io::ErrorKind::InvalidData, other))
         }
     }

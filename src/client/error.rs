@@ -33,7 +33,9 @@ pub enum Error {
     #[error("cannot use these CA certificates: {0}")]
     Ca(String),
     /// The token has characters that a header cannot hold.
-    #[error("the token has characters that no token has; is it a line of some other file?")]
+    #[error(
+        "the token has characters that a token cannot have; check that it comes from the right file"
+    )]
     Token,
     /// The gateway cannot be reached.
     #[error(
@@ -47,7 +49,8 @@ pub enum Error {
     },
     /// The address is https, but the port speaks plain text.
     #[error(
-        "{address} does not speak TLS ({why}); if the gateway has none there, write http:// instead of https://"
+        "{address} does not speak TLS ({why}); if the gateway has no TLS there, write http:// \
+         instead of https://"
     )]
     PlainText {
         /// The gateway's address.
@@ -57,7 +60,8 @@ pub enum Error {
     },
     /// The gateway's certificate is not trusted.
     #[error(
-        "the certificate of {address} is not trusted ({why}); give the CA that signed it, with a name that it is for"
+        "the certificate of {address} is not trusted ({why}); give the CA that signed it, and \
+         connect to a name that it is for"
     )]
     Untrusted {
         /// The gateway's address.
@@ -68,9 +72,13 @@ pub enum Error {
     /// The first answer is not gRPC: the port belongs to another service, or it uses TLS and the
     /// address is http.
     #[error(
-        "{address} gives no answer in gRPC over {} ({why}); is it the gRPC address, and {}?",
+        "{address} does not answer in gRPC over {} ({why}); check that it is the gRPC address{}",
         if address.starts_with("https") { "TLS" } else { "plain text" },
-        if address.starts_with("https") { "not that of the webhook" } else { "does it perhaps want https://" },
+        if address.starts_with("https") {
+            ", not the webhook's"
+        } else {
+            ", and write https:// if it has TLS"
+        },
     )]
     NotGrpc {
         /// The gateway's address.
@@ -87,7 +95,7 @@ pub enum Error {
         why: String,
     },
     /// No message came for two progress intervals.
-    #[error("{address} has said nothing for {} s: the connection is dead", after.as_secs_f64())]
+    #[error("{address} has sent nothing for {} s, so the connection is dead", after.as_secs_f64())]
     Silent {
         /// The gateway's address.
         address: String,
@@ -97,7 +105,8 @@ pub enum Error {
     /// The gateway sent a message that this version cannot read. The client does not skip it, and a
     /// new attempt would get it again, so a person must find the cause.
     #[error(
-        "{address} sent a message that cannot be read ({why}); is there a newer version of this client?"
+        "{address} sent a message that this client cannot read ({why}); check for a newer version \
+         of the client"
     )]
     Unreadable {
         /// The gateway's address.
@@ -107,8 +116,11 @@ pub enum Error {
     },
     /// Retention has removed the events after the cursor. To continue without them, subscribe again
     /// with `earliest_cursor`.
-    #[error("the events after this cursor have been removed from the log (CURSOR_EXPIRED); it now begins {}",
-        earliest_time.map_or_else(|| "anew".to_owned(), |time| format!("with what was received at {}", Timestamp::from(time))))]
+    #[error("the events after this cursor have been removed from the log (CURSOR_EXPIRED); {}",
+        earliest_time.map_or_else(
+            || "no event is left".to_owned(),
+            |time| format!("the earliest one left was received at {}", Timestamp::from(time)),
+        ))]
     CursorExpired {
         /// A cursor right before the earliest event.
         earliest_cursor: Option<String>,

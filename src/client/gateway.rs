@@ -73,7 +73,9 @@ impl Gateway {
             .next()
             .is_none()
         {
-            return Err(Error::Ca("there is no certificate in PEM".to_owned()));
+            return Err(Error::Ca(
+                "they contain no certificate in PEM format".to_owned(),
+            ));
         }
         if let Some(tls) = &mut self.tls {
             *tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));

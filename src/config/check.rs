@@ -39,7 +39,8 @@ fn open_webhook(webhook: &WebhookDoor) -> Option<String> {
         )),
         WebhookTls::PlainHttp => Some((
             "no TLS (--webhook-plain-http)",
-            "let the proxy that ends TLS run on this machine and listen on 127.0.0.1",
+            "run the proxy that ends TLS on this machine, and let the webhook door listen on \
+             127.0.0.1",
         )),
     };
     let service = &webhook.service;
@@ -82,7 +83,7 @@ fn open_door(
     let (lacks, remedies): (Vec<_>, Vec<_>) = lacks.into_iter().flatten().unzip();
     (!lacks.is_empty()).then(|| {
         format!(
-            "{addr} can be reached from other machines, and the {door} door has {}; {}, or say \
+            "{addr} can be reached from other machines, and the {door} door has {}; {}, or give \
              --allow-insecure-{door}",
             lacks.join(" and "),
             remedies.join(", "),
@@ -92,5 +93,5 @@ fn open_door(
 
 fn shared(addr: SocketAddr, others: &[SocketAddr]) -> Option<String> {
     (addr.port() != 0 && others.contains(&addr))
-        .then(|| format!("{addr} is the address of another door already"))
+        .then(|| format!("{addr} is already the address of another door"))
 }

@@ -118,7 +118,7 @@ impl Table {
             let message = match written.value {
                 Value::EmptyTable if is_table => return None,
                 _ if is_table => "expected a table".to_owned(),
-                _ if prefix.is_empty() && key == TOKENS => "expected entries [[tokens]]".to_owned(),
+                _ if prefix.is_empty() && key == TOKENS => "expected [[tokens]] entries".to_owned(),
                 _ => unknown(&key, known),
             };
             Some(Problem {

@@ -194,7 +194,10 @@ impl Reader {
             (None, None) => return None,
         };
         if !self.bad.contains(&missing) {
-            self.refuse(given, &format!("{missing} is missing beside it"));
+            self.refuse(
+                given,
+                &format!("{missing} is missing: the two must be given together"),
+            );
         }
         None
     }

@@ -39,7 +39,7 @@ pub(super) fn read(tables: Vec<Table>, problems: &mut Vec<Problem>) -> Vec<Token
             continue;
         };
         if tokens.iter().any(|token| token.hash == hash) {
-            problems.push(problem(&place, "hash", "stands in another entry already"));
+            problems.push(problem(&place, "hash", "is already in another entry"));
         }
         tokens.push(Token {
             name: name.into(),

@@ -73,7 +73,7 @@ pub(crate) enum ExpiredAction {
 /// Why there is no subscription.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SubscribeError {
-    #[error("there are {limit} subscribers, as many as this gateway takes")]
+    #[error("there are already {limit} subscribers, and this gateway takes no more")]
     Limit { limit: usize },
     #[error("the gateway is shutting down")]
     Draining,

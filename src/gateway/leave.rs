@@ -56,7 +56,8 @@ impl Leaving {
         if timeout(self.drain, self.fanout.drain()).await.is_err() {
             tracing::warn!(
                 seconds = self.drain.as_secs(),
-                "the drain deadline has passed; streams that are left are cut, and resume by cursor"
+                "the drain deadline has passed; the remaining streams are cut, and can resume by \
+                 cursor"
             );
         }
         self.health.end().await;
@@ -65,7 +66,7 @@ impl Leaving {
         // reflection stream.
         let grpc_door = parts.ended(Part::GrpcDoor);
         if timeout(CLOSING, grpc_door).await.is_err() {
-            tracing::debug!("connections of subscribers that are still open are cut");
+            tracing::debug!("the remaining connections of subscribers are cut");
         }
         // Then the webhook door. Nobody else can answer for it, so it waits for a moment without a
         // request; but not for long, where a body trickles in.
@@ -79,12 +80,10 @@ impl Leaving {
             self.webhook.emptied().await;
         };
         if timeout(LAST_ANSWERS, last_webhooks).await.is_err() {
-            tracing::warn!("a webhook that is still coming in is left behind");
+            tracing::warn!("the gateway stops before a webhook has arrived as a whole");
         }
         if timeout(LOG_CLOSING, self.appender.finish()).await.is_err() {
-            tracing::warn!(
-                "the log takes long to close and is left as it is; the next start makes up for it"
-            );
+            tracing::warn!("the log did not close in time; the next start does what is left");
         }
     }
 }

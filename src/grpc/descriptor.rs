@@ -7,7 +7,7 @@ use crate::proto;
 
 /// The descriptors that are built into the gateway are not valid.
 #[derive(Debug, thiserror::Error)]
-#[error("the gateway cannot describe what it speaks: {0}")]
+#[error("cannot build the descriptors of the gRPC API: {0}")]
 pub struct DescriptorError(#[from] prost_reflect::DescriptorError);
 
 /// A binary `google.protobuf.FileDescriptorSet`: the contract with its comments, the details that

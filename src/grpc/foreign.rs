@@ -52,10 +52,13 @@ fn foreign(method: &Method, headers: &HeaderMap, version: Version) -> Option<For
 
 fn answer(foreign: Foreign, webhooks: &str, version: Version) -> Response {
     let (status, why) = match foreign {
-        Foreign::Method => (StatusCode::METHOD_NOT_ALLOWED, "a call is a POST"),
+        Foreign::Method => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "a gRPC call uses the method POST",
+        ),
         Foreign::ContentType => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the content type of a call begins with application/grpc",
+            "the content type of a gRPC call begins with application/grpc",
         ),
         Foreign::Version => (
             StatusCode::BAD_REQUEST,

@@ -104,7 +104,7 @@ impl Described {
             let name: String = name.chars().take(256).collect();
             (
                 Code::NotFound,
-                format!("this gateway knows no {what} {name:?}"),
+                format!("this gateway has no {what} {name:?}"),
             )
         };
         let file = match question {
@@ -124,7 +124,7 @@ impl Described {
                     .zip(number)
                     .and_then(|(message, number)| message.get_extension(number))
                     .map(|extension| extension.parent_file())
-                    .ok_or_else(|| missing("extension of this number of", name))?
+                    .ok_or_else(|| missing("extension with this number of", name))?
             }
             Some(MessageRequest::AllExtensionNumbersOfType(name)) => {
                 let message = self
@@ -150,7 +150,7 @@ impl Described {
                 }));
             }
             None => {
-                let message = "the request asks for nothing that this gateway knows";
+                let message = "this gateway does not know this kind of reflection request";
                 return Err((Code::Unimplemented, message.into()));
             }
         };

@@ -89,15 +89,16 @@ impl Failure {
 
     /// The library could not read the request.
     pub(super) fn unreadable(status: &Status) -> Self {
-        tracing::debug!(%status, "a request that cannot be read");
+        tracing::debug!(%status, "a request cannot be read");
         // The library says it nowhere else. A test compares the texts.
         if status.message().contains("compressed-flag") {
             return Self::EncodingMissing;
         }
         Self::InvalidRequest(vec![Violation {
             field: "request".into(),
-            description: "is not a message of this method, not compressed as grpc-encoding \
-                 says, or too large: 64 KiB for health and reflection, 4 MiB for all else"
+            description: "is not a message of this method, is not compressed as grpc-encoding \
+                 says, or is too large (the limit is 64 KiB for health and reflection, 4 MiB for \
+                 all others)"
                 .into(),
         }])
     }
@@ -257,51 +258,68 @@ impl fmt::Display for Failure {
                 "after_cursor is not a cursor: pass the cursor of the last message received, unchanged, or choose a start_position",
             ),
             Self::CursorForeignLog => f.write_str(
-                "the cursor is of another log: this one was recreated, restored or rewound since. Choose a start_position or start_time; \
-                 events may come again, so deduplicate by id",
+                "the cursor belongs to another log, or this log was recreated, restored or \
+                 rewound since. Choose a start_position or start_time; events may come again, so \
+                 deduplicate by id",
             ),
             Self::CursorExpired { earliest_cursor, earliest_time } => {
                 f.write_str("the events after the cursor have been removed by retention")?;
                 if let Some(time) = earliest_time {
-                    write!(f, "; the earliest that is left was received at {time}")?;
+                    write!(f, "; the earliest event that is left was received at {time}")?;
                 }
-                write!(f, ". To go on there, use after_cursor {earliest_cursor}")
+                write!(f, ". To continue there, use after_cursor {earliest_cursor}")
             }
             Self::EventNotFound { id } => write!(f, "no event has the id {id:?}"),
             Self::SubscriberNotFound { id } => write!(f, "no open subscription has the id {id:?}"),
             Self::CredentialsInvalid => f.write_str("credentials are missing or not valid"),
-            Self::ScopeDenied { method } => write!(f, "these credentials do not open {method}"),
+            Self::ScopeDenied { method } => write!(f, "these credentials do not allow {method}"),
             Self::OriginDenied { header } => write!(
                 f,
                 "the {header} header does not name this machine, and this door asks for no credentials: \
                  connect to localhost, or configure a token or the allowed origin",
             ),
-            Self::SubscriberLimit { limit } => write!(f, "there are {limit} subscribers, as many as this gateway takes"),
+            Self::SubscriberLimit { limit } => {
+                write!(f, "there are already {limit} subscribers, and this gateway takes no more")
+            }
             Self::RequestLimit { what, limit } => {
-                write!(f, "there are {limit} {what}, as many as one connection, or all together, may have")
+                write!(
+                    f,
+                    "there are already {limit} {what}, the most that one connection or all \
+                     together may have"
+                )
             }
             Self::RequestTimeout => {
-                f.write_str("the request did not come in time: it has 10 s, as each message on a request stream has")
+                f.write_str(
+                    "the request did not arrive within 10 s (each message on a request stream has \
+                     the same limit)",
+                )
             }
             Self::Draining => f.write_str("the gateway is shutting down: subscribe again with the last cursor"),
             Self::LogUnavailable => f.write_str("the log is unavailable at the moment"),
             Self::LogDamaged => f.write_str("the log is damaged here: restore it, or choose a later start"),
             Self::Disconnected => f.write_str("an operator ended this subscription"),
             Self::DeadlineExceeded => f.write_str("the deadline of this call has passed"),
-            Self::MethodUnknown { method } => write!(f, "this gateway has no method {method:?}: reflection lists those that it has"),
+            Self::MethodUnknown { method } => {
+                write!(f, "this gateway has no method {method:?}: reflection lists its methods")
+            }
             Self::EncodingUnsupported { encoding } => write!(
                 f,
-                "the request is compressed as {encoding:?}, which this gateway does not know: send {ENCODINGS_ACCEPTED}",
+                "the request is compressed as {encoding:?}, which this gateway does not support: \
+                 send {ENCODINGS_ACCEPTED}",
             ),
             Self::EncodingMissing => f.write_str(
-                "a message is flagged as compressed, and grpc-encoding does not say how: set it, or send the message as it is",
+                "a message is flagged as compressed, but grpc-encoding does not say how: set it, \
+                 or send the message uncompressed",
             ),
             Self::ContentTypeUnsupported { content_type } => write!(
                 f,
-                "the content type {content_type:?} is not known here: send protobuf, as application/grpc or application/grpc-web",
+                "the content type {content_type:?} is not supported: send protobuf, as \
+                 application/grpc or application/grpc-web",
             ),
             Self::ServiceUnknown => f.write_str("this gateway has no such service"),
-            Self::Internal { id } => write!(f, "internal error {id}: the gateway's log says more under this id"),
+            Self::Internal { id } => {
+                write!(f, "internal error {id}: the gateway's log has the details under this id")
+            }
         }
     }
 }

@@ -58,8 +58,8 @@ impl Shares {
                 webhook,
                 grpc,
                 admin,
-                "few file descriptors: the doors take only so many connections at the same time; \
-                 raise LimitNOFILE in the systemd unit, or the hard limit (ulimit -Hn)"
+                "there are few file descriptors, so the doors take few connections at the same \
+                 time; raise LimitNOFILE in the systemd unit, or the hard limit (ulimit -Hn)"
             );
         }
         shares

@@ -89,15 +89,15 @@ impl Closed {
         match self {
             Self::Idle | Self::Opening => None,
             Self::Stalled => Some(
-                "a connection was closed: it did not take an answer, or not send a request, in \
-                 time",
+                "a connection was closed because it did not send a request, or did not read an \
+                 answer, in time",
             ),
             Self::Evicted => {
                 Some("the door is full: the idlest connection was closed for a new one")
             }
             Self::ClientLimit => Some(
-                "a client has as many connections as one address may have: its idlest, or the new \
-                 one, was closed",
+                "a client reached the limit of connections for one address: its idlest or its new \
+                 connection was closed",
             ),
             Self::Full => Some("the door is full and no connection is idle: a new one was closed"),
             Self::PlainHttp => Some("a client spoke plain HTTP; this door speaks HTTPS"),
@@ -207,7 +207,8 @@ fn say_closed(notice: Notice<'_, ClosedConnection, ()>) {
                 reason,
                 %client,
                 more,
-                "more connections went the same way within {seconds} s",
+                "more connections of this client were closed for the same reason within \
+                 {seconds} s",
             );
         }
         Notice::Others(more) => {

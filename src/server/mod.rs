@@ -351,7 +351,7 @@ fn say_refused(notice: Notice<'_, &'static str, io::Error>) {
     match notice {
         Notice::First(door, error) => tracing::warn!(door, %error, "cannot accept a connection"),
         Notice::More(door, more) => {
-            tracing::warn!(door, more, "could not accept connections at once");
+            tracing::warn!(door, more, "more connections could not be accepted");
         }
         Notice::Others(_) => {}
     }

@@ -20,7 +20,7 @@ pub(super) struct Call {
     moments: Vec<Moment>,
 }
 
-/// Something that Verbex tells.
+/// An event in a call, which Verbex reports.
 #[derive(Debug)]
 struct Moment {
     /// Since the call began.
@@ -59,7 +59,7 @@ impl Call {
         call
     }
 
-    /// The caller asks for a person at `asked`. When the call ends after that.
+    /// The caller asks for a person at `asked`. Gives the time when the call ends.
     fn transfer(&mut self, asked: f64, agent: &Agent, script: &Script, rng: &mut impl Rng) -> f64 {
         let name = script.names.choose(rng).copied().unwrap_or_default();
         let number = rng.random_range(10_000..100_000).to_string();
@@ -151,7 +151,7 @@ impl Call {
         for (moment, arrival) in self.moments.iter().zip(arrivals) {
             webhooks.push(self.webhook(moment, moment.seconds, arrival, false));
             let again = arrival + rng.random_range(0.5..8.0);
-            // A sender that repeats itself may write the time of the attempt, or that of the event.
+            // A repeated webhook may have the time of the attempt, or that of the event.
             let sent = if rng.random() {
                 again - 0.05
             } else {
@@ -234,7 +234,7 @@ impl About {
 #[derive(Debug)]
 pub(super) struct Report {
     content: Content,
-    /// In the guide's samples the trace in the header is not the one in the body.
+    /// In the guide's samples header and body have different trace ids.
     header_trace_id: String,
 }
 
@@ -259,8 +259,8 @@ impl Report {
         }
     }
 
-    /// Headers and body of the webhook, sent at this time. The guide's transfer has no envelope:
-    /// only its headers say its name and when.
+    /// Headers and body of the webhook, sent at this time. As in the guide, a transfer has no
+    /// envelope: only its headers have the event's name and time.
     pub(super) fn request(&self, sent: Timestamp) -> (Vec<(&'static str, String)>, String) {
         let timestamp = format!("{sent:.9}");
         let (event_name, body) = match &self.content {
@@ -363,7 +363,7 @@ fn json(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("structs of strings and finite numbers can be written")
 }
 
-/// As a document database makes them: seconds, then randomness; 24 hex digits.
+/// An id as document databases make them: 24 hex digits, of which 8 are the seconds since 1970.
 fn object_id(time: Timestamp, rng: &mut impl Rng) -> String {
     format!(
         "{:08x}{:016x}",
@@ -372,7 +372,7 @@ fn object_id(time: Timestamp, rng: &mut impl Rng) -> String {
     )
 }
 
-/// Where a call may go; hosts and numbers that nobody has.
+/// Where a call may be transferred to: hosts and numbers that belong to nobody.
 fn destination(rng: &mut impl Rng) -> String {
     let extension = rng.random_range(2000..2100);
     match rng.random_range(0..4) {
@@ -383,7 +383,7 @@ fn destination(rng: &mut impl Rng) -> String {
     }
 }
 
-/// In microseconds, with an offset, as transfers have it.
+/// A time as transfers have it: with microseconds and an offset.
 fn micros(time: Timestamp) -> String {
     format!("{time:.6}").replace('Z', "+00:00")
 }

@@ -20,22 +20,22 @@ pub(crate) use self::rest::rest;
 /// What to make up.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// How many calls; without end if none.
+    /// How many calls. None means without end.
     pub calls: Option<u64>,
     /// Calls that begin per second, not scaled by `speed`; more than 0.
     pub rate: f64,
     /// How many agents take the calls, at least 1. They are the same in every simulation, so that
     /// filters can be kept.
     pub agents: usize,
-    /// Another seed makes other calls. Never the same seed twice against one log: the second run
-    /// would be redeliveries.
+    /// Another seed makes other calls. Do not use a seed twice with one log: the second run would
+    /// send the same events again.
     pub seed: u64,
     /// Whether some webhooks arrive after later ones of their call.
     pub out_of_order: bool,
     /// Whether some webhooks arrive twice, perhaps with another top-level timestamp.
     pub duplicates: bool,
-    /// How much faster than real time the webhooks of a call are sent; more than 0. What they say
-    /// is as of a real call.
+    /// How much faster than real time the webhooks of a call are sent; more than 0. The times and
+    /// durations in them do not change.
     pub speed: f64,
     /// When the simulation begins: [`Webhook::at`] counts from here. No time in a body lies after
     /// its webhook is sent.
@@ -45,8 +45,8 @@ pub(crate) struct Options {
 /// A request to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Webhook {
-    /// When, since the start of the simulation. Never before the webhook that the simulation gave
-    /// before.
+    /// When to send it, since the start of the simulation. Never earlier than the webhook before
+    /// it.
     pub at: Duration,
     /// Names as the guide writes them.
     pub headers: Vec<(&'static str, String)>,
@@ -58,21 +58,21 @@ pub(crate) struct Webhook {
     pub redelivery: bool,
 }
 
-/// Gives the webhooks of many calls at once, in the order in which they are to be sent.
+/// Makes up many calls at the same time, and gives their webhooks in the order to send them.
 #[derive(Debug)]
 pub(crate) struct Simulation {
     options: Options,
     rng: StdRng,
     agents: Vec<Agent>,
     calls_begun: u64,
-    /// What is still to be sent of the calls that have begun, by when, and then in the order in
-    /// which it was made up.
+    /// The webhooks still to send of the calls that have begun, by time, and then in the order in
+    /// which they were made up.
     waiting: BTreeMap<(Duration, u64), Webhook>,
     made_up: u64,
 }
 
 impl Simulation {
-    /// Nothing is made up before it is asked for.
+    /// Makes up each call only when its first webhook may be next.
     #[must_use]
     pub(crate) fn new(options: Options) -> Self {
         Self {
@@ -91,12 +91,12 @@ impl Simulation {
             .options
             .calls
             .is_none_or(|calls| self.calls_begun < calls);
-        #[expect(clippy::cast_precision_loss, reason = "after 2^53 calls nobody minds")]
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 calls")]
         more.then(|| seconds(self.calls_begun as f64 / self.options.rate))
     }
 
     fn begin_call(&mut self, begin: Duration) {
-        // Two generators a call, so that the way of delivery does not change what is told.
+        // Each call has two generators, so that options of delivery do not change its content.
         let mut content = StdRng::from_rng(&mut self.rng);
         let mut delivery = StdRng::from_rng(&mut self.rng);
         self.calls_begun += 1;
@@ -119,7 +119,7 @@ impl Iterator for Simulation {
 
     fn next(&mut self) -> Option<Webhook> {
         while let Some(begin) = self.next_begin() {
-            // Nothing of a call is sent before it begins.
+            // No webhook of a call is sent before the call begins.
             let soonest = self.waiting.first_key_value();
             if soonest.is_some_and(|(&(at, _), _)| at < begin) {
                 break;
@@ -136,7 +136,7 @@ struct Agent {
     organization_id: String,
 }
 
-/// Some agents, four to an organization; the same at every call.
+/// Some agents, four in each organization. Every call of this function gives the same ones.
 fn agents(count: usize) -> Vec<Agent> {
     const AGENTS_PER_ORGANIZATION: usize = 4;
     let mut rng = StdRng::seed_from_u64(0);
@@ -154,7 +154,7 @@ fn agents(count: usize) -> Vec<Agent> {
         .collect()
 }
 
-/// The last word of a call is told within this time, repeats included.
+/// All webhooks of a call are sent within this time, repeats included.
 const CALL_SECONDS_MAX: f64 = 310.0;
 
 /// The time in one call, in seconds since it began.
@@ -171,8 +171,8 @@ impl Clock {
         self.begin + seconds(since_begin / self.speed)
     }
 
-    /// As a body says it. What goes by faster than a real call is told late, so that none of it is
-    /// told before it happens.
+    /// The time that a body has. At a higher speed than real time the whole call is dated back, so
+    /// that no webhook is sent before the time in it.
     fn time(self, since_begin: f64) -> Timestamp {
         let late = CALL_SECONDS_MAX * (1.0 - 1.0 / self.speed).max(0.0);
         let begin = self.start.checked_add(self.begin);
@@ -182,7 +182,7 @@ impl Clock {
     }
 }
 
-/// At the end of what a duration holds, time stands still.
+/// Seconds as a duration. A number that no duration can hold counts as 136 years.
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(u32::MAX.into()))
 }

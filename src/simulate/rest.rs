@@ -1,4 +1,4 @@
-//! The rest of calls that an earlier simulation did not tell to their end.
+//! The missing webhooks of calls that an earlier simulation left unfinished.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,14 +14,14 @@ use crate::proto::{Event, EventType};
 /// What is known of a call.
 struct Told {
     about: About,
-    /// The latest that was told of it.
+    /// The time of its latest event.
     last: Timestamp,
     ended: bool,
     analyzed: bool,
 }
 
-/// Ends the calls among these events that belong to one of the first `agents_max` agents: the
-/// webhooks that are missing, each to be sent at once. The events are the newest of a log, in any
+/// Ends the unfinished calls among these events that belong to one of the first `agents_max`
+/// agents. Gives the missing webhooks, to be sent at once. `events` are the newest of a log, in any
 /// order.
 #[must_use]
 pub(crate) fn rest(events: &[Event], agents_max: usize, seed: u64) -> Vec<Webhook> {

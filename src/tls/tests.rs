@@ -137,7 +137,7 @@ fn an_unusable_certificate_is_named_with_the_reason_and_what_to_do() {
         &[
             "certificate",
             "server-key.pem",
-            "there is none in it",
+            "the file contains none",
             "PEM",
         ],
     );
@@ -147,7 +147,7 @@ fn an_unusable_certificate_is_named_with_the_reason_and_what_to_do() {
         &[
             "private key",
             "server.pem",
-            "there is none in it",
+            "the file contains none",
             "unencrypted",
         ],
     );

@@ -1,4 +1,4 @@
-//! The table of sources: which field of an event is taken from where.
+//! Where each field of an event is taken from.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ const CALL_TRANSFERRED: &str = "CallHandler.CallTransferred";
 /// # Errors
 ///
 /// The body is not a JSON object in UTF-8, or nested deeper than [`LEVELS_MAX`](super::LEVELS_MAX)
-/// levels. What is both invalid and too deep is invalid.
+/// levels. If both are true, the error says that it is invalid.
 pub(crate) fn normalize(
     rules: &Rules,
     headers: &[(String, String)],
@@ -70,8 +70,8 @@ pub(crate) fn normalize(
     })
 }
 
-/// What headers and body say: an event without id and receive time, and with an event time only if
-/// one is given.
+/// Reads headers and body into an event. It has no id and no receive time yet, and an event time
+/// only if the webhook gives one.
 fn read(
     rules: &Rules,
     headers: &Headers,
@@ -84,7 +84,7 @@ fn read(
     let organization_id = body.known("organizationId", usable_text);
     let event_time = body.known("timestamp", fields::time);
 
-    // A transfer comes flat: it has no envelope, and the body is its payload.
+    // A transfer has no envelope: the body is its payload.
     let mut enveloped = match document.get("payload") {
         Some(Value::Object(payload)) => Some(Fields::of(payload)),
         _ => None,
@@ -155,7 +155,7 @@ fn read(
         payload,
         unmodeled_fields_omitted: unmodeled_fields.is_err(),
         unmodeled_fields: unmodeled_fields.ok().flatten(),
-        // Of these the body and the headers say nothing. A new field has to be named above or here.
+        // Set later, or not set by body and headers. A new field must be named above or here.
         sequence: 0,
         id: String::new(),
         receive_time: None,
@@ -165,7 +165,7 @@ fn read(
     (event, surprises, unknown)
 }
 
-/// The part after the last dot tells the type, without regard to case.
+/// The type by the part of the name after the last dot; upper and lower case are the same.
 fn event_type(event_name: &str) -> EventType {
     let name = event_name.rsplit('.').next().unwrap_or_default();
     let is_called = |&event_type: &EventType| {
@@ -177,7 +177,7 @@ fn event_type(event_name: &str) -> EventType {
         .unwrap_or(EventType::Other)
 }
 
-/// What Verbex calls events of this type, behind the last dot of the name.
+/// What Verbex calls events of this type, after the last dot of the name.
 const fn verbex_name(event_type: EventType) -> Option<&'static str> {
     match event_type {
         EventType::CallStarted => Some("CallStarted"),

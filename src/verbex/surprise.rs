@@ -2,13 +2,11 @@
 
 use std::fmt;
 
-/// A difference from the guide. Never holds a value of the webhook, nor a key that the sender
-/// chose: there are about a hundred different ones, so that they can be labels of a metric.
+/// A difference from the guide. It never holds a value of the webhook or a key that the sender
+/// chose. There are about a hundred of them, few enough for labels of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Surprise {
-    /// Where.
     pub field: Path,
-    /// What.
     pub reason: Reason,
 }
 
@@ -124,7 +122,7 @@ impl fmt::Display for Path {
 /// How a field differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Reason {
-    /// The guide has it, but in the webhook it is missing or null.
+    /// The guide has this field, but the webhook does not have it, or it is null.
     Missing,
     /// The schema has no such field.
     Unknown,
@@ -138,7 +136,7 @@ pub(crate) enum Reason {
     Inexact,
     /// Another spelling of the same field was used instead.
     Unused,
-    /// The name of the event has no type.
+    /// The event's name belongs to no known type.
     UnknownName,
     /// Left out because it is nested too deep to send.
     TooDeep,

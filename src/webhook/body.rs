@@ -170,7 +170,7 @@ pub(super) fn unpack(body: Bytes, codings: &[Coding], bytes_max: usize) -> Resul
             Coding::Deflate => read_to(ZlibDecoder::new(&packed[..]), bytes_max)
                 .or_else(|_| read_to(DeflateDecoder::new(&packed[..]), bytes_max)),
         }
-        .map_err(|_| Refusal::body_invalid("the body is not packed as Content-Encoding says"))?
+        .map_err(|_| Refusal::body_invalid("the body is not compressed as Content-Encoding says"))?
         .ok_or(Refusal::BodyTooLarge { limit: bytes_max })
     })
 }

@@ -89,7 +89,7 @@ impl Metrics {
         );
         registry.register(
             "verbex_gateway_webhook_duplicates",
-            "Events that the log had already",
+            "Webhooks whose event was already in the log",
             metrics.duplicates.clone(),
         );
         registry.register(
@@ -163,7 +163,8 @@ impl Metrics {
             told.insert(path);
             if told.len() == TOLD_MAX {
                 tracing::warn!(
-                    "{TOLD_MAX} fields that are not documented have been named; further ones are only counted, as `unknown`"
+                    "{TOLD_MAX} undocumented fields have been logged; more of them are only \
+                     counted, as `unknown`"
                 );
             }
         }
@@ -179,7 +180,8 @@ impl Metrics {
             tracing::warn!(
                 field,
                 reason,
-                "a webhook is not as Verbex documents it; it is stored, and further ones like it are only counted"
+                "a webhook differs from what Verbex documents; it is stored, and more of the same \
+                 kind are only counted"
             );
         }
     }

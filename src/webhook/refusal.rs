@@ -32,11 +32,11 @@ pub(super) enum Refusal {
     /// Another path, or a wrong path secret: both get exactly the same answer.
     #[error("there is nothing at this path")]
     NotFound,
-    #[error("webhooks are posted")]
+    #[error("this path takes only POST")]
     MethodNotAllowed,
     #[error("the credentials are missing or wrong")]
     CredentialsInvalid,
-    #[error("requests from this address are not taken")]
+    #[error("requests from this address are not allowed")]
     AddressDenied,
     #[error("too many requests; try again in {} s", seconds(*retry_after))]
     RateLimited { retry_after: Duration },
@@ -45,7 +45,8 @@ pub(super) enum Refusal {
     )]
     ContentTypeUnsupported,
     #[error(
-        "the content encoding is not one of gzip, deflate and identity; pack the body with one of them, or not at all"
+        "the content encoding is not one of gzip, deflate and identity; compress the body with \
+         one of them, or send it uncompressed"
     )]
     EncodingUnsupported,
     /// The gateway has stopped, and its log is closed.
@@ -56,14 +57,14 @@ pub(super) enum Refusal {
     Draining,
     #[error("the body is over {limit} bytes")]
     BodyTooLarge { limit: usize },
-    #[error("the body did not come within {} s", seconds(*limit))]
+    #[error("the body did not arrive within {} s", seconds(*limit))]
     BodyTimeout { limit: Duration },
     #[error("{reason}")]
     BodyInvalid { reason: Cow<'static, str> },
-    #[error("the body is not framed as HTTP says")]
+    #[error("the body's chunks or length are not valid HTTP")]
     BodyUnframed,
     /// The body is incomplete. The connection is probably lost, so nobody reads this answer.
-    #[error("the body broke off")]
+    #[error("the body ended too early")]
     BodyBrokenOff,
     #[error("the body is nested deeper than {} levels", verbex::LEVELS_MAX)]
     BodyTooDeep,

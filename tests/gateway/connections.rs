@@ -96,7 +96,7 @@ async fn with_few_descriptors_each_door_has_its_share_and_says_so() {
         assert!(gateway.metric(&evicted(door)).await > 0.0, "{door}");
     }
     assert!(
-        stderr.contains("a client has as many connections"),
+        stderr.contains("a client reached the limit of connections"),
         "{stderr}"
     );
 }

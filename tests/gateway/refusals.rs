@@ -58,7 +58,10 @@ async fn a_refusal_is_said_with_its_code_and_client_and_many_of_them_in_few_line
     let left_out = || -> u64 {
         let more = lines(
             &gateway,
-            &["more webhooks went the same way", "BODY_INVALID"],
+            &[
+                "more webhooks of this client ended with the same code",
+                "BODY_INVALID",
+            ],
         );
         let counts = more.iter().filter_map(|line| {
             let count = line.split("more=").nth(1)?;
@@ -141,7 +144,7 @@ async fn a_client_that_hangs_up_before_its_answer_is_counted_and_said() {
     counted(&gateway, "CLIENT_GONE", 2).await;
     drop(sender);
     eventually("it is said", || {
-        let said = lines(&gateway, &["client has gone", "CLIENT_GONE", "127.0.0.1"]);
+        let said = lines(&gateway, &["client left", "CLIENT_GONE", "127.0.0.1"]);
         (!said.is_empty()).then_some(())
     })
     .await;

@@ -14,7 +14,7 @@ async fn tls_on_one_side_only_is_told_with_what_to_change() {
     let told = refused_by(trusting(&secure, &ca)).await;
     assert!(told.contains("write http:// instead of https://"), "{told}");
     let told = refused_by(Gateway::new(&tls.replace("https://", "http://")).unwrap()).await;
-    assert!(told.contains("does it perhaps want https://"), "{told}");
+    assert!(told.contains("write https:// if it has TLS"), "{told}");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
     );
     check(
         "tokens = 1\n",
-        "gateway.toml:1:1: tokens: expected entries [[tokens]]",
+        "gateway.toml:1:1: tokens: expected [[tokens]] entries",
     );
     check("config = \"x\"\n", "gateway.toml:1:1: config: unknown key");
     check(
@@ -93,11 +93,12 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
     );
     check(
         "[grpc]\ntls_cert = \"DIR/gateway.toml\"\n",
-        "gateway.toml:2:1: grpc.tls_cert: grpc.tls_key is missing beside it",
+        "gateway.toml:2:1: grpc.tls_cert: grpc.tls_key is missing: the two must be given together",
     );
     check(
         "[webhook.header]\nname = \"x-key\"\n",
-        "gateway.toml:2:1: webhook.header.name: webhook.header.value is missing beside it",
+        "gateway.toml:2:1: webhook.header.name: webhook.header.value is missing: the two must be \
+         given together",
     );
     check(
         "[webhook]\nsecret = \"a/b\"\n",

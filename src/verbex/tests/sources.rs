@@ -1,4 +1,4 @@
-//! Which field of an event is taken from where: each row of the table of sources by example.
+//! Where each field of an event is taken from, with an example for each source.
 
 use Reason::{Unknown, UnknownName, WrongType};
 use serde_json::{Value, json};
