@@ -103,12 +103,13 @@ impl Collector for Subscribers {
         let wholes = [
             (
                 "verbex_gateway_subscriber_lag_events_max",
-                "Events in the log that the slowest subscriber has not got to yet.",
+                "Events in the log that the slowest subscriber has not reached yet.",
                 usize::try_from(lag).unwrap_or(usize::MAX),
             ),
             (
                 "verbex_gateway_subscriber_buffer_bytes",
-                "Bytes of events that wait for subscribers or their connections; what they share counts once.",
+                "Bytes of events that wait for subscribers or their connections; a shared event \
+                 counts once.",
                 self.memory.in_use(),
             ),
         ];
@@ -154,7 +155,7 @@ impl Subscribers {
         let by_name = worst_by_name(lags);
         let mut events = encoder.encode_descriptor(
             "verbex_gateway_subscriber_lag_events",
-            "Events in the log that the slowest subscriber of a name has not got to yet.",
+            "Events in the log that the slowest subscriber of a name has not reached yet.",
             None,
             MetricType::Gauge,
         )?;
@@ -164,7 +165,8 @@ impl Subscribers {
         }
         let mut seconds = encoder.encode_descriptor(
             "verbex_gateway_subscriber_lag_seconds",
-            "How long the first event that the slowest subscriber of a name has not got to yet has been in the log.",
+            "Age in the log of the first event that the slowest subscriber of a name has not \
+             reached yet.",
             None,
             MetricType::Gauge,
         )?;

@@ -56,8 +56,8 @@ pub enum OpenError {
     Files { path: PathBuf, source: io::Error },
     /// What is there is no log, or not a whole one.
     #[error(
-        "the log {path} {what}; put back what belongs there or restore a backup, or start once \
-         with --new-log: what is there gets another name then, and a new log begins"
+        "the log {path} {what}; put the right files back, restore a backup, or start once with \
+         --new-log, which renames these files and begins a new log"
     )]
     Unfit { path: PathBuf, what: Unfit },
     #[error(
@@ -105,18 +105,24 @@ pub enum Unfit {
     /// `expected` bytes are what the file says of itself.
     #[error("has {found} bytes and should have {expected}: something has cut it short")]
     CutShort { found: u64, expected: u64 },
-    #[error("is no log of this gateway: it is no SQLite file, or one without the gateway's tables")]
+    #[error(
+        "is not a log of this gateway: it is not an SQLite file, or it lacks the gateway's \
+         tables"
+    )]
     Foreign,
     #[error(
         "has schema version {0}, which no gateway writes: something has changed its user_version"
     )]
     Version(i64),
-    #[error("and the -wal file beside it are of two logs, or of two states of one")]
+    #[error(
+        "does not match the -wal file beside it: they come from two logs, or from two states \
+         of one log"
+    )]
     ForeignWal,
     /// Another program has left a change half done.
     #[error(
-        "has a -journal file beside it, which is no gateway's: if it belongs to it, opening the \
-         log once with sqlite3 takes the change back, else move it away"
+        "has a -journal file beside it, which no gateway writes: if it belongs to the log, open \
+         the log once with sqlite3, which takes the change back; otherwise move it away"
     )]
     Journal,
 }

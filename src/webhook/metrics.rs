@@ -163,8 +163,8 @@ impl Metrics {
             told.insert(path);
             if told.len() == TOLD_MAX {
                 tracing::warn!(
-                    "{TOLD_MAX} undocumented fields have been logged; more of them are only \
-                     counted, as `unknown`"
+                    "{TOLD_MAX} fields that are not documented have been logged; more of them are \
+                     only counted, as `unknown`"
                 );
             }
         }

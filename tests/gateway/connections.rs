@@ -245,7 +245,7 @@ async fn what_is_no_grpc_is_told_what_the_grpc_port_is() {
     let gateway = Gateway::start().await;
     let url = format!("http://{}/webhooks/verbex", gateway.grpc);
     let webhook_port = format!(
-        "port {} under /webhooks/verbex",
+        "port {}, path /webhooks/verbex",
         gateway.webhook_addr().port()
     );
     for http in BOTH {

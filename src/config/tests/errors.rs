@@ -126,7 +126,7 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
     );
     check(
         "[admin]\naddr = \"127.0.0.1:8443\"\n",
-        "gateway.toml:2:1: admin.addr: 127.0.0.1:8443 is the address of another door",
+        "gateway.toml:2:1: admin.addr: 127.0.0.1:8443 is already the address of another door",
     );
     check(
         "[[tokens]]\nname = \"crm\"\nhash = \"00\"\n",

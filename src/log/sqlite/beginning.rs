@@ -58,7 +58,7 @@ pub(super) fn ensure(
             let aside = set_aside(path, now).map_err(failed)?;
             tracing::warn!(
                 aside = %aside.display(),
-                "the log {what}; it has another name now, and a new log begins"
+                "the log {what}; its files were renamed, and a new log begins"
             );
         }
         Err(error) => return Err(error),
@@ -88,7 +88,9 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
     let Some(metadata) = found(fs::metadata(path)).map_err(failed)? else {
         // A link may lead to a disk that is not there at the moment.
         if found(fs::symlink_metadata(path)).map_err(failed)?.is_some() {
-            return Err(failed(io::Error::other("it is a link that leads nowhere")));
+            return Err(failed(io::Error::other(
+                "it is a symbolic link to a file that does not exist",
+            )));
         }
         let side = SIDES.iter().find(|side| place::beside(path, side).exists());
         return match side {
@@ -97,7 +99,7 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
         };
     };
     if !metadata.is_file() {
-        return Err(failed(io::Error::other("it is no file")));
+        return Err(failed(io::Error::other("it is not a file")));
     }
     let bytes_of = |side| fs::metadata(place::beside(path, side)).map_or(0, |side| side.len());
     if metadata.len() == 0 {

@@ -307,8 +307,8 @@ impl LogFile {
         {
             tracing::warn!(
                 wal_bytes = pages * PAGE_BYTES,
-                "the write-ahead log cannot be cut back, because something has been reading the \
-                 log for a long time"
+                "the write-ahead log cannot shrink, because something has been reading the log for \
+                 a long time"
             );
         }
         Ok(())

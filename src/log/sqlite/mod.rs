@@ -93,7 +93,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     if is_new && used {
         tracing::warn!(
             log = %path.display(),
-            "there was no log in a folder that a gateway has used before; a new one begins"
+            "a gateway has used this data folder before, but it has no log; a new one begins"
         );
     }
     let failed = OpenError::database(&path);

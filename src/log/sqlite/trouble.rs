@@ -12,9 +12,9 @@ pub(super) enum Trouble {
     Io(#[from] io::Error),
     #[error(transparent)]
     Changed(#[from] Changed),
-    #[error("another program is at work on the log just now")]
+    #[error("another program is using the log at the moment")]
     Busy,
-    #[error("an event was given place {sequence} though the log has come to {last} already")]
+    #[error("an event was given the place {sequence}, but the log has already reached {last}")]
     OutOfOrder { sequence: Sequence, last: Sequence },
 }
 
@@ -27,8 +27,8 @@ pub(super) enum Changed {
     )]
     Gone(PathBuf),
     #[error(
-        "{0} is another file than the gateway has open, which is not written to; put the first one \
-         back, or restart the gateway to use this one"
+        "{0} is another file than the gateway has open, so nothing is written to it; put the \
+         first one back, or restart the gateway to use this one"
     )]
     Exchanged(PathBuf),
     #[error(
@@ -49,7 +49,7 @@ pub(super) enum Changed {
     #[error("{0} was removed or exchanged while the gateway had it open; restart the gateway")]
     ShmGone(PathBuf),
     #[error(
-        "{0} was emptied or cut short while the gateway had it open, and with it events that had \
+        "{0} was emptied or cut short while the gateway had it open, together with events that had \
          not been moved into events.db yet; stop the gateway, restore a backup if you have one, and \
          start again"
     )]

@@ -150,7 +150,7 @@ pub(super) fn write_again(wal: &File, frames: u64, moved: u64) -> io::Result<Mov
     if found < frames {
         return Err(io::Error::new(
             ErrorKind::InvalidData,
-            format!("the write-ahead log has {found} whole frames where {frames} were read"),
+            format!("the write-ahead log has {found} whole frames, but {frames} were read before"),
         ));
     }
     wal.sync_all()?;

@@ -114,7 +114,7 @@ impl Standing {
     fn away(error: &dyn std::error::Error) -> Self {
         tracing::error!(
             %error,
-            "the log cannot take events; it is tried again every {} s",
+            "the log cannot take events; the gateway tries again every {} s",
             RETRY_INTERVAL.as_secs()
         );
         Self::Away {
@@ -226,7 +226,7 @@ impl Writer {
         let Err(error) = self.file.checkpoint() else {
             return;
         };
-        tracing::warn!(%error, "a checkpoint of the log failed; it is tried again later");
+        tracing::warn!(%error, "a checkpoint of the log failed; the gateway tries again later");
         if let Err(error) = self.file.settle() {
             self.leave(&error);
         }
