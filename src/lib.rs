@@ -1,6 +1,6 @@
 //! `verbex-gateway`: takes Verbex webhooks, makes each one durable, and streams them over gRPC.
 //!
-//! One way through the house, front to back, each room knowing only the next:
+//! Events go one way through these rooms:
 //!
 //! ```text
 //! Verbex ──HTTPS──▶ webhook ──▶ verbex ──▶ log ──▶ fanout ──▶ grpc ──HTTP/2──▶ subscribers
