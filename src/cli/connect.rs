@@ -81,12 +81,14 @@ impl Connect {
 pub(super) fn with_advice(error: Error) -> anyhow::Error {
     let advice = match (error.reason(), &error) {
         ("CREDENTIALS_INVALID", _) => {
-            "give a subscriber token that the gateway knows and that has not expired, with --token-file or VERBEX_GATEWAY_TOKEN; `verbex-gateway token new` makes one"
+            "give a subscriber token that the gateway knows and that has not expired, with \
+             --token-file or VERBEX_GATEWAY_TOKEN; `verbex-gateway token new` makes one"
         }
         ("SCOPE_DENIED", _) => "ask for what the token may read, or use another token",
         ("CURSOR_INVALID", _) => "copy the cursor as a whole, or begin without one",
         ("CURSOR_FOREIGN_LOG", _) => {
-            "the gateway's log was made anew or restored from a copy: begin without this cursor, with --from-earliest to miss nothing (what comes again has the same id)"
+            "the gateway's log was made anew or restored from a copy: begin without this cursor, \
+             with --from-earliest to miss nothing (what comes again has the same id)"
         }
         ("CURSOR_EXPIRED", _) => {
             "to go on with what is left, begin without this cursor, with --from-earliest"
@@ -100,7 +102,8 @@ pub(super) fn with_advice(error: Error) -> anyhow::Error {
                 ..
             },
         ) => {
-            "no gateway answers so: is it the gRPC address, and not that of the webhook or of something else?"
+            "no gateway answers so: is it the gRPC address, and not that of the webhook or of \
+             something else?"
         }
         _ => return error.into(),
     };

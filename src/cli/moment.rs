@@ -24,7 +24,8 @@ fn parse_at(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
         }
     };
     let time = time.ok_or(
-        "a time is how long ago (10m, 2h, 3d), a local date or time (2026-04-27, 2026-04-27T12:00), or RFC 3339 (2026-04-27T12:00:00Z)",
+        "a time is how long ago (10m, 2h, 3d), a local date or time (2026-04-27, \
+         2026-04-27T12:00), or RFC 3339 (2026-04-27T12:00:00Z)",
     )?;
     Ok(time.timestamp())
 }

@@ -128,7 +128,11 @@ fn warn_of_open_doors(config: &Config) {
         (config.grpc.open_allowed, config.grpc.addr, "grpc"),
     ] {
         if allowed && !config::is_loopback(addr) {
-            tracing::warn!(%addr, "--allow-insecure-{door}: this door may be open to other machines without TLS or credentials");
+            tracing::warn!(
+                %addr,
+                "--allow-insecure-{door}: this door may be open to other machines without TLS or \
+                 credentials",
+            );
         }
     }
 }

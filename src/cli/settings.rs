@@ -17,8 +17,9 @@ use crate::{
 
 /// Which layer overrides which, for the end of a `--help`.
 pub(super) const PRECEDENCE: &str = "\
-Every setting can also stand in the environment, as VERBEX_GATEWAY_ and its name (VERBEX_GATEWAY_WEBHOOK_ADDR), and in the \
-file that --config (or VERBEX_GATEWAY_CONFIG) names, where there are more of them. Flags count over environment, environment over file.";
+Every setting can also stand in the environment, as VERBEX_GATEWAY_ and its name \
+(VERBEX_GATEWAY_WEBHOOK_ADDR), and in the file that --config (or VERBEX_GATEWAY_CONFIG) names, \
+where there are more of them. Flags count over environment, environment over file.";
 
 /// Each flag has the name of its setting. `config::load` checks the values, so that every layer has
 /// the same errors.

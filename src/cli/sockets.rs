@@ -54,8 +54,9 @@ impl Sockets {
             let socket = listener.and_then(|listener| Socket::new(name, listener));
             sockets.push(socket.map_err(|error| {
                 UsageError(format!(
-                    "LISTEN_FDS: socket {} of those that were handed over is of no use: {error}; the gateway takes TCP \
-                     sockets that listen (in a socket unit: ListenStream= with a port, and Accept=no)",
+                    "LISTEN_FDS: socket {} of those that were handed over is of no use: {error}; \
+                     the gateway takes TCP sockets that listen (in a socket unit: ListenStream= \
+                     with a port, and Accept=no)",
                     index + 1
                 ))
             })?);
@@ -82,16 +83,16 @@ impl Sockets {
         for socket in self.0 {
             let Some(door) = socket.door(addresses) else {
                 return Err(UsageError(format!(
-                    "LISTEN_FDS: the socket {} that was handed over fits no door; name it webhook, grpc or admin \
-                     (FileDescriptorName= in a socket unit), or configure its address for one of them: \
-                     webhook.addr is {}, grpc.addr {}, admin.addr {}",
+                    "LISTEN_FDS: the socket {} that was handed over fits no door; name it webhook, \
+                     grpc or admin (FileDescriptorName= in a socket unit), or configure its \
+                     address for one of them: webhook.addr is {}, grpc.addr {}, admin.addr {}",
                     socket.addr, addresses[0], addresses[1], addresses[2]
                 )));
             };
             if doors[door].is_some() {
                 return Err(UsageError(format!(
-                    "LISTEN_FDS: the socket {} that was handed over is the second one for the {} door; a door has one \
-                     ([::] with BindIPv6Only=both takes IPv4 too)",
+                    "LISTEN_FDS: the socket {} that was handed over is the second one for the {} \
+                     door; a door has one ([::] with BindIPv6Only=both takes IPv4 too)",
                     socket.addr, DOORS[door].0
                 )));
             }
@@ -121,7 +122,8 @@ fn check_count() -> Result<(), UsageError> {
             .is_none()
     {
         return Err(UsageError(format!(
-            "LISTEN_FDS: {count:?} is no number of sockets; expected how many were handed over, from 0 to {}",
+            "LISTEN_FDS: {count:?} is no number of sockets; expected how many were handed over, \
+             from 0 to {}",
             u16::MAX
         )));
     }

@@ -38,7 +38,11 @@ Examples:
 The entry goes to standard output, the token to standard error.")]
 struct NewArgs {
     /// The name of the token, as operators see it
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+    )]
     name: String,
 
     /// Also allow AdminService
@@ -66,8 +70,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     // token on the terminal.
     writeln!(
         io::stderr(),
-        "The token, shown this once; the subscriber sends it as `authorization: Bearer {secret}`:\n\n{secret}\n\n\
-         The entry for the file that --config names:\n"
+        "The token, shown this once; the subscriber sends it as `authorization: Bearer {secret}`:\n\
+         \n{secret}\n\nThe entry for the file that --config names:\n"
     )?;
     write!(io::stdout(), "\n{}", config::token_entry(&token))?;
     Ok(())

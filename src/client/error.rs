@@ -26,7 +26,8 @@ const UNREADABLE: [&str; 2] = [
 pub enum Error {
     /// The text is not the address of a gateway.
     #[error(
-        "`{0}` is not the address of a gateway; write http://HOST:PORT, or https://HOST:PORT where it has TLS"
+        "`{0}` is not the address of a gateway; write http://HOST:PORT, or https://HOST:PORT where \
+         it has TLS"
     )]
     Address(String),
     /// The CA certificates cannot be used.
@@ -47,7 +48,8 @@ pub enum Error {
     },
     /// The address is https, but the port speaks plain text.
     #[error(
-        "{address} does not speak TLS ({why}); if the gateway has none there, write http:// instead of https://"
+        "{address} does not speak TLS ({why}); if the gateway has none there, write http:// \
+         instead of https://"
     )]
     PlainText {
         /// The gateway's address.
@@ -57,7 +59,8 @@ pub enum Error {
     },
     /// The gateway's certificate is not trusted.
     #[error(
-        "the certificate of {address} is not trusted ({why}); give the CA that signed it, with a name that it is for"
+        "the certificate of {address} is not trusted ({why}); give the CA that signed it, with a \
+         name that it is for"
     )]
     Untrusted {
         /// The gateway's address.
@@ -70,7 +73,11 @@ pub enum Error {
     #[error(
         "{address} gives no answer in gRPC over {} ({why}); is it the gRPC address, and {}?",
         if address.starts_with("https") { "TLS" } else { "plain text" },
-        if address.starts_with("https") { "not that of the webhook" } else { "does it perhaps want https://" },
+        if address.starts_with("https") {
+            "not that of the webhook"
+        } else {
+            "does it perhaps want https://"
+        },
     )]
     NotGrpc {
         /// The gateway's address.
@@ -97,7 +104,8 @@ pub enum Error {
     /// The gateway sent a message that this version cannot read. The client does not skip it, and a
     /// new attempt would get it again, so a person must find the cause.
     #[error(
-        "{address} sent a message that cannot be read ({why}); is there a newer version of this client?"
+        "{address} sent a message that cannot be read ({why}); is there a newer version of this \
+         client?"
     )]
     Unreadable {
         /// The gateway's address.
@@ -107,8 +115,14 @@ pub enum Error {
     },
     /// Retention has removed the events after the cursor. To continue without them, subscribe again
     /// with `earliest_cursor`.
-    #[error("the events after this cursor have been removed from the log (CURSOR_EXPIRED); it now begins {}",
-        earliest_time.map_or_else(|| "anew".to_owned(), |time| format!("with what was received at {}", Timestamp::from(time))))]
+    #[error(
+        "the events after this cursor have been removed from the log (CURSOR_EXPIRED); it now \
+         begins {}",
+        earliest_time.map_or_else(
+            || "anew".to_owned(),
+            |time| format!("with what was received at {}", Timestamp::from(time)),
+        ),
+    )]
     CursorExpired {
         /// A cursor right before the earliest event.
         earliest_cursor: Option<String>,

@@ -108,7 +108,8 @@ impl Collector for Subscribers {
             ),
             (
                 "verbex_gateway_subscriber_buffer_bytes",
-                "Bytes of events that wait for subscribers or their connections; what they share counts once.",
+                "Bytes of events that wait for subscribers or their connections; what they share \
+                 counts once.",
                 self.memory.in_use(),
             ),
         ];
@@ -164,7 +165,8 @@ impl Subscribers {
         }
         let mut seconds = encoder.encode_descriptor(
             "verbex_gateway_subscriber_lag_seconds",
-            "How long the first event that the slowest subscriber of a name has not got to yet has been in the log.",
+            "How long the first event that the slowest subscriber of a name has not got to yet has \
+             been in the log.",
             None,
             MetricType::Gauge,
         )?;

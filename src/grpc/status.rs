@@ -246,21 +246,29 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidRequest(violations) => {
-                let texts: Vec<String> =
-                    violations.iter().map(|violation| format!("{} {}", violation.field, violation.description)).collect();
+                let texts: Vec<String> = violations
+                    .iter()
+                    .map(|violation| format!("{} {}", violation.field, violation.description))
+                    .collect();
                 write!(f, "invalid request: {}", texts.join("; "))
             }
             Self::CursorInvalid { empty: true } => f.write_str(
-                "after_cursor is empty: on a first run leave start unset to begin with new events, or choose a start_position",
+                "after_cursor is empty: on a first run leave start unset to begin with new events, \
+                 or choose a start_position",
             ),
             Self::CursorInvalid { empty: false } => f.write_str(
-                "after_cursor is not a cursor: pass the cursor of the last message received, unchanged, or choose a start_position",
+                "after_cursor is not a cursor: pass the cursor of the last message received, \
+                 unchanged, or choose a start_position",
             ),
             Self::CursorForeignLog => f.write_str(
-                "the cursor is of another log: this one was recreated, restored or rewound since. Choose a start_position or start_time; \
-                 events may come again, so deduplicate by id",
+                "the cursor is of another log: this one was recreated, restored or rewound since. \
+                 Choose a start_position or start_time; events may come again, so deduplicate by \
+                 id",
             ),
-            Self::CursorExpired { earliest_cursor, earliest_time } => {
+            Self::CursorExpired {
+                earliest_cursor,
+                earliest_time,
+            } => {
                 f.write_str("the events after the cursor have been removed by retention")?;
                 if let Some(time) = earliest_time {
                     write!(f, "; the earliest that is left was received at {time}")?;
@@ -273,35 +281,61 @@ impl fmt::Display for Failure {
             Self::ScopeDenied { method } => write!(f, "these credentials do not open {method}"),
             Self::OriginDenied { header } => write!(
                 f,
-                "the {header} header does not name this machine, and this door asks for no credentials: \
-                 connect to localhost, or configure a token or the allowed origin",
+                "the {header} header does not name this machine, and this door asks for no \
+                 credentials: connect to localhost, or configure a token or the allowed origin",
             ),
-            Self::SubscriberLimit { limit } => write!(f, "there are {limit} subscribers, as many as this gateway takes"),
+            Self::SubscriberLimit { limit } => write!(
+                f,
+                "there are {limit} subscribers, as many \
+                                                          as this gateway takes"
+            ),
             Self::RequestLimit { what, limit } => {
-                write!(f, "there are {limit} {what}, as many as one connection, or all together, may have")
+                write!(
+                    f,
+                    "there are {limit} {what}, as many as one connection, or all together, \
+                           may have"
+                )
             }
-            Self::RequestTimeout => {
-                f.write_str("the request did not come in time: it has 10 s, as each message on a request stream has")
-            }
-            Self::Draining => f.write_str("the gateway is shutting down: subscribe again with the last cursor"),
+            Self::RequestTimeout => f.write_str(
+                "the request did not come in time: it has 10 s, as each message on a \
+                             request stream has",
+            ),
+            Self::Draining => f.write_str(
+                "the gateway is shutting down: subscribe again with the \
+                                           last cursor",
+            ),
             Self::LogUnavailable => f.write_str("the log is unavailable at the moment"),
-            Self::LogDamaged => f.write_str("the log is damaged here: restore it, or choose a later start"),
+            Self::LogDamaged => f.write_str(
+                "the log is damaged here: restore it, or choose a \
+                                             later start",
+            ),
             Self::Disconnected => f.write_str("an operator ended this subscription"),
             Self::DeadlineExceeded => f.write_str("the deadline of this call has passed"),
-            Self::MethodUnknown { method } => write!(f, "this gateway has no method {method:?}: reflection lists those that it has"),
+            Self::MethodUnknown { method } => write!(
+                f,
+                "this gateway has no method {method:?}: \
+                                                         reflection lists those that it has"
+            ),
             Self::EncodingUnsupported { encoding } => write!(
                 f,
-                "the request is compressed as {encoding:?}, which this gateway does not know: send {ENCODINGS_ACCEPTED}",
+                "the request is compressed as {encoding:?}, which this gateway does not know: send \
+                 {ENCODINGS_ACCEPTED}",
             ),
             Self::EncodingMissing => f.write_str(
-                "a message is flagged as compressed, and grpc-encoding does not say how: set it, or send the message as it is",
+                "a message is flagged as compressed, and grpc-encoding does not say how: set it, \
+                 or send the message as it is",
             ),
             Self::ContentTypeUnsupported { content_type } => write!(
                 f,
-                "the content type {content_type:?} is not known here: send protobuf, as application/grpc or application/grpc-web",
+                "the content type {content_type:?} is not known here: send protobuf, as \
+                 application/grpc or application/grpc-web",
             ),
             Self::ServiceUnknown => f.write_str("this gateway has no such service"),
-            Self::Internal { id } => write!(f, "internal error {id}: the gateway's log says more under this id"),
+            Self::Internal { id } => write!(
+                f,
+                "internal error {id}: the gateway's log says more \
+                                                under this id"
+            ),
         }
     }
 }

@@ -136,16 +136,27 @@ pub(super) fn say_refused(notice: Notice<'_, Refused, str>) {
         Notice::First(&(refusal::CLIENT_GONE, client), _) => tracing::warn!(
             code = refusal::CLIENT_GONE,
             %client,
-            "a webhook's client has gone before its answer; if its body had come, the event is stored all the same"
+            "a webhook's client has gone before its answer; if its body had come, the event is \
+             stored all the same"
         ),
         Notice::First(&(code, client), why) => {
             tracing::warn!(code, %client, why, "a webhook was refused");
         }
         Notice::More(&(code @ ("NOT_FOUND" | "METHOD_NOT_ALLOWED"), client), more) => {
-            tracing::info!(code, %client, more, "more webhooks went the same way within {seconds} s");
+            tracing::info!(
+                code,
+                %client,
+                more,
+                "more webhooks went the same way within {seconds} s",
+            );
         }
         Notice::More(&(code, client), more) => {
-            tracing::warn!(code, %client, more, "more webhooks went the same way within {seconds} s");
+            tracing::warn!(
+                code,
+                %client,
+                more,
+                "more webhooks went the same way within {seconds} s",
+            );
         }
         Notice::Others(more) => {
             tracing::warn!(

@@ -79,7 +79,8 @@ impl Metrics {
         };
         registry.register(
             "verbex_gateway_webhooks_slow",
-            "Requests at the webhook door that took over 1 s, which is longer than Verbex waits by default",
+            "Requests at the webhook door that took over 1 s, which is longer than Verbex waits by \
+             default",
             metrics.slow.clone(),
         );
         registry.register(
@@ -163,7 +164,8 @@ impl Metrics {
             told.insert(path);
             if told.len() == TOLD_MAX {
                 tracing::warn!(
-                    "{TOLD_MAX} fields that are not documented have been named; further ones are only counted, as `unknown`"
+                    "{TOLD_MAX} fields that are not documented have been named; further ones are \
+                     only counted, as `unknown`"
                 );
             }
         }
@@ -179,7 +181,8 @@ impl Metrics {
             tracing::warn!(
                 field,
                 reason,
-                "a webhook is not as Verbex documents it; it is stored, and further ones like it are only counted"
+                "a webhook is not as Verbex documents it; it is stored, and further ones like it \
+                 are only counted"
             );
         }
     }

@@ -41,11 +41,13 @@ pub(super) enum Refusal {
     #[error("too many requests; try again in {} s", seconds(*retry_after))]
     RateLimited { retry_after: Duration },
     #[error(
-        "the content type is not JSON; send the JSON itself, not a form or text, as application/json"
+        "the content type is not JSON; send the JSON itself, not a form or text, as \
+         application/json"
     )]
     ContentTypeUnsupported,
     #[error(
-        "the content encoding is not one of gzip, deflate and identity; pack the body with one of them, or not at all"
+        "the content encoding is not one of gzip, deflate and identity; pack the body with one of \
+         them, or not at all"
     )]
     EncodingUnsupported,
     /// The gateway has stopped, and its log is closed.

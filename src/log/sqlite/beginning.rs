@@ -56,7 +56,10 @@ pub(super) fn ensure(
         Ok(Beginning::New) => {}
         Err(OpenError::Unfit { what, .. }) if new_log => {
             let aside = set_aside(path, now).map_err(failed)?;
-            tracing::warn!(aside = %aside.display(), "the log {what}; it has another name now, and a new log begins");
+            tracing::warn!(
+                aside = %aside.display(),
+                "the log {what}; it has another name now, and a new log begins",
+            );
         }
         Err(error) => return Err(error),
     }

@@ -307,7 +307,8 @@ impl LogFile {
         {
             tracing::warn!(
                 wal_bytes = pages * PAGE_BYTES,
-                "a reader of the log has been at it for so long that the write-ahead log cannot be cut back"
+                "a reader of the log has been at it for so long that the write-ahead log cannot be \
+                 cut back"
             );
         }
         Ok(())

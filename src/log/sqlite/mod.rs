@@ -91,7 +91,10 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     };
     let is_new = beginning::ensure(&path, config.new_log, now, make)? == Beginning::New;
     if is_new && used {
-        tracing::warn!(log = %path.display(), "there was no log in a folder that a gateway has used before; a new one begins");
+        tracing::warn!(
+            log = %path.display(),
+            "there was no log in a folder that a gateway has used before; a new one begins",
+        );
     }
     let failed = OpenError::database(&path);
     let mut conn = connection::writer(&path).map_err(failed)?;

@@ -150,7 +150,10 @@ impl Writer {
         if let Standing::Open = self.standing
             && let Err(error) = self.file.close()
         {
-            tracing::warn!(%error, "the log's last checkpoint failed; the next start makes up for it");
+            tracing::warn!(
+                %error,
+                "the log's last checkpoint failed; the next start makes up for it",
+            );
         }
     }
 

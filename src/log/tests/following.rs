@@ -37,7 +37,7 @@ fn numbers(first: u64, last: u64) -> Vec<u64> {
     (first..=last).collect()
 }
 
-pub(in crate::log) async fn whoever_follows_from_the_origin_the_middle_or_the_tail_gets_all_that_comes_behind<
+pub(in crate::log) async fn whoever_follows_from_any_place_gets_all_that_comes_behind<
     B: Backend,
 >() {
     let home = B::new();
@@ -147,9 +147,7 @@ pub(in crate::log) async fn while_the_file_cannot_be_read_a_follower_waits_and_t
     assert_eq!(take(&mut follower, 5).await, numbers(2, 5));
 }
 
-pub(in crate::log) async fn a_closed_log_ends_its_followers_behind_its_last_event_and_the_next_run_goes_on<
-    B: Backend,
->() {
+pub(in crate::log) async fn a_closed_log_ends_its_followers_and_the_next_run_goes_on<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let mut up_to_date = log.followers.from(Sequence::ZERO);
@@ -202,7 +200,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0..=100u64).prop_map(Act::Trim),
         1 => Just(Act::Restart),
         2 => (0..=100u64, any::<bool>()).prop_map(|(at, urgent)| Act::Begin(at, urgent)),
-        5 => (any::<usize>(), 1..30usize, 0..3usize).prop_map(|(who, count, dropped)| Act::Take(who, count, dropped)),
+        5 => (any::<usize>(), 1..30usize, 0..3usize)
+            .prop_map(|(who, count, dropped)| Act::Take(who, count, dropped)),
         2 => any::<usize>().prop_map(Act::Drain),
     ]
 }
