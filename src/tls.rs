@@ -56,7 +56,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub enum Error {
     /// A configured file cannot be read.
     #[error(
-        "cannot read the {what} {path}: {source}; check that the file is there and that this user may read it"
+        "cannot read the {what} {path}: {source}; check that the file is there and that this user \
+         may read it"
     )]
     Read {
         /// "certificate" or "private key".
@@ -80,7 +81,8 @@ pub enum Error {
     },
     /// Each file is valid, but they cannot be used together.
     #[error(
-        "the certificate {cert} and the private key {key} cannot be used: {reason}; give the key that belongs to the first certificate of the file"
+        "the certificate {cert} and the private key {key} cannot be used: {reason}; give the key \
+         that belongs to the first certificate of the file"
     )]
     Pair {
         /// The certificate's file.
@@ -97,7 +99,8 @@ pub enum Error {
     Make(#[from] rcgen::Error),
     /// The gateway's own certificate cannot be stored.
     #[error(
-        "cannot keep a certificate in {path}: {source}; make that folder writable, or give a certificate with --webhook-tls-cert and --webhook-tls-key"
+        "cannot keep a certificate in {path}: {source}; make that folder writable, or give a \
+         certificate with --webhook-tls-cert and --webhook-tls-key"
     )]
     Keep {
         /// The file or folder.

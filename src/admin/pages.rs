@@ -65,8 +65,8 @@ fn html(about: &str) -> String {
     let program = program();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{program}</title>\n\
-         <style>body {{ font: 1rem sans-serif; margin: 2rem }} td {{ padding: .2rem 1rem .2rem 0 }}</style>\n\
-         <h1>{program}</h1>\n<p>{about}</p>\n<table>\n{}</table>\n<p>{ELSEWHERE}</p>\n",
+         <style>body {{ font: 1rem sans-serif; margin: 2rem }} td {{ padding: .2rem 1rem .2rem 0 \
+         }}</style>\n<h1>{program}</h1>\n<p>{about}</p>\n<table>\n{}</table>\n<p>{ELSEWHERE}</p>\n",
         places.concat()
     )
 }

@@ -81,7 +81,8 @@ impl Connect {
 pub(super) fn with_advice(error: Error) -> anyhow::Error {
     let advice = match (error.reason(), &error) {
         ("CREDENTIALS_INVALID", _) => {
-            "give a subscriber token that the gateway knows and that has not expired, with --token-file or VERBEX_GATEWAY_TOKEN; `verbex-gateway token new` makes one"
+            "give a subscriber token that the gateway knows and that has not expired, with \
+             --token-file or VERBEX_GATEWAY_TOKEN; `verbex-gateway token new` makes one"
         }
         ("SCOPE_DENIED", _) => "ask for what the token may read, or use another token",
         ("CURSOR_INVALID", _) => "copy the whole cursor, or begin without one",

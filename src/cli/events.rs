@@ -33,7 +33,8 @@ Examples:
   Export a day as JSON Lines:
     verbex-gateway events --since 2026-04-27 --until 2026-04-28 > calls.jsonl
   All there is, and then what comes after it, without a gap:
-    verbex-gateway events --cursor-file calls.cursor && verbex-gateway tail --format json --cursor-file calls.cursor
+    verbex-gateway events --cursor-file calls.cursor && verbex-gateway tail --format json \
+    --cursor-file calls.cursor
   One event, with the webhook's body and headers:
     verbex-gateway events --id 3f0a9c51d8e27b64a1c05e9f7d2b8340";
 
@@ -45,23 +46,54 @@ pub(super) struct Args {
     filter: FilterFlags,
     /// Only events received at or after this time: 10m (ago), 2026-04-27, 2026-04-27T12:00, RFC
     /// 3339
-    #[arg(long, value_name = "TIME", help_heading = RANGE, value_parser = moment::parse, allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help_heading = RANGE,
+        value_parser = moment::parse,
+        allow_hyphen_values = true,
+    )]
     since: Option<Timestamp>,
     /// Only events received before this time
-    #[arg(long, value_name = "TIME", help_heading = RANGE, value_parser = moment::parse, allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help_heading = RANGE,
+        value_parser = moment::parse,
+        allow_hyphen_values = true,
+    )]
     until: Option<Timestamp>,
     /// Newest first instead of oldest first
     #[arg(long, help_heading = PRINT)]
     newest_first: bool,
     /// Stop after this many events
-    #[arg(long, short = 'n', value_name = "N", help_heading = PRINT, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "N",
+        help_heading = PRINT,
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
     limit: Option<u64>,
     /// Get the event with this id, with its body and headers
-    #[arg(long, value_name = "EVENT_ID", help_heading = PRINT, conflicts_with_all = ["types", "agents", "calls", "organizations", "names", "statuses", "since", "until", "newest_first", "limit", "view"])]
+    #[arg(
+        long,
+        value_name = "EVENT_ID",
+        help_heading = PRINT,
+        conflicts_with_all = [
+            "types", "agents", "calls", "organizations", "names", "statuses",
+            "since", "until", "newest_first", "limit", "view",
+        ],
+    )]
     id: Option<String>,
     /// After all events are written, save the end of the list as a cursor in this file, for `tail
     /// --cursor-file`
-    #[arg(long, value_name = "FILE", help_heading = PRINT, conflicts_with_all = ["limit", "until", "id"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = PRINT,
+        conflicts_with_all = ["limit", "until", "id"],
+    )]
     cursor_file: Option<PathBuf>,
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Json, help_heading = PRINT)]

@@ -14,16 +14,37 @@ use crate::{
 #[command(next_help_heading = "Which events (repeat a flag or use commas for alternatives)")]
 pub(super) struct FilterFlags {
     /// Only events of this type
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', ignore_case = true, value_parser = type_parser())]
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        value_delimiter = ',',
+        ignore_case = true,
+        value_parser = type_parser(),
+    )]
     types: Vec<EventType>,
     /// Only events of this agent
-    #[arg(long = "agent", value_name = "AGENT_ID", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        long = "agent",
+        value_name = "AGENT_ID",
+        value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new(),
+    )]
     agents: Vec<String>,
     /// Only events of this call
-    #[arg(long = "call", value_name = "CALL_ID", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        long = "call",
+        value_name = "CALL_ID",
+        value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new(),
+    )]
     calls: Vec<String>,
     /// Only events of this organization
-    #[arg(long = "org", value_name = "ORGANIZATION_ID", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        long = "org",
+        value_name = "ORGANIZATION_ID",
+        value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new(),
+    )]
     organizations: Vec<String>,
     /// Only events with this name, such as CallHandler.CallEnded
     #[arg(long = "name", value_name = "EVENT_NAME", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
@@ -102,8 +123,8 @@ mod tests {
     fn each_flag_fills_its_field_and_repeats_and_commas_are_alternatives() {
         let texts = |values: &[&str]| values.iter().map(ToString::to_string).collect::<Vec<_>>();
         let filter = parse(
-            "--type call-ended,other --type EVENT_TYPE_PCA_COMPLETED --type Call-Started --agent a,b --agent c \
-             --call d --org e --name CallHandler.CallEnded --status failed",
+            "--type call-ended,other --type EVENT_TYPE_PCA_COMPLETED --type Call-Started --agent \
+             a,b --agent c --call d --org e --name CallHandler.CallEnded --status failed",
         );
         let types = [
             EventType::CallEnded,

@@ -44,7 +44,8 @@ Examples:
   verbex-gateway tail                         watch its events in another terminal
   verbex-gateway help serve                   the settings
 
-Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration, 129, 130 or 143 ended at once by a second signal.",
+Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration, 129, 130 or 143 ended at once by a \
+second signal.",
     propagate_version = true
 )]
 pub struct Cli {

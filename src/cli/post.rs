@@ -210,16 +210,20 @@ impl Door {
         let tls = causes().find_map(|cause| cause.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::InvalidCertificate(_)) => anyhow!(
-                "the certificate of {door} is not trusted ({why}); give its CA with --ca: a gateway's own is at tls/dev-ca.pem in its data folder"
+                "the certificate of {door} is not trusted ({why}); give its CA with --ca: a \
+                 gateway's own is at tls/dev-ca.pem in its data folder"
             ),
             Some(rustls::Error::InvalidMessage(_)) => anyhow!(
-                "{door} does not speak TLS ({why}); write http:// if it is behind a proxy that ends TLS, or check the port"
+                "{door} does not speak TLS ({why}); write http:// if it is behind a proxy that \
+                 ends TLS, or check the port"
             ),
             _ if causes().any(is_no_http) => anyhow!(
-                "{door} does not speak plain HTTP ({why}); write https:// if it has TLS, or check the port"
+                "{door} does not speak plain HTTP ({why}); write https:// if it has TLS, or check \
+                 the port"
             ),
             _ if error.is_connect() => anyhow!(
-                "nobody answers at {door} ({why}); is the gateway running? `verbex-gateway serve` starts one"
+                "nobody answers at {door} ({why}); is the gateway running? `verbex-gateway serve` \
+                 starts one"
             ),
             _ if error.is_request() && self.url.scheme() == "http" => {
                 anyhow!("{door} did not answer in HTTP ({why}); write https:// if it has TLS")

@@ -324,7 +324,8 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
 #[must_use]
 pub(super) fn is_hazard(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The most useful detail of the event, for the end of its line.

@@ -25,11 +25,13 @@ Examples:
   One webhook to a gateway on this machine:
     verbex-gateway send call_ended.json
   What one gateway has, to another one:
-    verbex-gateway events --format raw | verbex-gateway send --url https://other.example.org/webhooks/verbex
+    verbex-gateway events --format raw | verbex-gateway send --url \
+    https://other.example.org/webhooks/verbex
   To a door that wants credentials:
     verbex-gateway send -H 'X-Api-Key: …' call_ended.json
 
-Prints a line for each body: what the gateway made of it, its sequence and its id. The exit code is 1 if any was refused.
+Prints a line for each body: what the gateway made of it, its sequence and its id. The exit code \
+is 1 if any was refused.
 What was sent before is a duplicate: the same event, stored once.";
 
 /// Post webhook bodies as Verbex would

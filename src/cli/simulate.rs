@@ -36,14 +36,20 @@ Examples:
   A rougher day, the same each time:
     verbex-gateway simulate --calls 200 --rate 20 --seed 7 --out-of-order --duplicates
   Load on another machine:
-    verbex-gateway simulate --calls 100000 --rate 500 --url https://hooks.example.org/webhooks/verbex";
+    verbex-gateway simulate --calls 100000 --rate 500 --url \
+    https://hooks.example.org/webhooks/verbex";
 
 /// Make up calls, and post their webhooks as Verbex would
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// How many calls
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
     calls: u64,
     /// How many calls start in a second, on average
     #[arg(long, value_name = "RATE", default_value_t = 2.0, value_parser = positive)]
@@ -198,7 +204,8 @@ impl fmt::Display for Summary {
         };
         write!(
             f,
-            "{} webhooks in {seconds:.1} s ({rate:.0}/s): {} stored, {} duplicates, {} refused, {} unanswered",
+            "{} webhooks in {seconds:.1} s ({rate:.0}/s): {} stored, {} duplicates, {} refused, {} \
+             unanswered",
             self.answered(),
             self.stored,
             self.duplicates,

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use clap::builder::NonEmptyStringValueParser;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::OptionFuture};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
@@ -41,8 +41,10 @@ Examples:
   Write every event to a file, and go on where it stopped after a restart:
     verbex-gateway tail --format json --from-earliest --cursor-file calls.cursor >> calls.jsonl
 
-The cursor is saved once the lines are written out. What another program at the end of a pipe has not yet read is lost with that program: one that must not miss any keeps the cursor itself, as the examples in examples/ do. Ctrl-C ends with exit code 0, and says \
-how to go on. A gateway that cannot be reached at the start is an error; after that, tail reconnects by itself.";
+The cursor is saved once the lines are written out. What another program at the end of a pipe has \
+not yet read is lost with that program: one that must not miss any keeps the cursor itself, as the \
+examples in examples/ do. Ctrl-C ends with exit code 0, and says how to go on. A gateway that \
+cannot be reached at the start is an error; after that, tail reconnects by itself.";
 
 /// Follow events as they become durable
 #[derive(Debug, clap::Args)]
@@ -66,7 +68,13 @@ pub(super) struct Args {
     #[arg(short, long, help_heading = PRINT)]
     verbose: bool,
     /// Stop after this many events
-    #[arg(short = 'n', long, value_name = "N", help_heading = PRINT, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        help_heading = PRINT,
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
     count: Option<u64>,
     /// The name that the gateway's operators see
     #[arg(
@@ -93,7 +101,12 @@ struct From {
     #[arg(long)]
     from_earliest: bool,
     /// Begin after this cursor
-    #[arg(long, value_name = "CURSOR", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        long,
+        value_name = "CURSOR",
+        allow_hyphen_values = true,
+        value_parser = NonEmptyStringValueParser::new(),
+    )]
     after: Option<String>,
 }
 
@@ -131,7 +144,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let (interrupted, reader_gone) = (interrupted(), output::reader_gone());
     tokio::pin!(interrupted, reader_gone);
     loop {
-        let quiet_until = tail.status.quiet_until;
+        let quiet = OptionFuture::from(tail.status.quiet_until.map(sleep_until));
         tokio::select! {
             biased;
             () = &mut interrupted => {
@@ -144,7 +157,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
                 Ok(false) => break Ok(()),
                 Err(error) => break Err(error),
             },
-            () = sleep_until(quiet_until.unwrap_or_else(Instant::now)), if quiet_until.is_some() => tail.status.quiet(),
+            Some(()) = quiet => tail.status.quiet(),
             else => break Ok(()),
         }
     }

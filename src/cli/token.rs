@@ -38,7 +38,11 @@ Examples:
 The entry goes to standard output, the token to standard error.")]
 struct NewArgs {
     /// The name of the token, as operators see it
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+    )]
     name: String,
 
     /// Also allow AdminService

@@ -26,7 +26,8 @@ const UNREADABLE: [&str; 2] = [
 pub enum Error {
     /// The text is not the address of a gateway.
     #[error(
-        "`{0}` is not the address of a gateway; write http://HOST:PORT, or https://HOST:PORT where it has TLS"
+        "`{0}` is not the address of a gateway; write http://HOST:PORT, or https://HOST:PORT where \
+         it has TLS"
     )]
     Address(String),
     /// The CA certificates cannot be used.

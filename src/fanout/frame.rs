@@ -152,11 +152,19 @@ mod tests {
         ) {
             let (run, messages) = run(&sizes, &Memory::default());
             let frames: Vec<Frame> = run.frames(Sequence(after), Sequence(through)).collect();
-            let stretch = after.min(sizes.len() as u64) as usize..through.min(sizes.len() as u64).max(after.min(sizes.len() as u64)) as usize;
+            let within = |sequence: u64| sequence.min(sizes.len() as u64) as usize;
+            let stretch = within(after)..within(through).max(within(after));
             let expected: Vec<u8> = messages[stretch.clone()].concat();
-            prop_assert_eq!(frames.iter().flat_map(|frame| frame.bytes.to_vec()).collect::<Vec<u8>>(), expected);
-            prop_assert_eq!(frames.iter().map(|frame| frame.events as usize).sum::<usize>(), stretch.len());
-            prop_assert!(frames.iter().all(|frame| frame.bytes.len() <= FRAME_BYTES || frame.events == 1));
+            prop_assert_eq!(
+                frames.iter().flat_map(|frame| frame.bytes.to_vec()).collect::<Vec<u8>>(),
+                expected,
+            );
+            prop_assert_eq!(
+                frames.iter().map(|frame| frame.events as usize).sum::<usize>(),
+                stretch.len(),
+            );
+            let fits = |frame: &Frame| frame.bytes.len() <= FRAME_BYTES || frame.events == 1;
+            prop_assert!(frames.iter().all(fits));
             if let Some(last) = frames.last() {
                 prop_assert_eq!(last.end.sequence.0 as usize, stretch.end);
             }

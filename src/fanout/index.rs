@@ -170,7 +170,8 @@ mod tests {
             stays in prop::collection::vec(any::<bool>(), 20),
             event in any_event(),
         ) {
-            let selectors: Vec<Selector> = wanted.iter().map(|(filter, scope)| selector(filter, scope)).collect();
+            let selectors = wanted.iter().map(|(filter, scope)| selector(filter, scope));
+            let selectors: Vec<Selector> = selectors.collect();
             let mut index = Index::default();
             for (slot, selector) in selectors.iter().enumerate() {
                 index.insert(selector, slot);
@@ -188,7 +189,10 @@ mod tests {
             index.candidates(&keys, |slot| found.push(slot));
             found.retain(|&slot| selectors[slot].matches(&keys));
             found.sort_unstable();
-            let is_found = |&slot: &Slot| stays[slot] && is_returned(&wanted[slot].0, &wanted[slot].1, &event);
+            let is_found = |&slot: &Slot| {
+                let (filter, scope) = &wanted[slot];
+                stays[slot] && is_returned(filter, scope, &event)
+            };
             let expected: Vec<Slot> = (0..wanted.len()).filter(is_found).collect();
             prop_assert_eq!(found, expected);
         }
@@ -197,8 +201,9 @@ mod tests {
         fn an_index_that_all_have_left_is_empty(wanted in selectors()) {
             let selectors = wanted.iter().map(|(filter, scope)| selector(filter, scope));
             let mut index = Index::default();
-            selectors.clone().enumerate().for_each(|(slot, selector)| index.insert(&selector, slot));
-            selectors.enumerate().for_each(|(slot, selector)| index.remove(&selector, slot));
+            let slots = selectors.enumerate();
+            slots.clone().for_each(|(slot, selector)| index.insert(&selector, slot));
+            slots.for_each(|(slot, selector)| index.remove(&selector, slot));
             prop_assert!(index.texts.iter().all(|(_, by_value)| by_value.is_empty()));
             prop_assert!(index.types.values().all(Vec::is_empty) && index.everything.is_empty());
         }

@@ -235,7 +235,11 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn a_message_holds_the_bytes_that_prost_writes(sequence: u64, text in ".{0,2000}", times in 1usize..4) {
+        fn a_message_holds_the_bytes_that_prost_writes(
+            sequence: u64,
+            text in ".{0,2000}",
+            times in 1usize..4,
+        ) {
             let epoch = Epoch([5; 16]);
             let event = stored(sequence, &text.repeat(times));
             let expected = SubscribeResponse {

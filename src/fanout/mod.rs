@@ -8,9 +8,9 @@
 //! router at an exact place:
 //!
 //! ```text
-//!  log ──catch-up reads──▶ … covered ]( covered … head ]        1. read up to the head
-//!  router ─────────────────────────────────── head ]( …──▶      2. attach: what comes after `head` goes to the queue
-//!                                covered ]( … head ]            3. read the rest up to `head`, then pop the queue
+//!  log ──catch-up reads──▶ … covered ]( covered … head ]    1. read up to the head
+//!  router ─────────────────────────────────── head ]( …──▶  2. attach: later events are queued
+//!                                covered ]( … head ]        3. read up to `head`, then pop the queue
 //! ```
 //!
 //! So no event is missed or sent twice, whatever happens between the steps. If the queue overflows

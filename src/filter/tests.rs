@@ -124,7 +124,8 @@ proptest! {
 
     #[test]
     fn equal_selections_are_equal_selectors(
-        (filter, reordered) in any_filter().prop_flat_map(|filter| (Just(filter.clone()), reordered(&filter))),
+        (filter, reordered) in any_filter()
+            .prop_flat_map(|filter| (Just(filter.clone()), reordered(&filter))),
         scope in any_scope(),
     ) {
         let selector = selector(&filter, &scope);

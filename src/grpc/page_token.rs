@@ -105,7 +105,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_survives_its_text_and_no_other_request_takes_it(sequence: u64, id_tag: [u8; 6], at: u64) {
+        fn a_token_survives_its_text_and_no_other_request_takes_it(
+            sequence: u64,
+            id_tag: [u8; 6],
+            at: u64,
+        ) {
             let snapshot = Position { sequence: Sequence(sequence), id_tag, receive_time: None };
             let token = PageToken { snapshot, at };
             let text = pages("ListEvents", false, 1).encode(&token);

@@ -247,22 +247,29 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidRequest(violations) => {
-                let texts: Vec<String> =
-                    violations.iter().map(|violation| format!("{} {}", violation.field, violation.description)).collect();
+                let texts: Vec<String> = violations
+                    .iter()
+                    .map(|violation| format!("{} {}", violation.field, violation.description))
+                    .collect();
                 write!(f, "invalid request: {}", texts.join("; "))
             }
             Self::CursorInvalid { empty: true } => f.write_str(
-                "after_cursor is empty: on a first run leave start unset to begin with new events, or choose a start_position",
+                "after_cursor is empty: on a first run leave start unset to begin with new events, \
+                 or choose a start_position",
             ),
             Self::CursorInvalid { empty: false } => f.write_str(
-                "after_cursor is not a cursor: pass the cursor of the last message received, unchanged, or choose a start_position",
+                "after_cursor is not a cursor: pass the cursor of the last message received, \
+                 unchanged, or choose a start_position",
             ),
             Self::CursorForeignLog => f.write_str(
                 "the cursor belongs to another log, or this log was recreated, restored or \
                  rewound since. Choose a start_position or start_time; events may come again, so \
                  deduplicate by id",
             ),
-            Self::CursorExpired { earliest_cursor, earliest_time } => {
+            Self::CursorExpired {
+                earliest_cursor,
+                earliest_time,
+            } => {
                 f.write_str("the events after the cursor have been removed by retention")?;
                 if let Some(time) = earliest_time {
                     write!(f, "; the earliest event that is left was received at {time}")?;
@@ -275,8 +282,13 @@ impl fmt::Display for Failure {
             Self::ScopeDenied { method } => write!(f, "these credentials do not allow {method}"),
             Self::OriginDenied { header } => write!(
                 f,
-                "the {header} header does not name this machine, and this door asks for no credentials: \
-                 connect to localhost, or configure a token or the allowed origin",
+                "the {header} header does not name this machine, and this door asks for no \
+                 credentials: connect to localhost, or configure a token or the allowed origin",
+            ),
+            Self::SubscriberLimit { limit } => write!(
+                f,
+                "there are {limit} subscribers, as many \
+                                                          as this gateway takes"
             ),
             Self::SubscriberLimit { limit } => {
                 write!(f, "there are already {limit} subscribers, and this gateway takes no more")
@@ -296,7 +308,10 @@ impl fmt::Display for Failure {
             }
             Self::Draining => f.write_str("the gateway is shutting down: subscribe again with the last cursor"),
             Self::LogUnavailable => f.write_str("the log is unavailable at the moment"),
-            Self::LogDamaged => f.write_str("the log is damaged here: restore it, or choose a later start"),
+            Self::LogDamaged => f.write_str(
+                "the log is damaged here: restore it, or choose a \
+                                             later start",
+            ),
             Self::Disconnected => f.write_str("an operator ended this subscription"),
             Self::DeadlineExceeded => f.write_str("the deadline of this call has passed"),
             Self::MethodUnknown { method } => {

@@ -94,7 +94,9 @@ impl Sending {
                 });
                 Err(failure)
             }
-            next = self.subscription.next() => next.map_err(|reason| Failure::end(reason, self.epoch)),
+            next = self.subscription.next() => {
+                next.map_err(|reason| Failure::end(reason, self.epoch))
+            }
         }
     }
 }

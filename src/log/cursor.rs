@@ -3,7 +3,9 @@
 //! Opaque, 36 URL-safe characters, valid for as long as the log lives:
 //!
 //! ```text
-//! version 1 │ epoch 8 │ sequence 8 (big-endian) │ id tag 6 │ check 4     bytes, then base64url without padding
+//! version 1 │ epoch 8 │ sequence 8 (big-endian) │ id tag 6 │ check 4     bytes
+//!
+//! then base64url without padding
 //! ```
 //!
 //! The epoch differs for each new log. Sequence and id tag differ for a log that was rewound or
@@ -94,7 +96,8 @@ mod tests {
             let epoch = Epoch(epoch);
             let position = Position { sequence: Sequence(sequence), id_tag, receive_time: None };
             let text = encode(epoch, &position);
-            prop_assert!(text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+            let is_safe = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            prop_assert!(text.len() <= 64 && text.bytes().all(is_safe));
             let cursor = Cursor::decode(&text).unwrap();
             prop_assert!(cursor.is_of(epoch));
             prop_assert_eq!((cursor.sequence, cursor.id_tag), (position.sequence, position.id_tag));

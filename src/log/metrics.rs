@@ -47,7 +47,8 @@ impl Metrics {
         }
         registry.register_with_unit(
             "verbex_gateway_log_append",
-            "Time from an event's arrival at the log until it was durable, or known to be a duplicate",
+            "Time from an event's arrival at the log until it was durable, or known to be a \
+             duplicate",
             Unit::Seconds,
             metrics.append_seconds.clone(),
         );

@@ -52,8 +52,8 @@ macro_rules! keeps_the_contract {
         keeps_the_contract!($backend, #[tokio::test] async committing: [
             an_answered_event_can_be_read_and_followed,
             what_waits_together_is_committed_together_in_order,
-            an_event_is_stored_once_within_a_group_across_groups_and_across_restarts,
-            receive_times_never_fall_and_an_event_time_that_follows_them_moves_along,
+            an_event_is_stored_once_across_groups_and_restarts,
+            receive_times_never_fall_and_event_times_move_along,
             an_append_that_nobody_waits_for_any_more_is_committed,
             finishing_commits_what_was_taken_and_refuses_what_follows,
             what_was_done_is_counted,
@@ -70,13 +70,13 @@ macro_rules! keeps_the_contract {
             a_place_before_the_earliest_event_is_expired,
         ]);
         keeps_the_contract!($backend, #[tokio::test] async following: [
-            whoever_follows_from_the_origin_the_middle_or_the_tail_gets_all_that_comes_behind,
+            whoever_follows_from_any_place_gets_all_that_comes_behind,
             a_place_within_a_group_is_begun_in_the_middle_of_it,
             a_slow_follower_reads_what_the_broadcast_has_lost_and_holds_up_nobody,
             what_retention_removes_from_a_running_log_is_told_and_passed,
             a_group_that_is_on_its_way_is_yielded_though_retention_has_removed_it,
             while_the_file_cannot_be_read_a_follower_waits_and_then_goes_on,
-            a_closed_log_ends_its_followers_behind_its_last_event_and_the_next_run_goes_on,
+            a_closed_log_ends_its_followers_and_the_next_run_goes_on,
             what_became_durable_without_a_group_is_read_once_the_tail_moves,
         ]);
         keeps_the_contract!($backend, #[test] following: [

@@ -142,7 +142,8 @@ impl fmt::Display for Finding {
             ),
             Fault::NotBegun { from } => write!(
                 f,
-                "is not valid before {}: clients refuse it; check the clock of this machine, or use another certificate",
+                "is not valid before {}: clients refuse it; check the clock of this machine, or \
+                 use another certificate",
                 date(from)
             ),
         }

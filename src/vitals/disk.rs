@@ -44,7 +44,10 @@ impl Disk {
         let thread = thread::Builder::new().name("disk".into());
         let started = thread.spawn(move || watch(&files, &watching, &ended));
         if let Err(error) = &started {
-            tracing::warn!(%error, "cannot start the thread that looks at the disk: its metrics are missing");
+            tracing::warn!(
+                %error,
+                "cannot start the thread that looks at the disk: its metrics are missing",
+            );
         }
         let ends = started.is_ok().then_some(ends);
         Self { seen, ends }

@@ -79,7 +79,8 @@ impl Metrics {
         };
         registry.register(
             "verbex_gateway_webhooks_slow",
-            "Requests at the webhook door that took over 1 s, which is longer than Verbex waits by default",
+            "Requests at the webhook door that took over 1 s, which is longer than Verbex waits by \
+             default",
             metrics.slow.clone(),
         );
         registry.register(

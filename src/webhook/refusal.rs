@@ -41,7 +41,8 @@ pub(super) enum Refusal {
     #[error("too many requests; try again in {} s", seconds(*retry_after))]
     RateLimited { retry_after: Duration },
     #[error(
-        "the content type is not JSON; send the JSON itself, not a form or text, as application/json"
+        "the content type is not JSON; send the JSON itself, not a form or text, as \
+         application/json"
     )]
     ContentTypeUnsupported,
     #[error(

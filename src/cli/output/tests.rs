@@ -80,7 +80,10 @@ fn json_keeps_numbers_bytes_and_maps_as_the_mapping_says() {
     };
     let read: serde_json::Value = serde_json::from_str(&json(&event)).unwrap();
     let expected = serde_json::json!({
-        "callTransferred": {"caller": {"phoneNumber": "+880"}, "callSummary": {"durationSeconds": 0.0}},
+        "callTransferred": {
+            "caller": {"phoneNumber": "+880"},
+            "callSummary": {"durationSeconds": 0.0},
+        },
         "unmodeledFields": {"half": 0.5, "null": null},
         "rawJson": "e30=",
         "rawHeaders": {"user-agent": "ReactorNetty/1.1.13"},

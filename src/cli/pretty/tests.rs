@@ -148,7 +148,11 @@ fn a_wider_terminal_shows_more() {
 
 proptest! {
     #[test]
-    fn no_line_is_wider_than_the_terminal(columns in 40_usize..200, text in "(\\PC|[a-z -]|\\n){0,90}", details: bool) {
+    fn no_line_is_wider_than_the_terminal(
+        columns in 40_usize..200,
+        text in "(\\PC|[a-z -]|\\n){0,90}",
+        details: bool,
+    ) {
         let pretty = Pretty { columns: Some(columns), details, ..pretty() };
         let mut event = transferred();
         event.call_id.clone_from(&text);
@@ -316,8 +320,8 @@ fn the_readme_shows_what_tail_prints() {
             json!({
                 "eventName": name, "traceId": "69ef5c43425e3c729ab8c83f", "timestamp": time,
                 "organizationId": "27117463-c11e-4c75-affd-f743216f1bef",
-                "payload": {"call_id": "69ef7c43425e3c729ab8c83f", "status": "success", "reason": "success",
-                    "agent_id": "c51aa1b1-7eac-452d-8ba5-86a922d694e7"},
+                "payload": {"call_id": "69ef7c43425e3c729ab8c83f", "status": "success",
+                    "reason": "success", "agent_id": "c51aa1b1-7eac-452d-8ba5-86a922d694e7"},
             }),
         )
     };
@@ -334,7 +338,8 @@ fn the_readme_shows_what_tail_prints() {
                 "transfer_reason": "The caller was charged twice and wants to speak with a person.",
                 "customer_sentiment": "negative"},
             "transcript": [
-                {"role": "user", "content": "You charged me twice this month. Can I talk to somebody?"},
+                {"role": "user",
+                    "content": "You charged me twice this month. Can I talk to somebody?"},
                 {"role": "agent", "content": "Of course. I am putting you through to a colleague."},
             ],
         }),

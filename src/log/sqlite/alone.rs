@@ -20,10 +20,12 @@ pub(super) struct Alone {
 /// Reads no row of `events`, but fails if one of its columns is missing.
 const READ: &str = "
     SELECT epoch, last_sequence, user_version FROM log, pragma_user_version
-    WHERE NOT EXISTS (SELECT id_key, created, trimmed_sequence, last_id, last_receive_time, event_count, event_bytes, probe
+    WHERE NOT EXISTS (SELECT id_key, created, trimmed_sequence, last_id, last_receive_time,
+                             event_count, event_bytes, probe
                       FROM log WHERE FALSE)
-      AND NOT EXISTS (SELECT sequence, id, type, event_name, trace_id, organization_id, agent_id, call_id, status,
-                             event_time, receive_time, raw_json, raw_headers, encoded
+      AND NOT EXISTS (SELECT sequence, id, type, event_name, trace_id, organization_id, agent_id,
+                             call_id, status, event_time, receive_time, raw_json, raw_headers,
+                             encoded
                       FROM events WHERE FALSE)";
 
 /// Looks into the file. None if it has not the log's tables and columns.

@@ -46,16 +46,20 @@ const MIGRATIONS: &[&str] = &["
         last_receive_time TEXT,
         event_count       INTEGER NOT NULL DEFAULT 0,
         event_bytes       INTEGER NOT NULL DEFAULT 0,
-        -- Filled and emptied to find out whether the disk takes an event. Last, so that reading the others never touches it.
+        -- Filled and emptied to find out whether the disk takes an event. Last, so that reading
+        -- the others never touches it.
         probe             BLOB
     ) STRICT;
 
-    -- Whoever removes an event, the sums stay true. (octet_length() is too new for the tools that operators have.)
+    -- Whoever removes an event, the sums stay true. (octet_length() is too new for the tools that
+    -- operators have.)
     CREATE TRIGGER events_removed AFTER DELETE ON events BEGIN
         UPDATE log SET
             event_count = event_count - 1,
             event_bytes = event_bytes
-                - length(CAST(old.raw_json AS BLOB)) - length(CAST(old.raw_headers AS BLOB)) - length(old.encoded);
+                - length(CAST(old.raw_json AS BLOB))
+                - length(CAST(old.raw_headers AS BLOB))
+                - length(old.encoded);
     END;
 "];
 

@@ -196,7 +196,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0..=100u64).prop_map(Act::Trim),
         1 => Just(Act::Restart),
         2 => (0..=100u64, any::<bool>()).prop_map(|(at, urgent)| Act::Begin(at, urgent)),
-        5 => (any::<usize>(), 1..30usize, 0..3usize).prop_map(|(who, count, dropped)| Act::Take(who, count, dropped)),
+        5 => (any::<usize>(), 1..30usize, 0..3usize)
+            .prop_map(|(who, count, dropped)| Act::Take(who, count, dropped)),
         2 => any::<usize>().prop_map(Act::Drain),
     ]
 }

@@ -16,8 +16,10 @@ async fn a_finished_log_is_whole_in_its_file_though_readers_have_it_open() {
 
 /// Makes every write fail, as a full disk would.
 const BREAK: &str = "
-    CREATE TRIGGER full_events BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'the disk is full'); END;
-    CREATE TRIGGER full_log BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, 'the disk is full'); END;";
+    CREATE TRIGGER full_events BEFORE INSERT ON events
+    BEGIN SELECT RAISE(ABORT, 'the disk is full'); END;
+    CREATE TRIGGER full_log BEFORE UPDATE ON log
+    BEGIN SELECT RAISE(ABORT, 'the disk is full'); END;";
 const MEND: &str = "DROP TRIGGER full_events; DROP TRIGGER full_log;";
 
 async fn refusal(log: &Log, number: u64) -> String {
@@ -74,8 +76,10 @@ async fn what_turns_out_durable_after_an_error_moves_the_tail() {
     refusal(&log, 2).await;
     home.sql(&format!(
         "BEGIN; {MEND}
-         INSERT INTO events SELECT 2, zeroblob(16), type, event_name, trace_id, organization_id, agent_id, call_id, status,
-                                   event_time, receive_time, raw_json, raw_headers, encoded FROM events;
+         INSERT INTO events
+             SELECT 2, zeroblob(16), type, event_name, trace_id, organization_id, agent_id,
+                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded
+             FROM events;
          UPDATE log SET last_sequence = 2, last_id = zeroblob(16);
          COMMIT"
     ));

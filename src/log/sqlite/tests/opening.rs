@@ -74,9 +74,18 @@ async fn an_operators_tool_reads_times_ids_and_bodies() {
     let other = Connection::open(home.file()).unwrap();
     let row: (String, String, String, i64, i64) = other
         .query_row(
-            "SELECT id_hex, type, receive_time, unixepoch(event_time), raw_json ->> 'n' FROM events",
+            "SELECT id_hex, type, receive_time, unixepoch(event_time), raw_json ->> 'n' FROM \
+             events",
             [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+            |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                ))
+            },
         )
         .unwrap();
     let expected = (

@@ -23,11 +23,14 @@ async fn a_filter_without_matches_is_answered_a_window_at_a_time() {
     log.appender.finish().await;
     let count = SCAN_ROWS_MAX + 10;
     home.sql(&format!(
-        "INSERT INTO events SELECT value, randomblob(16), type, event_name, trace_id, organization_id, agent_id, call_id, status,
-                                   event_time, receive_time, raw_json, raw_headers, encoded
-                            FROM events, (WITH RECURSIVE numbers(value) AS (
-                                SELECT 2 UNION ALL SELECT value + 1 FROM numbers WHERE value < {count}) SELECT * FROM numbers);
-         UPDATE log SET last_sequence = {count}, last_id = (SELECT id FROM events WHERE sequence = {count})"
+        "INSERT INTO events
+             SELECT value, randomblob(16), type, event_name, trace_id, organization_id, agent_id,
+                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded
+             FROM events, (WITH RECURSIVE numbers(value) AS (
+                 SELECT 2 UNION ALL SELECT value + 1 FROM numbers WHERE value < {count}
+             ) SELECT * FROM numbers);
+         UPDATE log SET last_sequence = {count},
+                        last_id = (SELECT id FROM events WHERE sequence = {count})"
     ));
     let log = home.open();
     let everything = EventFilter::default();
