@@ -208,7 +208,7 @@ impl Catchup {
             newest_first: false,
             events_max: READ_EVENTS_MAX,
             bytes_max: READ_BYTES_MAX,
-            with_raw: self.shape.view.needs_raw(self.shape.redaction),
+            with_raw: self.shape.needs_raw(),
         };
         let batch = reads.reader.read(query).await?;
         // The semaphore is never closed; if it were, encoding would still be right.

@@ -1,4 +1,4 @@
-use super::{frame::FRAME_BYTES, router::ROUTE_BYTES};
+use super::frame::FRAME_BYTES;
 
 /// Bounds of the fan-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,6 @@ impl Default for Config {
     }
 }
 
-/// The smallest queue. It holds two full frames, and all groups that are routed together.
+/// The smallest queue. It holds two full frames.
 pub(crate) const QUEUE_BYTES_MIN: usize = 64 * 1024;
-const _: () = assert!(QUEUE_BYTES_MIN >= 2 * FRAME_BYTES && QUEUE_BYTES_MIN >= ROUTE_BYTES);
+const _: () = assert!(QUEUE_BYTES_MIN >= 2 * FRAME_BYTES);

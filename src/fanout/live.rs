@@ -31,6 +31,8 @@ pub(super) struct Live {
     encoders: HashMap<Shape, Encoder>,
     /// Classes that want some of the events that are being routed.
     touched: Vec<Slot>,
+    /// How many live classes get raw bodies.
+    raw_classes: usize,
 }
 
 struct LiveClass {
@@ -58,6 +60,7 @@ impl Live {
             by_id: HashMap::new(),
             encoders: HashMap::new(),
             touched: Vec::new(),
+            raw_classes: 0,
         }
     }
 
@@ -117,6 +120,11 @@ impl Live {
         }
     }
 
+    /// Whether a live subscriber gets raw bodies.
+    pub(super) fn needs_raw(&self) -> bool {
+        self.raw_classes > 0
+    }
+
     /// Feeds a queue with what comes after the head.
     pub(super) fn attach(&mut self, id: SubscriberId, class: Arc<Class>, queue: Arc<Queue>) {
         queue.attach();
@@ -141,6 +149,7 @@ impl Live {
                 self.slots.len() - 1
             });
             self.index.insert(&class.selector, slot);
+            self.raw_classes += usize::from(class.shape.needs_raw());
             slot
         });
         self.slots[slot].get_or_insert_with(|| LiveClass {
@@ -154,6 +163,7 @@ impl Live {
         if let Some(live) = self.slots[slot].take() {
             self.by_id.remove(&live.class.id);
             self.index.remove(&live.class.selector, slot);
+            self.raw_classes -= usize::from(live.class.shape.needs_raw());
             self.free.push(slot);
         }
     }

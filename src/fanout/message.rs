@@ -37,6 +37,13 @@ pub(super) struct Shape {
     pub encoding: Encoding,
 }
 
+impl Shape {
+    /// Whether messages of this shape have the raw body.
+    pub(super) fn needs_raw(self) -> bool {
+        self.view.needs_raw(self.redaction)
+    }
+}
+
 /// Makes the messages of events in one shape. The compressor keeps its memory from message to
 /// message.
 pub(super) struct Encoder {

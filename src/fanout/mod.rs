@@ -111,7 +111,14 @@ impl Fanout {
             reason = "two commands a subscription at most"
         )]
         let (commands, received) = mpsc::unbounded_channel();
-        let router = Router::new(head.clone(), registry.clone(), received, &followers, live);
+        let router = Router::new(
+            head.clone(),
+            registry.clone(),
+            received,
+            &followers,
+            live,
+            config.queue_bytes_max,
+        );
         let fanout = Self {
             queue_bytes_max: config.queue_bytes_max,
             classes: Classes::default(),

@@ -53,6 +53,8 @@ pub(super) struct Router {
     tail: watch::Receiver<Tail>,
     follower: Follower,
     live: Live,
+    /// See [`ROUTE_BYTES_MAX`].
+    route_bytes_max: usize,
 }
 
 /// So many commands are taken together. The router follows the log once for all of them.
@@ -60,9 +62,9 @@ const COMMANDS_AT_ONCE: usize = 256;
 /// How long commands are obeyed before the router looks for new events again. One with a large
 /// filter costs a hundred times as much as one without.
 const COMMANDS_TIME_MAX: Duration = Duration::from_millis(1);
-/// Groups that wait are routed together up to so many bytes of messages with raw bodies: then the
-/// smallest queue takes them. A larger group is routed alone.
-pub(super) const ROUTE_BYTES: usize = 64 * 1024;
+/// Groups that wait are routed together up to so many bytes of messages, but no more than a queue
+/// takes. A larger group is routed alone.
+const ROUTE_BYTES_MAX: usize = 128 * 1024;
 
 impl Router {
     pub(super) fn new(
@@ -71,6 +73,7 @@ impl Router {
         commands: mpsc::UnboundedReceiver<Command>,
         followers: &Followers,
         live: Live,
+        queue_bytes_max: usize,
     ) -> Self {
         Self {
             commands,
@@ -79,6 +82,7 @@ impl Router {
             head,
             registry,
             live,
+            route_bytes_max: ROUTE_BYTES_MAX.min(queue_bytes_max),
         }
     }
 
@@ -182,16 +186,17 @@ impl Router {
         }
     }
 
-    /// Puts groups that wait together with one, as far as [`ROUTE_BYTES`] allow: under load they go
-    /// out together. The second is the group that was taken and is too large for that.
+    /// Puts groups that wait together with one, as far as [`ROUTE_BYTES_MAX`] allows: under load
+    /// they go out together. The second is the group that was taken and is too large for that.
     fn with_waiting(&mut self, group: Group) -> (Vec<Group>, Option<Group>) {
-        let mut bytes = weight(&group);
+        let with_raw = self.live.needs_raw();
+        let mut bytes = weight(&group, with_raw);
         let mut groups = vec![group];
-        while bytes < ROUTE_BYTES
+        while bytes < self.route_bytes_max
             && let Some(group) = self.follower.waiting()
         {
-            bytes += weight(&group);
-            if bytes > ROUTE_BYTES {
+            bytes += weight(&group, with_raw);
+            if bytes > self.route_bytes_max {
                 return (groups, Some(group));
             }
             groups.push(group);
@@ -209,12 +214,13 @@ const BESIDE_EVENT_BYTES: usize = 80;
 /// Bytes of the lengths of a raw header.
 const BESIDE_HEADER_BYTES: usize = 16;
 
-/// At least the bytes of a group's messages with raw bodies.
-fn weight(group: &[StoredEvent]) -> usize {
+/// At least the bytes of a group's messages.
+fn weight(group: &[StoredEvent], with_raw: bool) -> usize {
     let header = |(name, value): &(String, String)| name.len() + value.len() + BESIDE_HEADER_BYTES;
     let raw = |raw: &Raw| raw.json.len() + raw.headers.iter().map(header).sum::<usize>();
     let event = |event: &StoredEvent| {
-        event.encoded.len() + event.raw.as_ref().map_or(0, raw) + BESIDE_EVENT_BYTES
+        let sent = event.raw.as_ref().filter(|_| with_raw);
+        event.encoded.len() + sent.map_or(0, raw) + BESIDE_EVENT_BYTES
     };
     group.iter().map(event).sum()
 }
@@ -236,7 +242,7 @@ mod tests {
     };
 
     #[test]
-    fn a_group_weighs_no_less_than_its_messages_with_raw_bodies() {
+    fn a_group_weighs_no_less_than_its_messages_and_little_more() {
         let check = |text: usize, headers: usize| {
             let header = |number| (format!("x-webhook-{number}"), "v".repeat(text));
             let new = NewEvent {
@@ -253,15 +259,18 @@ mod tests {
             };
             let at = Timestamp::from_second(1_900_000_000).unwrap();
             let event = new.place(Sequence(u64::MAX), at);
-            let shape = Shape {
-                view: View::Raw,
-                redaction: Redaction::default(),
-                encoding: Encoding::Identity,
-            };
-            let mut encoder = Encoder::new(Epoch([9; 16]), shape, Memory::default());
-            let message = encoder.event(&event).unwrap();
-            let weight = weight(&[event]);
-            assert!(message.len() <= weight, "{} and {weight}", message.len());
+            for (view, with_raw) in [(View::Standard, false), (View::Raw, true)] {
+                let shape = Shape {
+                    view,
+                    redaction: Redaction::default(),
+                    encoding: Encoding::Identity,
+                };
+                let mut encoder = Encoder::new(Epoch([9; 16]), shape, Memory::default());
+                let message = encoder.event(&event).unwrap().len();
+                let weight = weight(std::slice::from_ref(&event), with_raw);
+                let most = message + BESIDE_EVENT_BYTES + headers * BESIDE_HEADER_BYTES;
+                assert!((message..=most).contains(&weight), "{message} and {weight}");
+            }
         };
         for text in [0, 1, 200, 20_000, 600_000] {
             check(text, 0);

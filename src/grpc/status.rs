@@ -272,7 +272,10 @@ impl fmt::Display for Failure {
             } => {
                 f.write_str("the events after the cursor have been removed by retention")?;
                 if let Some(time) = earliest_time {
-                    write!(f, "; the earliest event that is left was received at {time}")?;
+                    write!(
+                        f,
+                        "; the earliest event that is left was received at {time}"
+                    )?;
                 }
                 write!(f, ". To continue there, use after_cursor {earliest_cursor}")
             }
@@ -291,7 +294,10 @@ impl fmt::Display for Failure {
                                                           as this gateway takes"
             ),
             Self::SubscriberLimit { limit } => {
-                write!(f, "there are already {limit} subscribers, and this gateway takes no more")
+                write!(
+                    f,
+                    "there are already {limit} subscribers, and this gateway takes no more"
+                )
             }
             Self::RequestLimit { what, limit } => {
                 write!(
@@ -300,13 +306,13 @@ impl fmt::Display for Failure {
                      together may have"
                 )
             }
-            Self::RequestTimeout => {
-                f.write_str(
-                    "the request did not arrive within 10 s (each message on a request stream has \
+            Self::RequestTimeout => f.write_str(
+                "the request did not arrive within 10 s (each message on a request stream has \
                      the same limit)",
-                )
+            ),
+            Self::Draining => {
+                f.write_str("the gateway is shutting down: subscribe again with the last cursor")
             }
-            Self::Draining => f.write_str("the gateway is shutting down: subscribe again with the last cursor"),
             Self::LogUnavailable => f.write_str("the log is unavailable at the moment"),
             Self::LogDamaged => f.write_str(
                 "the log is damaged here: restore it, or choose a \
@@ -315,7 +321,10 @@ impl fmt::Display for Failure {
             Self::Disconnected => f.write_str("an operator ended this subscription"),
             Self::DeadlineExceeded => f.write_str("the deadline of this call has passed"),
             Self::MethodUnknown { method } => {
-                write!(f, "this gateway has no method {method:?}: reflection lists its methods")
+                write!(
+                    f,
+                    "this gateway has no method {method:?}: reflection lists its methods"
+                )
             }
             Self::EncodingUnsupported { encoding } => write!(
                 f,
@@ -333,7 +342,10 @@ impl fmt::Display for Failure {
             ),
             Self::ServiceUnknown => f.write_str("this gateway has no such service"),
             Self::Internal { id } => {
-                write!(f, "internal error {id}: the gateway's log has the details under this id")
+                write!(
+                    f,
+                    "internal error {id}: the gateway's log has the details under this id"
+                )
             }
         }
     }
