@@ -21,7 +21,7 @@ pub(crate) struct Request {
     pub redaction: Redaction,
     pub encoding: Encoding,
     pub start: Start,
-    /// The stream is never silent for longer: then a progress is sent.
+    /// The longest silence on the stream: if nothing else was sent, a progress is.
     pub progress_interval: Duration,
     pub expired: ExpiredAction,
     /// The name that the subscriber gives itself.
@@ -69,7 +69,7 @@ pub(crate) enum ExpiredAction {
     Earliest,
 }
 
-/// Why there is no subscription.
+/// Why a subscription did not begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SubscribeError {
     #[error("there are already {limit} subscribers, and this gateway takes no more")]
