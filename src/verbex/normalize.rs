@@ -1,4 +1,4 @@
-//! Where each field of an event is taken from.
+//! The table of sources: where each field of an event comes from.
 
 use std::collections::BTreeSet;
 
@@ -18,19 +18,19 @@ use crate::{
     proto::{Event, EventType},
 };
 
-/// The name of a transfer. The guide's sample of one does not have it.
+/// The name of a transfer. The guide's sample of a transfer does not have it.
 const CALL_TRANSFERRED: &str = "CallHandler.CallTransferred";
 
-/// Turns a webhook into an event. Any JSON object is one.
+/// Turns a webhook into an event. Any JSON object is accepted.
 ///
-/// Of the headers only `x-webhook-*`, `user-agent` and `content-type` are read, whatever their
-/// case; they are kept with the event, up to 32 KiB. The same arguments give the same event; so do
-/// the body and the headers of [`NewEvent::raw`] with the same receive time.
+/// Of the headers only `x-webhook-*`, `user-agent` and `content-type` are read, in upper or lower
+/// case. They are stored with the event, up to 32 KiB. The same arguments give the same event. Body
+/// and headers of [`NewEvent::raw`], with the same receive time, also give that event.
 ///
 /// # Errors
 ///
-/// The body is not a JSON object in UTF-8, or nested deeper than [`LEVELS_MAX`](super::LEVELS_MAX)
-/// levels. If both are true, the error says that it is invalid.
+/// If the body is not a JSON object in UTF-8, or is nested deeper than
+/// [`LEVELS_MAX`](super::LEVELS_MAX) levels. A body that is both invalid and too deep is invalid.
 pub(crate) fn normalize(
     rules: &Rules,
     headers: &[(String, String)],
@@ -70,8 +70,8 @@ pub(crate) fn normalize(
     })
 }
 
-/// Reads headers and body into an event. It has no id and no receive time yet, and an event time
-/// only if the webhook gives one.
+/// The event in headers and body. It has no id and no receive time, and it has an event time only
+/// if the webhook has one.
 fn read(
     rules: &Rules,
     headers: &Headers,
@@ -84,7 +84,7 @@ fn read(
     let organization_id = body.known("organizationId", usable_text);
     let event_time = body.known("timestamp", fields::time);
 
-    // A transfer has no envelope: the body is its payload.
+    // A transfer is flat: it has no envelope, so the body itself is the payload.
     let mut enveloped = match document.get("payload") {
         Some(Value::Object(payload)) => Some(Fields::of(payload)),
         _ => None,
@@ -155,7 +155,7 @@ fn read(
         payload,
         unmodeled_fields_omitted: unmodeled_fields.is_err(),
         unmodeled_fields: unmodeled_fields.ok().flatten(),
-        // Set later, or not set by body and headers. A new field must be named above or here.
+        // Body and headers do not have these. A new field of the event must be named above or here.
         sequence: 0,
         id: String::new(),
         receive_time: None,
@@ -165,7 +165,7 @@ fn read(
     (event, surprises, unknown)
 }
 
-/// The type by the part of the name after the last dot; upper and lower case are the same.
+/// The type of an event name: the part after the last dot, in any case.
 fn event_type(event_name: &str) -> EventType {
     let name = event_name.rsplit('.').next().unwrap_or_default();
     let is_called = |&event_type: &EventType| {
@@ -177,7 +177,7 @@ fn event_type(event_name: &str) -> EventType {
         .unwrap_or(EventType::Other)
 }
 
-/// What Verbex calls events of this type, after the last dot of the name.
+/// The part after the last dot in Verbex's name for this type; none if Verbex has no such name.
 const fn verbex_name(event_type: EventType) -> Option<&'static str> {
     match event_type {
         EventType::CallStarted => Some("CallStarted"),
