@@ -1,4 +1,4 @@
-//! One call: what happens in it, and the webhooks that tell it.
+//! One call: what happens in it, and the webhooks that report it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
     uuid,
 };
 
-/// What happens in a call, in the order in which it happens.
+/// What happens in a call, in order.
 #[derive(Debug)]
 pub(super) struct Call {
     id: String,
@@ -20,10 +20,10 @@ pub(super) struct Call {
     moments: Vec<Moment>,
 }
 
-/// An event in a call, which Verbex reports.
+/// Something that happens in a call, with Verbex's report of it.
 #[derive(Debug)]
 struct Moment {
-    /// Since the call began.
+    /// Seconds since the call began.
     seconds: f64,
     what: &'static str,
     report: Report,
@@ -59,7 +59,7 @@ impl Call {
         call
     }
 
-    /// The caller asks for a person at `asked`. Gives the time when the call ends.
+    /// The caller asks for a person at `asked`. Returns when the call ends after that.
     fn transfer(&mut self, asked: f64, agent: &Agent, script: &Script, rng: &mut impl Rng) -> f64 {
         let name = script.names.choose(rng).copied().unwrap_or_default();
         let number = rng.random_range(10_000..100_000).to_string();
@@ -151,7 +151,8 @@ impl Call {
         for (moment, arrival) in self.moments.iter().zip(arrivals) {
             webhooks.push(self.webhook(moment, moment.seconds, arrival, false));
             let again = arrival + rng.random_range(0.5..8.0);
-            // A repeated webhook may have the time of the attempt, or that of the event.
+            // A sender that repeats a webhook may give it the time of the attempt, or that of the
+            // event.
             let sent = if rng.random() {
                 again - 0.05
             } else {
@@ -177,7 +178,7 @@ impl Call {
     }
 }
 
-/// What all envelopes of a call have in common.
+/// The values that all envelopes of a call share.
 #[derive(Clone, Debug)]
 pub(super) struct About {
     pub(super) call_id: String,
@@ -230,11 +231,11 @@ impl About {
     }
 }
 
-/// What a webhook says.
+/// The content of a webhook.
 #[derive(Debug)]
 pub(super) struct Report {
     content: Content,
-    /// In the guide's samples header and body have different trace ids.
+    /// In the guide's samples, the trace id in the header differs from the one in the body.
     header_trace_id: String,
 }
 
@@ -260,7 +261,7 @@ impl Report {
     }
 
     /// Headers and body of the webhook, sent at this time. As in the guide, a transfer has no
-    /// envelope: only its headers have the event's name and time.
+    /// envelope: only its headers have its name and time.
     pub(super) fn request(&self, sent: Timestamp) -> (Vec<(&'static str, String)>, String) {
         let timestamp = format!("{sent:.9}");
         let (event_name, body) = match &self.content {
@@ -363,7 +364,7 @@ fn json(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("structs of strings and finite numbers can be written")
 }
 
-/// An id as document databases make them: 24 hex digits, of which 8 are the seconds since 1970.
+/// An id as document databases make them: the time in seconds, then random bits; 24 hex digits.
 fn object_id(time: Timestamp, rng: &mut impl Rng) -> String {
     format!(
         "{:08x}{:016x}",
@@ -372,7 +373,7 @@ fn object_id(time: Timestamp, rng: &mut impl Rng) -> String {
     )
 }
 
-/// Where a call may be transferred to: hosts and numbers that belong to nobody.
+/// The destination of a transfer. No real host or number is used.
 fn destination(rng: &mut impl Rng) -> String {
     let extension = rng.random_range(2000..2100);
     match rng.random_range(0..4) {
@@ -383,7 +384,7 @@ fn destination(rng: &mut impl Rng) -> String {
     }
 }
 
-/// A time as transfers have it: with microseconds and an offset.
+/// A time in microseconds with an offset, as in transfers.
 fn micros(time: Timestamp) -> String {
     format!("{time:.6}").replace('Z', "+00:00")
 }

@@ -1,8 +1,8 @@
-//! Made-up but realistic calls, as the webhooks that Verbex would send of them.
+//! Made-up but realistic calls, as the webhooks that Verbex would send for them.
 //!
-//! Pure and seeded: the same options give the same webhooks, in this version of the gateway. Bodies
-//! and headers keep to the shapes in Verbex's guide; phone numbers and addresses are from ranges
-//! that are reserved for fiction and documentation.
+//! No I/O and no clock: the same options give the same webhooks, in this version of the gateway.
+//! Bodies and headers have the shapes of Verbex's guide. Phone numbers and addresses are from
+//! ranges that are reserved for fiction and documentation.
 
 mod call;
 mod rest;
@@ -17,28 +17,27 @@ use self::call::Call;
 
 pub(crate) use self::rest::rest;
 
-/// What to make up.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// How many calls. None means without end.
+    /// The number of calls. None means without end.
     pub calls: Option<u64>,
-    /// Calls that begin per second, not scaled by `speed`; more than 0.
+    /// Calls that begin per second; more than 0. `speed` does not change it.
     pub rate: f64,
-    /// How many agents take the calls, at least 1. They are the same in every simulation, so that
-    /// filters can be kept.
+    /// The number of agents that take the calls, at least 1. All simulations have the same agents,
+    /// so that the same filters can be used.
     pub agents: usize,
     /// Another seed makes other calls. Do not use a seed twice with one log: the second run would
-    /// send the same events again.
+    /// be redeliveries.
     pub seed: u64,
     /// Whether some webhooks arrive after later ones of their call.
     pub out_of_order: bool,
     /// Whether some webhooks arrive twice, perhaps with another top-level timestamp.
     pub duplicates: bool,
-    /// How much faster than real time the webhooks of a call are sent; more than 0. The times and
-    /// durations in them do not change.
+    /// How many times faster than real time the webhooks of a call are sent; more than 0. Durations
+    /// in their bodies do not change.
     pub speed: f64,
-    /// When the simulation begins: [`Webhook::at`] counts from here. No time in a body lies after
-    /// its webhook is sent.
+    /// When the simulation begins: [`Webhook::at`] counts from here. No time in a body is later
+    /// than the time at which its webhook is sent.
     pub start: Timestamp,
 }
 
@@ -48,31 +47,31 @@ pub(crate) struct Webhook {
     /// When to send it, since the start of the simulation. Never earlier than the webhook before
     /// it.
     pub at: Duration,
-    /// Names as the guide writes them.
+    /// The names have the case that they have in the guide.
     pub headers: Vec<(&'static str, String)>,
     /// A JSON object.
     pub body: String,
-    /// For people: the call, and what happened. Holds no personal data.
+    /// For people: the call, and what happened. It has no personal data.
     pub description: String,
     /// Whether the same event was sent before.
     pub redelivery: bool,
 }
 
-/// Makes up many calls at the same time, and gives their webhooks in the order to send them.
+/// Yields the webhooks of many concurrent calls, in the order in which they are to be sent.
 #[derive(Debug)]
 pub(crate) struct Simulation {
     options: Options,
     rng: StdRng,
     agents: Vec<Agent>,
     calls_begun: u64,
-    /// The webhooks still to send of the calls that have begun, by time, and then in the order in
-    /// which they were made up.
+    /// Webhooks of the calls that have begun, sorted by the time to send them, and then in the
+    /// order in which they were made.
     waiting: BTreeMap<(Duration, u64), Webhook>,
     made_up: u64,
 }
 
 impl Simulation {
-    /// Makes up each call only when its first webhook may be next.
+    /// Nothing is made before it is asked for.
     #[must_use]
     pub(crate) fn new(options: Options) -> Self {
         Self {
@@ -96,7 +95,8 @@ impl Simulation {
     }
 
     fn begin_call(&mut self, begin: Duration) {
-        // Each call has two generators, so that options of delivery do not change its content.
+        // Two random generators for each call, so that the way of delivery does not change the
+        // content.
         let mut content = StdRng::from_rng(&mut self.rng);
         let mut delivery = StdRng::from_rng(&mut self.rng);
         self.calls_begun += 1;
@@ -119,7 +119,7 @@ impl Iterator for Simulation {
 
     fn next(&mut self) -> Option<Webhook> {
         while let Some(begin) = self.next_begin() {
-            // No webhook of a call is sent before the call begins.
+            // A call that begins later cannot have an earlier webhook.
             let soonest = self.waiting.first_key_value();
             if soonest.is_some_and(|(&(at, _), _)| at < begin) {
                 break;
@@ -136,7 +136,7 @@ struct Agent {
     organization_id: String,
 }
 
-/// Some agents, four in each organization. Every call of this function gives the same ones.
+/// Agents, four to an organization; the same in each run.
 fn agents(count: usize) -> Vec<Agent> {
     const AGENTS_PER_ORGANIZATION: usize = 4;
     let mut rng = StdRng::seed_from_u64(0);
@@ -154,10 +154,10 @@ fn agents(count: usize) -> Vec<Agent> {
         .collect()
 }
 
-/// All webhooks of a call are sent within this time, repeats included.
+/// The longest time from the beginning of a call to its last webhook, repeats included.
 const CALL_SECONDS_MAX: f64 = 310.0;
 
-/// The time in one call, in seconds since it began.
+/// Converts times in one call, given in seconds since it began.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     start: Timestamp,
@@ -166,13 +166,13 @@ struct Clock {
 }
 
 impl Clock {
-    /// Since the simulation began.
+    /// The time since the simulation began.
     fn at(self, since_begin: f64) -> Duration {
         self.begin + seconds(since_begin / self.speed)
     }
 
-    /// The time that a body has. At a higher speed than real time the whole call is dated back, so
-    /// that no webhook is sent before the time in it.
+    /// The time as a body has it. If the speed is above 1, it is moved back, so that no body has a
+    /// time that is later than its webhook is sent.
     fn time(self, since_begin: f64) -> Timestamp {
         let late = CALL_SECONDS_MAX * (1.0 - 1.0 / self.speed).max(0.0);
         let begin = self.start.checked_add(self.begin);
@@ -182,7 +182,7 @@ impl Clock {
     }
 }
 
-/// Seconds as a duration. A number that no duration can hold counts as 136 years.
+/// A duration. If it is out of range, it becomes `u32::MAX` seconds.
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(u32::MAX.into()))
 }
