@@ -7,10 +7,10 @@
 //! small, or the subscription begins in the past, it reads the log at its own pace up to the head.
 //! Then it joins the router at an exact place:
 //!
-//! ```text log ──catch-up reads──▶ … covered ]( covered … head ]        1. read up to the head
-//!   router ─────────────────────────────────── head ]( …──▶      2. attach: what comes after
-//!   `head` goes to the queue covered ]( … head ]            3. read the rest up to `head`, then
-//!   pop the queue
+//! ```text
+//!  log ──catch-up reads──▶ … covered ]( covered … head ]        1. read up to the head
+//!  router ─────────────────────────────────── head ]( …──▶      2. attach: what comes after `head` goes to the queue
+//!                                covered ]( … head ]            3. read the rest up to `head`, then pop the queue
 //! ```
 //!
 //! So no event is missed or sent twice, whatever happens between the steps. If the queue overflows
