@@ -34,7 +34,7 @@ pub(super) struct FilterFlags {
 }
 
 impl FilterFlags {
-    /// The filter as a message of the contract.
+    /// The filter as the gRPC API has it.
     pub(super) fn to_filter(&self) -> EventFilter {
         EventFilter {
             event_types: self.types.iter().map(|&kind| kind.into()).collect(),
@@ -63,7 +63,7 @@ pub(super) const fn type_name(event_type: EventType) -> &'static str {
     }
 }
 
-/// Accepts the short names, and the names of the contract.
+/// Accepts the short names, and the names in the gRPC API.
 fn type_parser() -> impl TypedValueParser<Value = EventType> {
     let values =
         EVENT_TYPES.map(|kind| PossibleValue::new(type_name(kind)).alias(kind.as_str_name()));
@@ -72,7 +72,7 @@ fn type_parser() -> impl TypedValueParser<Value = EventType> {
             let names = [type_name(*kind), kind.as_str_name()];
             names.iter().any(|name| name.eq_ignore_ascii_case(&typed))
         };
-        // The parser before this one accepts only these values.
+        // The parser above accepts no other value.
         let meant = EVENT_TYPES.into_iter().find(is_meant);
         meant.unwrap_or(EventType::Other)
     })

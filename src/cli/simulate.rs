@@ -249,7 +249,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 fn style() -> ProgressStyle {
-    // The template is a constant that is valid.
+    // The template is a valid constant, so the default is never used.
     ProgressStyle::with_template("{bar:32} {pos}/{len} webhooks  {rate}  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key(
@@ -271,8 +271,8 @@ mod tests {
 
     use super::*;
 
-    /// A door that gives these answers in turn, then repeats the last one. Also returns the
-    /// requests that came in.
+    /// A door that gives these answers in turn and then repeats the last one. Also returns what it
+    /// received.
     async fn door(answers: &'static [(u16, &'static str)]) -> (Door, Arc<Mutex<Vec<String>>>) {
         let (turn, bodies) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
         let came = Arc::clone(&bodies);

@@ -20,7 +20,7 @@ pub(crate) enum EndReason {
 /// How a subscription ended: for a reason of the gateway, or because its client left.
 pub(super) type End = Option<EndReason>;
 
-/// Every end. [`EndReason::Expired`] stands here with one place for all.
+/// Every end. The place in [`EndReason::Expired`] does not matter here.
 pub(super) const ENDS: [End; 7] = [
     None,
     Some(EndReason::Draining),

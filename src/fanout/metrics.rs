@@ -122,7 +122,7 @@ impl Collector for Subscribers {
 }
 
 /// The most names with a lag of their own. Clients choose their names, so the number has to be
-/// bounded. The first names count.
+/// bounded. Only the first names have one.
 const NAMES_MAX: usize = 100;
 /// Longer names are cut to this many characters.
 const NAME_CHARS: usize = 64;

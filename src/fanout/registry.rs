@@ -30,7 +30,7 @@ pub(super) struct Record {
     pub id: String,
     pub name: String,
     pub peer: String,
-    /// What it asked for. The class knows which of it it gets.
+    /// What it asked for. The class has what it gets.
     pub filter: Arc<Filter>,
     pub class: Arc<Class>,
     pub queue: Arc<Queue>,

@@ -121,7 +121,7 @@ impl Rig {
         })
     }
 
-    /// The events of this agent after one place and up to another.
+    /// What a subscriber to this agent gets after one place and up to another.
     fn wanted(&self, agent: Option<&str>, after: u64, through: u64) -> Vec<u64> {
         let wants = |&&(sequence, of): &&(u64, &str)| {
             sequence > after && sequence <= through && agent.is_none_or(|agent| agent == of)

@@ -13,7 +13,7 @@
 //! | TLS handshake | `opening_timeout` | the connection is dropped |
 //! | then, the first head (HTTP/2: the preface) | `opening_timeout` | the connection is dropped |
 //! | idle time, later heads included | `idle_timeout` | closed; HTTP/2: after GOAWAY |
-//! | a request until its answer is received | `answer_timeout`, up to twice | dropped |
+//! | a request until its answer is sent | `answer_timeout`, up to twice | dropped |
 //! | the client's closing after its last answer | 1 s | dropped |
 //! | an answer to a ping, HTTP/2 | `ping_timeout` | closed |
 //! | a request's head | `head_bytes_max` | 431 |
@@ -72,7 +72,7 @@ pub struct Config {
     /// How long a connection may be without a request, over HTTP/1.1 and HTTP/2. It is long, so
     /// that clients can reuse their connections.
     pub idle_timeout: Duration,
-    /// How long a request may take from its head until its answer is received; a connection is
+    /// How long a request may take from its head until its answer is sent; a connection is
     /// closed after this time or up to twice of it. None if answers are streams.
     pub answer_timeout: Option<Duration>,
     /// The largest head of a request, in bytes; over HTTP/1.1 at least 8 KiB.

@@ -20,7 +20,7 @@ pub(super) struct Call {
     moments: Vec<Moment>,
 }
 
-/// Something that happens in a call, with Verbex's report of it.
+/// An event in a call, which Verbex reports.
 #[derive(Debug)]
 struct Moment {
     /// Seconds since the call began.
@@ -59,7 +59,7 @@ impl Call {
         call
     }
 
-    /// The caller asks for a person at `asked`. Returns when the call ends after that.
+    /// The caller asks for a person at `asked`. Gives the time when the call ends.
     fn transfer(&mut self, asked: f64, agent: &Agent, script: &Script, rng: &mut impl Rng) -> f64 {
         let name = script.names.choose(rng).copied().unwrap_or_default();
         let number = rng.random_range(10_000..100_000).to_string();
@@ -151,8 +151,7 @@ impl Call {
         for (moment, arrival) in self.moments.iter().zip(arrivals) {
             webhooks.push(self.webhook(moment, moment.seconds, arrival, false));
             let again = arrival + rng.random_range(0.5..8.0);
-            // A sender that repeats a webhook may give it the time of the attempt, or that of the
-            // event.
+            // A repeated webhook may have the time of the attempt, or that of the event.
             let sent = if rng.random() {
                 again - 0.05
             } else {
@@ -235,7 +234,7 @@ impl About {
 #[derive(Debug)]
 pub(super) struct Report {
     content: Content,
-    /// In the guide's samples, the trace id in the header differs from the one in the body.
+    /// In the guide's samples header and body have different trace ids.
     header_trace_id: String,
 }
 
@@ -261,7 +260,7 @@ impl Report {
     }
 
     /// Headers and body of the webhook, sent at this time. As in the guide, a transfer has no
-    /// envelope: only its headers have its name and time.
+    /// envelope: only its headers have the event's name and time.
     pub(super) fn request(&self, sent: Timestamp) -> (Vec<(&'static str, String)>, String) {
         let timestamp = format!("{sent:.9}");
         let (event_name, body) = match &self.content {
@@ -364,7 +363,7 @@ fn json(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("structs of strings and finite numbers can be written")
 }
 
-/// An id as document databases make them: the time in seconds, then random bits; 24 hex digits.
+/// An id as document databases make them: 24 hex digits, of which 8 are the seconds since 1970.
 fn object_id(time: Timestamp, rng: &mut impl Rng) -> String {
     format!(
         "{:08x}{:016x}",
@@ -373,7 +372,7 @@ fn object_id(time: Timestamp, rng: &mut impl Rng) -> String {
     )
 }
 
-/// The destination of a transfer. No real host or number is used.
+/// Where a call may be transferred to: hosts and numbers that belong to nobody.
 fn destination(rng: &mut impl Rng) -> String {
     let extension = rng.random_range(2000..2100);
     match rng.random_range(0..4) {
@@ -384,7 +383,7 @@ fn destination(rng: &mut impl Rng) -> String {
     }
 }
 
-/// A time in microseconds with an offset, as in transfers.
+/// A time as transfers have it: with microseconds and an offset.
 fn micros(time: Timestamp) -> String {
     format!("{time:.6}").replace('Z', "+00:00")
 }

@@ -19,7 +19,7 @@ pub(crate) use self::rest::rest;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// The number of calls. None means without end.
+    /// How many calls. None means without end.
     pub calls: Option<u64>,
     /// Calls that begin per second; more than 0. `speed` does not change it.
     pub rate: f64,
@@ -27,14 +27,14 @@ pub(crate) struct Options {
     /// so that the same filters can be used.
     pub agents: usize,
     /// Another seed makes other calls. Do not use a seed twice with one log: the second run would
-    /// be redeliveries.
+    /// send the same events again.
     pub seed: u64,
     /// Whether some webhooks arrive after later ones of their call.
     pub out_of_order: bool,
     /// Whether some webhooks arrive twice, perhaps with another top-level timestamp.
     pub duplicates: bool,
-    /// How many times faster than real time the webhooks of a call are sent; more than 0. Durations
-    /// in their bodies do not change.
+    /// How much faster than real time the webhooks of a call are sent; more than 0. The times and
+    /// durations in them do not change.
     pub speed: f64,
     /// When the simulation begins: [`Webhook::at`] counts from here. No time in a body is later
     /// than the time at which its webhook is sent.
@@ -57,21 +57,21 @@ pub(crate) struct Webhook {
     pub redelivery: bool,
 }
 
-/// Yields the webhooks of many concurrent calls, in the order in which they are to be sent.
+/// Makes up many calls at the same time, and gives their webhooks in the order to send them.
 #[derive(Debug)]
 pub(crate) struct Simulation {
     options: Options,
     rng: StdRng,
     agents: Vec<Agent>,
     calls_begun: u64,
-    /// Webhooks of the calls that have begun, sorted by the time to send them, and then in the
-    /// order in which they were made.
+    /// The webhooks still to send of the calls that have begun, by time, and then in the order in
+    /// which they were made up.
     waiting: BTreeMap<(Duration, u64), Webhook>,
     made_up: u64,
 }
 
 impl Simulation {
-    /// Nothing is made before it is asked for.
+    /// Makes up each call only when its first webhook may be next.
     #[must_use]
     pub(crate) fn new(options: Options) -> Self {
         Self {
@@ -95,8 +95,7 @@ impl Simulation {
     }
 
     fn begin_call(&mut self, begin: Duration) {
-        // Two random generators for each call, so that the way of delivery does not change the
-        // content.
+        // Each call has two generators, so that options of delivery do not change its content.
         let mut content = StdRng::from_rng(&mut self.rng);
         let mut delivery = StdRng::from_rng(&mut self.rng);
         self.calls_begun += 1;
@@ -119,7 +118,7 @@ impl Iterator for Simulation {
 
     fn next(&mut self) -> Option<Webhook> {
         while let Some(begin) = self.next_begin() {
-            // A call that begins later cannot have an earlier webhook.
+            // No webhook of a call is sent before the call begins.
             let soonest = self.waiting.first_key_value();
             if soonest.is_some_and(|(&(at, _), _)| at < begin) {
                 break;
@@ -136,7 +135,7 @@ struct Agent {
     organization_id: String,
 }
 
-/// Agents, four to an organization; the same in each run.
+/// Some agents, four in each organization. Every call of this function gives the same ones.
 fn agents(count: usize) -> Vec<Agent> {
     const AGENTS_PER_ORGANIZATION: usize = 4;
     let mut rng = StdRng::seed_from_u64(0);
@@ -154,7 +153,7 @@ fn agents(count: usize) -> Vec<Agent> {
         .collect()
 }
 
-/// The longest time from the beginning of a call to its last webhook, repeats included.
+/// All webhooks of a call are sent within this time, repeats included.
 const CALL_SECONDS_MAX: f64 = 310.0;
 
 /// Converts times in one call, given in seconds since it began.
@@ -171,8 +170,8 @@ impl Clock {
         self.begin + seconds(since_begin / self.speed)
     }
 
-    /// The time as a body has it. If the speed is above 1, it is moved back, so that no body has a
-    /// time that is later than its webhook is sent.
+    /// The time that a body has. At a higher speed than real time the whole call is dated back, so
+    /// that no webhook is sent before the time in it.
     fn time(self, since_begin: f64) -> Timestamp {
         let late = CALL_SECONDS_MAX * (1.0 - 1.0 / self.speed).max(0.0);
         let begin = self.start.checked_add(self.begin);
@@ -182,7 +181,7 @@ impl Clock {
     }
 }
 
-/// A duration. If it is out of range, it becomes `u32::MAX` seconds.
+/// Seconds as a duration. A number that no duration can hold counts as 136 years.
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(u32::MAX.into()))
 }

@@ -1,4 +1,4 @@
-//! Ends calls that an earlier simulation left open.
+//! The missing webhooks of calls that an earlier simulation left unfinished.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,9 +20,9 @@ struct Told {
     analyzed: bool,
 }
 
-/// Ends the open calls among these events, if they belong to one of the first `agents_max` agents.
-/// Returns the missing webhooks, each to be sent at once. The events are the newest of a log, in
-/// any order.
+/// Ends the unfinished calls among these events that belong to one of the first `agents_max`
+/// agents. Gives the missing webhooks, to be sent at once. `events` are the newest of a log, in any
+/// order.
 #[must_use]
 pub(crate) fn rest(events: &[Event], agents_max: usize, seed: u64) -> Vec<Webhook> {
     let mut rng = StdRng::seed_from_u64(seed);

@@ -1,4 +1,4 @@
-//! The table of sources: where each field of an event comes from.
+//! Where each field of an event is taken from.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +29,8 @@ const CALL_TRANSFERRED: &str = "CallHandler.CallTransferred";
 ///
 /// # Errors
 ///
-/// If the body is not a JSON object in UTF-8, or is nested deeper than
-/// [`LEVELS_MAX`](super::LEVELS_MAX) levels. A body that is both invalid and too deep is invalid.
+/// The body is not a JSON object in UTF-8, or nested deeper than [`LEVELS_MAX`](super::LEVELS_MAX)
+/// levels. If both are true, the error says that it is invalid.
 pub(crate) fn normalize(
     rules: &Rules,
     headers: &[(String, String)],
@@ -70,8 +70,8 @@ pub(crate) fn normalize(
     })
 }
 
-/// The event in headers and body. It has no id and no receive time, and it has an event time only
-/// if the webhook has one.
+/// Reads headers and body into an event. It has no id and no receive time yet, and an event time
+/// only if the webhook gives one.
 fn read(
     rules: &Rules,
     headers: &Headers,
@@ -84,7 +84,7 @@ fn read(
     let organization_id = body.known("organizationId", usable_text);
     let event_time = body.known("timestamp", fields::time);
 
-    // A transfer is flat: it has no envelope, so the body itself is the payload.
+    // A transfer has no envelope: the body is its payload.
     let mut enveloped = match document.get("payload") {
         Some(Value::Object(payload)) => Some(Fields::of(payload)),
         _ => None,
@@ -155,7 +155,7 @@ fn read(
         payload,
         unmodeled_fields_omitted: unmodeled_fields.is_err(),
         unmodeled_fields: unmodeled_fields.ok().flatten(),
-        // Body and headers do not have these. A new field of the event must be named above or here.
+        // Set later, or not set by body and headers. A new field must be named above or here.
         sequence: 0,
         id: String::new(),
         receive_time: None,
@@ -165,7 +165,7 @@ fn read(
     (event, surprises, unknown)
 }
 
-/// The type of an event name: the part after the last dot, in any case.
+/// The type by the part of the name after the last dot; upper and lower case are the same.
 fn event_type(event_name: &str) -> EventType {
     let name = event_name.rsplit('.').next().unwrap_or_default();
     let is_called = |&event_type: &EventType| {
@@ -177,7 +177,7 @@ fn event_type(event_name: &str) -> EventType {
         .unwrap_or(EventType::Other)
 }
 
-/// The part after the last dot in Verbex's name for this type; none if Verbex has no such name.
+/// What Verbex calls events of this type, after the last dot of the name.
 const fn verbex_name(event_type: EventType) -> Option<&'static str> {
     match event_type {
         EventType::CallStarted => Some("CallStarted"),

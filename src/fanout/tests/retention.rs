@@ -9,7 +9,7 @@ use crate::{
     log::{Followed, Follower, Publisher},
 };
 
-/// So large that the log takes three reads.
+/// So large that one read of the log returns three events.
 const LARGE_BYTES: usize = 50_000;
 
 impl Rig {

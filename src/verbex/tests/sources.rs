@@ -1,4 +1,4 @@
-//! Where each field of an event comes from: an example for each row of the table of sources.
+//! Where each field of an event is taken from, with an example for each source.
 
 use Reason::{Unknown, UnknownName, WrongType};
 use serde_json::{Value, json};

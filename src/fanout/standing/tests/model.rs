@@ -66,7 +66,7 @@ prop_compose! {
             true => ExpiredAction::Earliest,
             false => ExpiredAction::Fail,
         };
-        // Without leave to continue after a gap, the subscription is refused.
+        // A subscription that may not continue after a gap is refused if it begins before one.
         let covered = match goes_on && !moves {
             true => covered,
             false => covered.max(removed),
