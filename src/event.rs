@@ -81,8 +81,8 @@ impl fmt::Display for Epoch {
 pub struct Position {
     /// The last event that is covered; [`Sequence::ZERO`] if none is.
     pub sequence: Sequence,
-    /// The first bytes of that event's id, which differ in a rewound or restored copy of the log.
-    /// Zeroes at the origin.
+    /// The first bytes of that event's id. They show that it is still the same event: a log that
+    /// was rewound or restored may have another one here. Zeroes at the origin.
     pub id_tag: [u8; 6],
     /// That event's receive time; none at the origin.
     pub receive_time: Option<Timestamp>,

@@ -27,8 +27,8 @@ impl Scope {
     }
 }
 
-/// The events that a filter and a scope have in common. Callers that get the same events have equal
-/// selectors, even if their filters and scopes differ. Clones share the filter.
+/// The events that a filter and a scope have in common. If different filters and scopes have the
+/// same values in common, their selectors are equal. Clones share the filter.
 ///
 /// A filter cannot express this: if filter and scope have no common value, the selector matches
 /// nothing, but an empty list in a filter matches everything.

@@ -106,7 +106,7 @@ const EXPOSED: [&str; 5] = [
     "grpc-encoding",
     "grpc-accept-encoding",
 ];
-/// How long a browser may keep the answer to a CORS preflight: the longest that any browser does.
+/// How long a browser may keep the answer to a CORS preflight. Chromium keeps none for longer.
 const CORS_MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Makes the service of this door, and the handle to its health, which is "not serving" at first.

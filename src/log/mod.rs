@@ -2,10 +2,10 @@
 //!
 //! # Contract
 //!
-//! - **Committing.** Events that wait at the same time are committed as one group.
-//!   [`Appender::append`] resolves when the group is on disk, or when it is certain that the log
-//!   did not take the event. An event whose id is already in the log is not stored again: the
-//!   answer names the place of the first. Sequences strictly increase, and receive times never
+//! - **Committing.** Events that wait at the same time are committed in groups.
+//!   [`Appender::append`] resolves when the event's group is on disk, or when it is certain that
+//!   the log did not take the event. An event whose id is already in the log is not stored again:
+//!   the answer names the place of the first. Sequences strictly increase, and receive times never
 //!   decrease.
 //! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after
 //!   the commit and before the answer, so whoever has an answer can read the event. A [`Follower`]

@@ -1,4 +1,4 @@
-//! The writer: a thread that owns the file and commits all waiting events as one group.
+//! The writer: a thread that owns the file and commits waiting events in groups.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -180,7 +180,7 @@ impl Writer {
         }
     }
 
-    /// Commits one event and all events that wait behind it.
+    /// Commits one event, together with events that wait behind it, as one group.
     fn append(&mut self, first: Offer) {
         if let Standing::Away { reason, .. } = &self.standing {
             let refusal = AppendError::Unavailable(reason.clone());
