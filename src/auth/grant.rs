@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::{filter::Scope, view::Redaction};
 
-/// The rights of a caller. Each request carries them from the door's middleware to its method.
+/// The rights of a caller. A request carries them from the door's middleware to its method, unless
+/// its service is open to everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     /// The name of the caller's token; none if the door asks for no credentials.

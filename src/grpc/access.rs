@@ -1,5 +1,5 @@
-//! Who may call which method. Every admitted request carries its caller's [`Grant`], and its
-//! method takes that with [`granted`].
+//! Who may call which method. A request to a service that is not [open](is_open) carries its
+//! caller's [`Grant`], and its method takes that with [`granted`].
 
 use std::sync::{
     Arc,
@@ -67,7 +67,7 @@ impl Access {
         let grant = self.caller(request.headers())?;
         if for_admins && !grant.admin {
             return Err(match grant.name {
-                // There was no token, and with one the call may succeed.
+                // No tokens are configured, and the caller may be on another machine.
                 None => Failure::CredentialsInvalid,
                 Some(_) => Failure::ScopeDenied {
                     method: path.trim_start_matches('/').into(),
