@@ -37,7 +37,7 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Not ready yet.
+    /// The gateway is not ready yet.
     #[must_use]
     pub(crate) fn new(tail: watch::Receiver<Tail>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The words that the rooms share: what an event is before and after it became durable.
+//! Types that all rooms share: an event before and after it became durable.
 //!
 //! No I/O, no locks, no clocks.
 
@@ -14,7 +14,7 @@ pub(crate) use keys::{ByTextKey, EVENT_TYPES, Keys, TextKey};
 
 use crate::proto;
 
-/// Place of an event in the log. Starts at 1; 0 stands before the first event.
+/// Place of an event in the log. The first event has 1; 0 is the place before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
 
@@ -35,7 +35,7 @@ impl fmt::Display for Sequence {
     }
 }
 
-/// Identity of an event: the same for every delivery of it. Written as 32 lower-case hex digits.
+/// Id of an event, the same for every delivery of it. Written as 32 lower-case hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId(pub [u8; 16]);
 
@@ -66,7 +66,7 @@ impl FromStr for EventId {
     }
 }
 
-/// Identity of a log, random and made with it. A cursor is good for one epoch only.
+/// Identity of a log, random and made with it. A cursor is valid only for one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub [u8; 16]);
 
@@ -76,13 +76,13 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A place in the log that something has come to: everything up to and including `sequence`.
+/// A place in the log. Everything up to and including `sequence` is covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The last event that is covered; [`Sequence::ZERO`] if none is.
     pub sequence: Sequence,
-    /// The first bytes of that event's id: they tell a log from a rewound or restored copy of it.
-    /// Zeroes at the origin.
+    /// The first bytes of that event's id. They show that it is still the same event: a log that
+    /// was rewound or restored may have another one here. Zeroes at the origin.
     pub id_tag: [u8; 6],
     /// That event's receive time; none at the origin.
     pub receive_time: Option<Timestamp>,
@@ -96,7 +96,7 @@ impl Position {
         receive_time: None,
     };
 
-    /// Right behind the event with these keys.
+    /// Right behind the event with this sequence, id and receive time.
     #[must_use]
     pub fn of(sequence: Sequence, id: EventId, receive_time: Timestamp) -> Self {
         let mut id_tag = [0; 6];
@@ -109,33 +109,32 @@ impl Position {
     }
 }
 
-/// A webhook as it came: the body byte for byte, and the headers that were read with it (lower-case
-/// names).
+/// A webhook as it came: the unchanged body, and the headers that the gateway keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raw {
     /// The body: a JSON object in UTF-8.
     pub json: Bytes,
-    /// `x-webhook-*`, `user-agent` and `content-type`, sorted by name.
+    /// `x-webhook-*`, `user-agent` and `content-type`, with lower-case names, sorted by name.
     pub headers: Vec<(String, String)>,
 }
 
-/// An event that waits to become durable.
+/// An event that is not durable yet.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     /// Its identity.
     pub id: EventId,
-    /// The event in `EVENT_VIEW_STANDARD`, with its receive time as the door saw it and without a
-    /// sequence.
+    /// The event in `EVENT_VIEW_STANDARD`, with the time at which the door received it and without
+    /// a sequence.
     pub event: proto::Event,
-    /// Whether `event.event_time` is Verbex's. If not it follows the receive time.
+    /// Whether Verbex gave `event.event_time`. If not, that time follows the receive time.
     pub event_time_given: bool,
-    /// What it was made from.
+    /// The webhook that it was made from.
     pub raw: Raw,
 }
 
 impl NewEvent {
-    /// Gives the event its place: `sequence`, and a receive time that does not lie before that of
-    /// the event before it.
+    /// Gives the event its place: `sequence`, and a receive time that is not before that of the
+    /// previous event.
     #[must_use]
     pub fn place(mut self, sequence: Sequence, receive_time: Timestamp) -> StoredEvent {
         let receive = timestamp(receive_time);
@@ -165,11 +164,11 @@ pub struct StoredEvent {
     pub id: EventId,
     /// When the gateway took it; never decreases along `sequence`.
     pub receive_time: Timestamp,
-    /// What filters and scopes look at.
+    /// The values that filters and scopes compare.
     pub keys: Keys,
-    /// A whole `verbex.gateway.v1.Event` in `EVENT_VIEW_STANDARD`.
+    /// A complete `verbex.gateway.v1.Event` in `EVENT_VIEW_STANDARD`, encoded.
     pub encoded: Bytes,
-    /// What it was made from. A reader that did not ask for it gets none.
+    /// The webhook that it was made from. None if the query did not ask for it.
     pub raw: Option<Raw>,
 }
 
@@ -184,7 +183,7 @@ impl StoredEvent {
 /// Events that became durable together, in order.
 pub type Group = Arc<[StoredEvent]>;
 
-/// A time as protobuf writes it.
+/// A time as a protobuf message.
 #[must_use]
 pub fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     // Nanoseconds count forward from the second in protobuf, towards zero in jiff.

@@ -1,4 +1,5 @@
-//! Which events a caller asks for (a filter), may read (a scope), and so gets (a selector).
+//! Which events a caller asks for (a filter), which it may read (a scope), and which it therefore
+//! gets (a selector).
 
 mod selector;
 #[cfg(test)]
@@ -14,7 +15,7 @@ use crate::{
     proto::{EventFilter, EventType},
 };
 
-/// A filter with sorted, unique values, so that filters that ask for the same are equal.
+/// A filter with sorted, unique values. Filters with the same values are equal.
 ///
 /// The values of one key are alternatives. An event has to match each key that has values. The
 /// empty filter matches every event.
@@ -31,8 +32,8 @@ impl Filter {
         texts: ByTextKey::EMPTY,
     };
 
-    /// The canonical form of a valid filter. Types that this version does not know are left out:
-    /// validation refuses them before.
+    /// The canonical form of a valid filter. Types that this version does not know are left out; a
+    /// request with such a type was refused before.
     pub(crate) fn new(mut filter: EventFilter) -> Self {
         let event_types = filter.event_types().collect();
         let texts = ByTextKey::from_fn(|key| mem::take(key.values_mut(&mut filter)));
@@ -63,7 +64,7 @@ impl Filter {
         &self.texts
     }
 
-    /// The form that it has in the contract.
+    /// The filter as a message of the contract.
     pub(crate) fn to_proto(&self) -> EventFilter {
         let mut filter = EventFilter {
             event_types: self.event_types.iter().map(|&t| t.into()).collect(),

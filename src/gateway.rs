@@ -1,5 +1,5 @@
-//! The wiring: opens the log, binds every door, hands out the handles, and leaves in order. The
-//! only room that knows every other.
+//! The wiring: opens the log, binds the doors, connects the parts, and shuts down in order. Only
+//! this room knows all others.
 
 mod certificates;
 mod doors;
@@ -41,7 +41,7 @@ pub(crate) use sockets::Sockets;
 pub(crate) struct Gateway {
     addresses: Addresses,
     has_new_log: bool,
-    /// What must run until the end.
+    /// The parts that must run until the end.
     parts: Vec<(Part, Work)>,
     tail: watch::Receiver<Tail>,
     reader: log::Reader,
@@ -51,7 +51,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Opens the log and binds every door. Nothing is served before [`Gateway::run`].
-    /// `log_lines_dropped` counts the lines of the gateway's own log that were not written.
+    /// `log_lines_dropped` counts lines of the gateway's own log that could not be written.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -61,7 +61,7 @@ impl Gateway {
         log_lines_dropped: Counter,
     ) -> Result<Self, StartError> {
         let started = Instant::now();
-        // Before anything opens a file.
+        // Counted before anything opens a file.
         let shares = Shares::of_this_process();
         let mut metrics = registry(log_lines_dropped);
         let log = log::open(&config.log, log::Metrics::register(&mut metrics))?;
@@ -139,29 +139,29 @@ impl Gateway {
         })
     }
 
-    /// Where everything is, with the ports that the system chose.
+    /// The addresses of the doors, with the ports that the system chose.
     #[must_use]
     pub(crate) fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// Whether there was no log in the data folder before.
+    /// Whether this start made the log.
     #[must_use]
     pub(crate) fn has_new_log(&self) -> bool {
         self.has_new_log
     }
 
-    /// Reads the log, beside all who read it through a door.
+    /// A reader of the log, beside those of the doors.
     #[must_use]
     pub(crate) fn reader(&self) -> log::Reader {
         self.reader.clone()
     }
 
-    /// Serves until `shutdown`, then leaves in order: subscribers within the drain deadline, all
-    /// else within some seconds more.
+    /// Serves until `shutdown`, then shuts down in order: subscribers have until the drain
+    /// deadline, everything else some seconds more.
     ///
     /// # Errors
-    /// If a part ends that must not.
+    /// If a part ends that must run until the end.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Broken> {
         let Self {
             parts,
@@ -170,7 +170,7 @@ impl Gateway {
             leaving,
             ..
         } = self;
-        // Before the doors open: calls may wait there already.
+        // Set before the doors open, because calls may already wait there.
         leaving.health.set(true).await;
         let mut parts = Parts::start(parts);
         leaving.readiness.set(true);
@@ -188,7 +188,7 @@ impl Gateway {
     }
 }
 
-/// The metrics, with those of the program itself.
+/// The registry, with metrics of the process.
 fn registry(log_lines_dropped: Counter) -> Registry {
     let mut metrics = Registry::default();
     metrics.register(

@@ -1,4 +1,4 @@
-//! `verbex-gateway`: takes Verbex webhooks, makes each one durable, and streams them over gRPC.
+//! `verbex-gateway`: receives Verbex webhooks, makes each one durable, and streams them over gRPC.
 //!
 //! Events go one way through these rooms:
 //!
@@ -17,7 +17,7 @@
 //! | `client` | [`client`]: a subscriber that resumes, without what a server needs |
 //! | none | [`proto`]: the messages and stubs alone |
 //!
-//! A program that follows a gateway takes the second:
+//! A program that follows a gateway needs only `client`:
 //!
 //! ```toml
 //! verbex-gateway = { version = "0.1", default-features = false, features = ["client"] }
@@ -76,8 +76,7 @@ mod vitals;
 #[cfg(feature = "gateway")]
 mod webhook;
 
-/// What the benchmarks and the tests of the program reach beside its doors. No promise is made
-/// about it.
+/// For benchmarks and for tests of the program only. It may change at any time.
 #[cfg(feature = "gateway")]
 #[doc(hidden)]
 pub mod inside {

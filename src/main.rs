@@ -1,4 +1,4 @@
-//! The `verbex-gateway` program: parse, run, exit code.
+//! The `verbex-gateway` program: parses the command line, runs the command, sets the exit code.
 
 use std::{
     io::{self, Write},
@@ -12,7 +12,7 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 use verbex_gateway::cli::{self, Cli};
 
-/// How long the last words may take. Nobody may be reading them.
+/// How long the last message may take to be written, since nobody may be reading it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let outcome = match Runtime::new() {
         Ok(runtime) => {
             let outcome = runtime.block_on(cli.run());
-            // What still runs has no part in the outcome, and some of it may block for long.
+            // Tasks that still run do not change the outcome, and some of them may block for long.
             runtime.shutdown_background();
             outcome
         }
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     code.into()
 }
 
-/// Writes to standard error, in a thread that may be left behind.
+/// Writes to standard error in a thread, which is abandoned if it blocks for too long.
 fn say(message: String) {
     let (written, wait) = mpsc::channel();
     let writer = thread::Builder::new().spawn(move || {
@@ -45,7 +45,7 @@ fn say(message: String) {
         }
         let _ = written.send(());
     });
-    // Nobody is left to tell if any of this fails.
+    // An error here cannot be reported anywhere.
     if writer.is_ok() {
         let _ = wait.recv_timeout(LAST_WORDS);
     }

@@ -1,9 +1,9 @@
-//! Limits log lines that clients can cause: the first of a kind is logged at once, further ones are
-//! counted and logged together.
+//! Limits log lines that clients can cause: the first notice of a kind is logged at once; further
+//! ones are counted and logged together.
 //!
-//! Time is divided into windows of [`WINDOW`]. In each window the first of every kind has a line.
-//! At its end, one line gives the number of further ones. Kinds beyond `KINDS_MAX` in a window are
-//! only counted, so clients cannot fill the memory or the log.
+//! Time is divided into windows of [`WINDOW`]. In each window, the first notice of every kind has a
+//! line. At the end, one line for each kind gives the number of further ones. Kinds beyond
+//! `KINDS_MAX` in a window are only counted, so clients cannot fill the memory or the log.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +14,17 @@ use std::{
 
 use tokio::{runtime::Handle, time::sleep};
 
-/// How long further ones of a kind are counted before they are logged.
+/// How long further notices of a kind are counted before they are logged.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
-/// Kinds that have lines of their own in one window.
+/// The most kinds that have lines of their own in one window.
 const KINDS_MAX: usize = 64;
 
 /// A line to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice<'a, K, D: ?Sized> {
-    /// The first of its kind, with details.
+    /// The first notice of its kind, with details.
     First(&'a K, &'a D),
-    /// The number of further ones of this kind within [`WINDOW`].
+    /// The number of further notices of this kind within [`WINDOW`].
     More(&'a K, u64),
     /// The number of notices whose kinds had no line of their own.
     Others(u64),
@@ -41,13 +41,13 @@ struct Shared<K, D: ?Sized> {
 
 /// The counts of the open window; empty if none is open.
 struct Window<K> {
-    /// How many of each kind came after the first.
+    /// How many notices of each kind came after the first.
     more: BTreeMap<K, u64>,
     others: u64,
 }
 
 impl<K: Ord + Send + 'static, D: ?Sized + 'static> Notices<K, D> {
-    /// Lines are written by `say`.
+    /// `say` writes the lines.
     #[must_use]
     pub(crate) fn new(say: fn(Notice<'_, K, D>)) -> Self {
         Self(Arc::new(Shared {
@@ -143,7 +143,7 @@ mod tests {
         static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Tests run on a thread each.
+    /// Keeps lines by thread, since each test runs in a thread of its own.
     fn say(notice: Notice<'_, u32, &'static str>) {
         let line = match notice {
             Notice::First(kind, details) => format!("{kind} {details}"),
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(said(), ["1 a", "2 b", "3 d"]);
         notices.0.close();
         assert_eq!(said(), ["1 and 999 more", "2 and 1 more"]);
-        // A new window; nothing is said of an old one twice.
+        // A new window begins. The counts of the old one are not logged again.
         notices.notice(2, &"e");
         assert_eq!(said(), ["2 e"]);
         notices.0.close();
@@ -199,7 +199,7 @@ mod tests {
         for round in 0..3 {
             notices.notice(round, &"a");
             notices.notice(round, &"b");
-            // This test has one thread: nothing has come in between.
+            // The test has one thread, so the window cannot have ended in between.
             assert_eq!(said(), [format!("{round} a")]);
             while SAID.with_borrow(Vec::is_empty) {
                 sleep(Duration::from_millis(1)).await;

@@ -1,6 +1,7 @@
 //! Opaque texts that clients keep: some bytes and a checksum, URL-safe.
 //!
-//! The checksum finds a text that was cut or mistyped. It is not secret: such a text gives no rights.
+//! The checksum finds a text that was cut or mistyped. It is not secret: such a text gives no
+//! rights.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -11,7 +12,7 @@ pub(crate) fn seal(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode([bytes, &check_of(bytes)].concat())
 }
 
-/// The bytes of a text that [`seal`] made from `N` bytes.
+/// The bytes of a text that [`seal`] made from `N` bytes; none if the text is anything else.
 pub(crate) fn open<const N: usize>(text: &str) -> Option<[u8; N]> {
     let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (bytes, check) = sealed.split_at_checked(N)?;

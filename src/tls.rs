@@ -76,7 +76,7 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-        /// What it is to hold.
+        /// What the file should hold.
         expected: &'static str,
     },
     /// Each file is valid, but they cannot be used together.
@@ -113,7 +113,7 @@ pub enum Error {
 /// A certificate chain with its key.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// Serves it.
+    /// The configuration that serves it.
     pub config: Arc<ServerConfig>,
     /// When it becomes valid and when it expires.
     pub validity: Validity,

@@ -1,4 +1,4 @@
-//! How much of an event a caller gets: what it asks for, without what it may not see.
+//! How much of an event a caller gets: the view that it asks for, without what is redacted.
 
 mod redaction;
 #[cfg(test)]
@@ -14,7 +14,7 @@ use crate::{
     proto::{self, EventView, event::Payload},
 };
 
-/// What a caller asks for: an `EventView` that is specified.
+/// The view that a caller asks for. It is never unspecified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum View {
     Basic,
@@ -57,10 +57,10 @@ impl View {
         Ok(message)
     }
 
-    /// The encoding of what [`Self::show`] returns. The stored one is shared where that is the same.
+    /// The encoding of what [`Self::show`] returns. If that is the stored encoding, it is shared.
     ///
     /// # Errors
-    /// As [`Self::show`].
+    /// The same as for [`Self::show`].
     pub(crate) fn render(
         self,
         redaction: Redaction,
@@ -71,8 +71,7 @@ impl View {
                 Ok(event.encoded.clone())
             }
             (Self::Raw, Some(raw)) if redaction.is_empty() => {
-                // The encodings of two messages, one after the other, are the encoding of both
-                // merged.
+                // In protobuf, two encoded messages one after the other decode as both merged.
                 let rest = proto::Event {
                     raw_json: raw.json.clone(),
                     raw_headers: raw.headers.iter().cloned().collect(),

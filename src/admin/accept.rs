@@ -99,7 +99,7 @@ mod tests {
             let headers = HeaderMap::from_iter(headers);
             assert_eq!(prefers_openmetrics(&headers), expected, "{accept:?}");
         };
-        // curl, browsers, and who says nothing.
+        // curl, browsers, and clients without the header.
         check(&[], false);
         check(&["*/*"], false);
         check(&[""], false);
@@ -140,7 +140,7 @@ mod tests {
             ],
             false,
         );
-        // By name, by order, by weight.
+        // The format is chosen by name, by order and by weight.
         check(&["application/openmetrics-text"], true);
         check(&["APPLICATION/OpenMetrics-Text; Version=\"1.0.0\""], true);
         check(&["application/*"], true);
@@ -160,7 +160,7 @@ mod tests {
         check(&["application/*;q=0"], false);
         check(&["text/plain;q=0, */*;q=0.1"], true);
         check(&["text/plain;q=0.5", "application/openmetrics-text"], true);
-        // What there is not.
+        // Formats that the gateway does not have.
         check(&["application/openmetrics-text;version=2.0.0"], false);
         check(&["application/json"], false);
         check(&["nonsense;;=,/,q=2, text/plain;q=9"], false);

@@ -1,4 +1,4 @@
-//! What a caller may do.
+//! The rights of a caller.
 
 use std::sync::Arc;
 
@@ -6,14 +6,15 @@ use jiff::Timestamp;
 
 use crate::{filter::Scope, view::Redaction};
 
-/// The rights of a caller. Each request carries them from the door to its method.
+/// The rights of a caller. A request carries them from the door's middleware to its method, unless
+/// its service is open to everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
-    /// Whose token it is; none where callers need no credentials.
+    /// The name of the caller's token; none if the door asks for no credentials.
     pub name: Option<Arc<str>>,
     /// Which events the caller may see.
     pub scope: Arc<Scope>,
-    /// What it may not see of them.
+    /// Which fields of these events the caller may not see.
     pub redaction: Redaction,
     /// Whether `AdminService` is open to the caller.
     pub admin: bool,
@@ -22,7 +23,7 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    /// The rights of everybody, where callers need no credentials.
+    /// The rights of every caller at a door that asks for no credentials.
     #[must_use]
     pub(crate) fn anonymous(admin: bool) -> Self {
         Self {

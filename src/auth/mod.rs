@@ -1,8 +1,8 @@
-//! Who may read, and what: bearer tokens and the grants that they give. Pure: the time and the
-//! randomness are arguments.
+//! Bearer tokens, and the grants that they give. No clock and no random generator: the time and
+//! the random bytes are arguments.
 //!
-//! The gateway keeps only hashes. A token is 32 random bytes, so a fast hash is enough: trying
-//! words guesses nothing.
+//! The gateway keeps only hashes. A fast hash is enough, because a token is 32 random bytes:
+//! nobody can guess it.
 
 mod grant;
 
@@ -15,19 +15,19 @@ use crate::{filter::Scope, view::Redaction};
 
 pub(crate) use grant::Grant;
 
-/// What a token starts with, so that one that leaks is recognised for what it is.
+/// The beginning of every token. It makes a leaked token recognisable.
 pub(crate) const TOKEN_PREFIX: &str = "vgw_";
 
 /// What the gateway knows of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Whose it is; shown to operators.
+    /// Whose token it is. Operators see this name.
     pub name: Arc<str>,
-    /// What the gateway keeps in place of the token.
+    /// The hash, which the gateway keeps in place of the token.
     pub hash: TokenHash,
     /// The token is refused from this time on.
     pub expires: Option<Timestamp>,
-    /// Whether it opens `AdminService` too.
+    /// Whether the token also gives access to `AdminService`.
     pub admin: bool,
 }
 
@@ -35,12 +35,12 @@ pub struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
-/// A text that is not 64 hex digits.
+/// The text is not 64 hex digits.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token hash is 64 hex digits")]
 pub struct MalformedTokenHash;
 
-/// Why credentials are refused. Callers only learn that they are; the reason is for the gateway's
+/// Why credentials were refused. Callers learn only that they were; the reason is for the gateway's
 /// own log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
@@ -50,7 +50,7 @@ pub(crate) enum Denied {
     /// The header holds no known token.
     #[error("the credentials are not known")]
     Wrong,
-    /// The token was valid once.
+    /// The token has expired.
     #[error("the credentials have expired")]
     Expired,
 }
@@ -62,7 +62,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Of two tokens with the same hash the last one counts.
+    /// If two tokens have the same hash, the last one counts.
     #[must_use]
     pub fn new(tokens: impl IntoIterator<Item = Token>) -> Self {
         Self {
@@ -73,15 +73,15 @@ impl Tokens {
         }
     }
 
-    /// Without tokens callers cannot be told apart, and need no credentials.
+    /// Whether there are no tokens. Then callers need no credentials.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_hash.is_empty()
     }
 
-    /// What the sender of this `authorization` header (`Bearer vgw_…`) may do at this time.
+    /// The rights that this `authorization` header (`Bearer vgw_…`) gives at this time.
     ///
-    /// The lookup uses the hash of what was sent, so its duration says nothing about a token.
+    /// The lookup uses the hash of what was sent, so its duration tells nothing about a token.
     ///
     /// # Errors
     /// If the header holds no token that is valid now.
@@ -112,8 +112,8 @@ impl Tokens {
     }
 }
 
-/// The token made from these random bytes. It is the secret itself: show it once and keep only its
-/// hash.
+/// Makes a token from these random bytes. The result is the secret itself: show it once, and keep
+/// only its hash.
 #[must_use]
 pub fn token_from(random: [u8; 32]) -> String {
     format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random))
@@ -193,7 +193,7 @@ mod tests {
         check(Some(String::new()), day, Err(Denied::Wrong));
         check(Some("Bearer ".into()), day, Err(Denied::Wrong));
         check(Some("Basic dXNlcjpwYXNz".into()), day, Err(Denied::Wrong));
-        // What the configuration holds is no key: who reads it gets in nowhere.
+        // The hash, which stands in the configuration, does not work as a token.
         let hash = TokenHash::of(&token_from([1; 32]));
         check(Some(format!("Bearer {hash}")), day, Err(Denied::Wrong));
     }

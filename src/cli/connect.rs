@@ -56,7 +56,7 @@ impl Connect {
             Some(path) => Some(read(path)?),
             None => self.token.clone(),
         };
-        // The banner of `serve` shows the address in this form.
+        // The banner of `serve` shows the address without a scheme.
         let address = match self.address.contains("://") {
             true => self.address.clone(),
             false => format!("http://{}", self.address),
@@ -71,7 +71,7 @@ impl Connect {
             }
             Ok(gateway)
         };
-        // The given value is wrong.
+        // A value on the command line is wrong.
         gateway().map_err(|error: Error| UsageError(error.to_string()).into())
     }
 }

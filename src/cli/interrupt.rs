@@ -8,7 +8,7 @@ use tokio::{
     sync::oneshot,
 };
 
-/// Ctrl-C, SIGTERM, and the end of the terminal. All of them ask for the same.
+/// Ctrl-C, SIGTERM, and the end of the terminal. All of them ask the process to stop.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -63,7 +63,7 @@ pub(super) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     let (told, hear) = oneshot::channel();
     tokio::spawn(async move {
         let Ok(mut signals) = Signals::listen() else {
-            // Then the signals still end the process by themselves.
+            // If signals cannot be caught, they still end the process by themselves.
             return std::future::pending().await;
         };
         signals.next().await;

@@ -281,9 +281,9 @@ struct Status {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Contact {
-    /// There was none yet.
+    /// There was no connection yet.
     None,
-    /// There is none any more.
+    /// The connection was lost.
     Lost,
     Made(SubscriptionState),
 }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-/// The longest wait before the second attempt; it doubles with each attempt after that.
+/// The longest wait after the first failure. It doubles with each further failure in a row.
 pub const FIRST: Duration = Duration::from_millis(250);
-/// The longest wait of all.
+/// The longest wait after any number of failures.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
-/// The wait after `attempt` failed attempts in a row, counted from 0. `random` is a number from 0
-/// to 1.
+/// The wait after a failure, from zero to the longest one. `attempt` is the number of failures in a
+/// row before this one. `random`, from 0 to 1, chooses the wait; it is clamped to that range.
 #[must_use]
 pub fn delay(attempt: u32, random: f64) -> Duration {
     let longest = FIRST

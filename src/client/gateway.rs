@@ -108,7 +108,8 @@ impl Gateway {
     /// Connects, to read history.
     ///
     /// # Errors
-    /// If there is no answer within 20 s, or the answer is not from a gateway.
+    /// If there is no connection within 20 s, TLS fails, or the CA certificates cannot be used. If
+    /// the port is not a gateway's, sometimes only the first call fails.
     pub async fn connect(&self) -> Result<Connection, Error> {
         let endpoint = self.secured()?;
         let channel = tokio::time::timeout(2 * CONNECT, endpoint.connect())
@@ -146,10 +147,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Gets one page of history.
+    /// Gets one page of history. For the next page, send the request again with the answer's
+    /// `next_page_token` as its `page_token`.
     ///
     /// # Errors
-    /// If the gateway refuses, or the connection is lost.
+    /// If the gateway refuses, the connection is lost, or there is no answer within 60 s.
     pub async fn list_events(
         &mut self,
         request: ListEventsRequest,
@@ -161,7 +163,7 @@ impl Connection {
     /// Gets the event with this id, in `EVENT_VIEW_RAW`.
     ///
     /// # Errors
-    /// If the gateway refuses, or the connection is lost.
+    /// If the gateway refuses, the connection is lost, or there is no answer within 60 s.
     pub async fn get_event(&mut self, id: String) -> Result<Event, Error> {
         let request = in_time(GetEventRequest { id });
         let answer = self.client.get_event(request).await;

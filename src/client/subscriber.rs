@@ -55,8 +55,9 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// All events from `start` on. There is no default for `start`, because it decides which events
-    /// a restart of the program misses.
+    /// All events from `start` on, in `EVENT_VIEW_STANDARD`, with a progress interval of 30 s and
+    /// no name. If retention has removed the next event, the stream ends with an error. There is no
+    /// default for `start`, because it decides which events a restart of the program misses.
     #[must_use]
     pub fn new(start: Start) -> Self {
         Self {
@@ -172,7 +173,7 @@ impl Subscriber {
         )))
     }
 
-    /// The next item; none when the stream has ended. This method is cancel safe: in `select!` no
+    /// The next item. None only after the error that ended the stream. Cancel safe: in `select!` no
     /// item is lost.
     ///
     /// # Errors

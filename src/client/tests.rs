@@ -1,6 +1,6 @@
 //! The subscriber against a gateway that follows a script.
 
-// They need a server that speaks TLS.
+// These need a server that speaks TLS.
 #[cfg(feature = "gateway")]
 mod doors;
 mod reaching;
@@ -29,8 +29,7 @@ use crate::proto::{
 
 type Message = Result<SubscribeResponse, Status>;
 
-/// What happens on one connection: these messages, and then silence if it does not end with an
-/// error.
+/// The messages of one connection. If they do not end with an error, silence follows.
 type Script = Vec<Message>;
 
 #[derive(Clone, Default)]
@@ -146,7 +145,7 @@ fn follow_from(address: &str, start: Start) -> Subscriber {
     gateway.subscribe(Subscription::new(start))
 }
 
-/// The next item in a word.
+/// The next item as a short text.
 async fn next(items: &mut Subscriber) -> String {
     let item = tokio::time::timeout(Duration::from_secs(20), items.next()).await;
     match item.expect("the subscriber hands out nothing") {
@@ -184,7 +183,7 @@ async fn it_resumes_after_the_last_cursor_it_handed_out() {
         assert_eq!(next(&mut items).await, expected);
     }
     let earliest = WireStart::StartPosition(StartPosition::Earliest.into());
-    // A message of an unknown kind moves the cursor too.
+    // A message of an unknown kind also moves the cursor.
     assert_eq!(
         gateway.starts(),
         [earliest, after("c2"), after("c2"), after("c5")]
@@ -257,7 +256,7 @@ async fn a_call_that_is_given_up_loses_nothing() {
     let mut items = follow(&address);
     let mut given_up = 0;
     for sequence in 1..=100 {
-        // The first poll of each call is its last one, unless there is an item already.
+        // Each call is polled once and then dropped, unless there is an item already.
         let item = loop {
             tokio::select! {
                 biased;

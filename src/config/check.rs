@@ -1,4 +1,4 @@
-//! The rules between settings: above all, which doors may be open to other machines.
+//! The rules that involve several settings: above all, which doors may be open to other machines.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use super::{
     tree::{Config, GrpcDoor, WebhookDoor, WebhookTls, is_loopback},
 };
 
-/// What is wrong between settings whose single values are good.
+/// Problems between settings whose single values are valid.
 pub(super) fn rules(config: &Config, effective: &Effective) -> Vec<Problem> {
     let Config {
         webhook,
@@ -57,7 +57,7 @@ fn open_webhook(webhook: &WebhookDoor) -> Option<String> {
     )
 }
 
-/// The same for the gRPC door.
+/// The same rule for the gRPC door.
 fn open_grpc(grpc: &GrpcDoor, without_tokens: bool) -> Option<String> {
     let tls = grpc
         .tls
@@ -70,7 +70,7 @@ fn open_grpc(grpc: &GrpcDoor, without_tokens: bool) -> Option<String> {
     open_door(grpc.addr, grpc.open_allowed, [tls, credentials], "grpc")
 }
 
-/// Says what a door lacks, each with its remedy, if other machines can reach it.
+/// If other machines can reach a door, says what it lacks, and how to mend that.
 fn open_door(
     addr: SocketAddr,
     allowed: bool,

@@ -1,24 +1,24 @@
-//! The effective configuration: each setting with the value that counts, as text, and where that
-//! came from. Secrets are masked.
+//! The effective configuration: the value of each setting as text, and where it comes from.
+//! Secrets are masked.
 
 use std::fmt;
 
 use super::{file::Place, problem::Problem};
 
-/// Prints as TOML. A value that is no default has its origin behind it.
+/// Prints as TOML. Each value that is not the default has its origin in a comment after it.
 #[derive(Debug, Default)]
 pub(crate) struct Effective(Vec<Counted>);
 
-/// A setting with the value that counts.
+/// A setting with its effective value.
 #[derive(Debug)]
 struct Counted {
     key: &'static str,
-    /// None for a setting that has no value.
+    /// None if the setting has no value.
     value: Option<String>,
     origin: Origin,
 }
 
-/// The layer that a value came from, the higher ones later.
+/// The layer of a value. A later one here overrides an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Default,
@@ -33,14 +33,14 @@ impl Effective {
         self.0.iter().map(|setting| setting.key)
     }
 
-    /// A setting's value as TOML, be it its default.
+    /// A setting's effective value as TOML, even if it is the default.
     #[cfg(test)]
     pub(super) fn value(&self, key: &str) -> Option<&str> {
         let setting = self.0.iter().find(|setting| setting.key == key)?;
         setting.value.as_deref()
     }
 
-    /// The layer that the value came from: a higher layer has a greater number.
+    /// The number of the value's layer: a higher layer has a greater number.
     pub(super) fn layer(&self, key: &str) -> u8 {
         match self.origin(key) {
             Origin::Default => 0,
@@ -50,7 +50,7 @@ impl Effective {
         }
     }
 
-    /// Something that is wrong with a setting, at the place where its value stands.
+    /// A problem of a setting, at the place of its value.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         Problem {
             place: self.origin(key).place(key),
@@ -67,7 +67,7 @@ impl Effective {
         self.setting(key).value = Some(value);
     }
 
-    /// Makes the setting one without a value.
+    /// Removes the setting's value.
     pub(super) fn clear(&mut self, key: &'static str) {
         let setting = self.setting(key);
         (setting.value, setting.origin) = (None, Origin::Default);

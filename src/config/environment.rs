@@ -1,4 +1,4 @@
-//! The environment: variables that are settings, and variables that only look like settings.
+//! The environment: variables that are settings, and variables that only look like them.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 
 use super::names::{PREFIX, variable_of};
 
-/// The variables whose names look like settings. They are read once; tests have their own.
+/// The variables whose names look like settings. They are read once; tests pass their own.
 #[derive(Debug, Default)]
 pub(crate) struct Environment(BTreeMap<String, OsString>);
 
@@ -23,17 +23,17 @@ impl FromIterator<(OsString, OsString)> for Environment {
 }
 
 impl Environment {
-    /// The variable that sets this key, with its value.
+    /// Takes the variable that sets this key, with its value.
     pub(super) fn take(&mut self, key: &str) -> Option<(String, OsString)> {
         let own = self.0.remove_entry(&variable_of(key));
         match key {
-            // Programs that log with `tracing` all read this variable.
+            // Most programs that log with `tracing` read this variable.
             "logging.level" => own.or_else(|| self.0.remove_entry("RUST_LOG")),
             _ => own,
         }
     }
 
-    /// Variables that are no settings and were not set by Kubernetes.
+    /// The variables that are not settings and were not set by Kubernetes.
     pub(super) fn rest(self) -> impl Iterator<Item = String> {
         let unknown = self.0.into_iter().filter(|(name, value)| {
             name.starts_with(PREFIX)
@@ -57,7 +57,7 @@ impl Environment {
 /// | `…_PORT_{port}_TCP` | the same |
 /// | `…_PORT_{port}_TCP_ADDR`, `…_TCP_PORT`, `…_TCP_PROTO` | its parts |
 ///
-/// The value has to fit too: `VERBEX_GATEWAY_GRPC_PORT=50051` is somebody's mistake.
+/// The value must fit, too: `VERBEX_GATEWAY_GRPC_PORT=50051` is a mistake of the operator.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
     // The name of the service may contain these words too, so each occurrence is tried.
     let behind = |word: &'static str| {

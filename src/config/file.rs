@@ -1,4 +1,4 @@
-//! The file as it was written: every value with its dotted key and its place in the file.
+//! The file as it was written: each value with its dotted key and its place in the file.
 
 use std::{
     borrow::Cow,
@@ -12,14 +12,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::{names::nearest, problem::Problem};
 
-/// The only key that may have several tables.
+/// The only key that may name several tables.
 pub(super) const TOKENS: &str = "tokens";
 
 /// What the file says, not yet checked. The reader takes known keys out one by one; keys that are
 /// left are unknown.
 #[derive(Debug, Default)]
 pub(super) struct ConfigFile {
-    /// Everything but the tokens.
+    /// Everything except the tokens.
     pub(super) settings: Table,
     /// The entries of `[[tokens]]`, in order.
     pub(super) tokens: Vec<Table>,
@@ -28,7 +28,7 @@ pub(super) struct ConfigFile {
 /// Values by dotted key.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    /// Where the table begins; the first line for the file itself.
+    /// Where the table begins. For the file itself this is the first line.
     pub(super) place: Place,
     values: BTreeMap<String, Written>,
 }
@@ -40,7 +40,7 @@ pub(super) struct Written {
     pub(super) place: Place,
 }
 
-/// A value, as far as settings need it.
+/// A value, in the types that settings need.
 #[derive(Debug)]
 pub(super) enum Value {
     Text(String),
@@ -51,7 +51,7 @@ pub(super) enum Value {
     Texts(Vec<String>),
     /// A table without keys.
     EmptyTable,
-    /// What no setting can be: a float, a mixed list, a number out of range.
+    /// A value that no setting accepts: a float, a mixed list, a number out of range.
     Other,
 }
 
@@ -109,8 +109,8 @@ impl Table {
         self.values.remove(key)
     }
 
-    /// An error for each key that was not taken, since no setting has its name. `prefix` stands
-    /// before each key in the error.
+    /// An error for each key that is left, because no setting has its name. `prefix` comes before
+    /// each key in the error.
     pub(super) fn unknown_keys(self, prefix: &str, known: &[&str]) -> Vec<Problem> {
         let judge = |(key, written): (String, Written)| {
             let inner = format!("{key}.");
@@ -146,7 +146,7 @@ fn unknown(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// A key as errors show it. A key that contains a dot is quoted, so that it does not read as two.
+/// A key as errors show it. A key that contains a dot is quoted, so that it does not look like two.
 fn name_of(key: &str) -> Cow<'_, str> {
     if key.contains('.') {
         format!("{key:?}").into()
@@ -155,15 +155,15 @@ fn name_of(key: &str) -> Cow<'_, str> {
     }
 }
 
-/// The text of a file and its path, to turn spans into places.
+/// The path and the text of a file, to turn spans into places.
 struct Source<'a> {
     path: &'a Path,
     text: &'a str,
 }
 
 impl Source<'_> {
-    /// The error for text that is no TOML. It names what stands before the `=` if that looks like a
-    /// key, so that it never shows a part of a value.
+    /// The error for text that is not TOML. It shows the text before the `=` only if that looks
+    /// like a key, so that it never shows a part of a value.
     fn broken(&self, error: &toml::de::Error) -> Problem {
         let place = self.place(error.span().unwrap_or_default());
         let line = self.text.lines().nth(place.line - 1).unwrap_or_default();

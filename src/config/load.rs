@@ -1,5 +1,5 @@
-//! The tree, setting by setting, in the order of `config.default.toml`: each with its name and its
-//! bounds. The defaults are those of the rooms, where a room has the setting.
+//! Makes the tree, setting by setting, in the order of `config.default.toml`: each with its name
+//! and its bounds. A room that has the setting also has its default.
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -20,41 +20,41 @@ use crate::{
     webhook::{self, Credential},
 };
 
-/// Names the file to read, as a flag or a variable.
+/// The name of the flag and the variable that give the file's path.
 const FILE: &str = "config";
-/// Where made-up calls are kept.
+/// The data folder for made-up calls.
 const DEMO_FOLDER: &str = "verbex-gateway-demo";
-/// Nothing needs this bound. It catches a number with too many zeroes.
+/// The largest count of any kind. It only catches a number with too many zeroes.
 const COUNT_MAX: usize = 1_000_000;
 const SECONDS_MAX: u64 = 3_600;
 const QUEUE_BYTES_MAX: usize = 1 << 30;
 
-/// What to read besides the file.
+/// The layers besides the file.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     /// The flags of the command line: names of settings (`webhook.addr`) and their texts.
     pub flags: Vec<(&'static str, String)>,
-    /// Whether calls will be made up.
+    /// Whether the gateway makes up calls.
     pub demo: bool,
     pub environment: Environment,
 }
 
-/// A configuration that keeps all rules.
+/// A configuration that satisfies all rules.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub config: Config,
-    /// Each setting with the place where its value stands, to be shown.
+    /// Each setting with its value and where that comes from, for printing.
     pub effective: Effective,
-    /// Variables that look like settings and are none. No error: the environment belongs to others
-    /// too.
+    /// Variables that look like settings but are not. They are no error, because other programs use
+    /// the environment, too.
     pub unknown_variables: Vec<String>,
 }
 
 /// Reads all layers and checks them together.
 ///
 /// # Errors
-/// If the file cannot be read, a value is bad, a key is unknown or a rule is broken. The error has
-/// all problems at once.
+/// If the file cannot be read, a value is bad, a key is unknown or a rule is broken. If the file
+/// can be read, the error has all problems at once.
 pub(crate) fn load(layers: Layers) -> Result<Loaded, Invalid> {
     let mut reader = Reader::new(layers.flags, layers.environment);
     if let Some(path) = reader.path_of_file(FILE) {
@@ -103,7 +103,7 @@ fn log(read: &mut Reader, demo: bool) -> log::Config {
     }
 }
 
-/// Made-up calls have a folder of their own, so that they never mix with real ones.
+/// Made-up calls have a data folder of their own, so that they never mix with real ones.
 fn data_dir(read: &mut Reader, demo: bool) -> PathBuf {
     if demo {
         let folder: PathBuf = read.value("data_dir", ".".into());
@@ -215,14 +215,14 @@ fn credentials(read: &mut Reader) -> Vec<Credential> {
     [header, basic, bearer].into_iter().flatten().collect()
 }
 
-/// Why a secret cannot be the last segment of the webhook's path.
+/// Why a secret cannot be the last segment of the webhook's path; none if it can.
 fn no_segment(secret: &str) -> Option<&'static str> {
     let url_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     (!secret.bytes().all(url_safe) || secret.bytes().all(|byte| byte == b'.'))
         .then_some("the secret is a part of the URL: use letters, digits and - . _ ~ only")
 }
 
-/// Why a secret cannot be the value of a header.
+/// Why a secret cannot be the value of a header; none if it can.
 fn not_sendable(secret: &str) -> Option<&'static str> {
     let sendable = HeaderValue::from_str(secret).is_ok() && secret.trim() == secret;
     (!sendable).then_some(

@@ -1,24 +1,24 @@
-//! The configuration: one typed tree, checked, and the only place that reads files, environment and
-//! flags.
+//! The configuration: one typed and checked tree. No other code reads settings from files, the
+//! environment or flags.
 //!
 //! A setting has one name in four places: `webhook.addr` is `addr` under `[webhook]` in the file,
-//! `VERBEX_GATEWAY_WEBHOOK_ADDR` in the environment and `--webhook-addr` on the command line (for
-//! those that have a flag). Flags count over environment, environment over file, file over
-//! defaults. Everything that is wrong is told at once, each with its place.
+//! `VERBEX_GATEWAY_WEBHOOK_ADDR` in the environment and `--webhook-addr` on the command line (not
+//! every setting has a flag). Flags override the environment, the environment overrides the file,
+//! and the file overrides the defaults. All errors are reported at once, each with its place.
 //!
-//! A new setting of a room is a field of the room's `Config`, which has its default, and its line
-//! in `load`, in `config.default.toml` and in the README's table.
+//! To add a setting of a room, add a field to the room's `Config`, which has its default, and a
+//! line in `load`, in `config.default.toml` and in the README's table.
 //!
 //! - `tree`: the result.
 //! - `load`: makes the tree, setting by setting.
 //! - `check`: the rules between settings.
-//! - `reader`: reads one setting from all layers, and `effective` remembers which one counted.
+//! - `reader`: reads one setting from all layers. `effective` keeps the value, and its layer.
 //! - `file`: the file as it was written, each value with its place.
 //! - `environment`: the variables, and which of them Kubernetes set.
 //! - `names`: the names of a setting in each layer, and its old names.
-//! - `setting`: how a single value is read and printed.
+//! - `setting`: reads and prints a single value.
 //! - `tokens`: the entries of `[[tokens]]`, read and written.
-//! - `problem`: what is wrong, and where.
+//! - `problem`: errors, each with its place.
 
 mod check;
 mod effective;

@@ -1,12 +1,12 @@
-//! The names of settings: in each layer, and before they were renamed.
+//! The names of settings in each layer, and their old names.
 
-/// What the name of every variable starts with.
+/// The prefix of all variables.
 pub(super) const PREFIX: &str = "VERBEX_GATEWAY_";
 
-/// How alike two names have to be so that one is proposed for the other: from 0 to 1 (the same).
+/// How similar two names must be for one to be suggested for the other: from 0 to 1 (equal).
 const LIKENESS_MIN: f64 = 0.8;
 
-/// Settings that were renamed: the old key and the new one. An old name is an error that says the
+/// Settings that were renamed: the old key and the new one. An old key is an error that names the
 /// new one.
 const RENAMED: [(&str, &str); 4] = [
     ("log.format", "logging.format"),
@@ -30,7 +30,7 @@ pub(crate) fn renamed_flags() -> impl Iterator<Item = (String, String)> {
 /// The flag that sets a key.
 #[must_use]
 pub(crate) fn flag_of(key: &str) -> String {
-    // `--log-level` is what other programs call it too.
+    // Other programs call it `--log-level`, too.
     let key = match key.strip_prefix("logging.") {
         Some(name) => format!("log.{name}"),
         None => key.to_owned(),
@@ -44,7 +44,7 @@ pub(crate) fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
-/// The known name that a mistyped name most likely stands for.
+/// The known name that was most likely meant by a mistyped one.
 #[must_use]
 pub(crate) fn nearest<'k>(
     mistyped: &str,
@@ -52,7 +52,7 @@ pub(crate) fn nearest<'k>(
 ) -> Option<&'k str> {
     let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_uppercase();
     let mut mistyped = bare(mistyped);
-    // Other programs have a setting for the port alone, or for the host.
+    // Other programs have separate settings for the host and the port.
     for part in ["_PORT", "_HOST"] {
         if let Some(door) = mistyped.strip_suffix(part) {
             mistyped = format!("{door}_ADDR");

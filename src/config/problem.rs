@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, and where.
+//! Errors of a configuration.
 
 use std::fmt;
 
-/// Why there is no configuration: everything that is wrong with it, a line each.
+/// Why the configuration is not valid: all problems, one on each line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Invalid(pub Vec<Problem>);
 
@@ -22,9 +22,9 @@ impl fmt::Display for Invalid {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// `file:line:column: key`, the variable or the flag.
+    /// `file:line:column: key`, or the name of the variable or the flag.
     pub place: String,
-    /// What is wrong there, and what to do.
+    /// What is wrong there, and how to mend it.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! Reads one setting at a time from all layers. The value in the highest layer counts, and the
+//! Reads one setting at a time from all layers. The value in the highest layer counts, but the
 //! values in all layers are checked.
 
 use std::{
@@ -28,7 +28,7 @@ pub(super) struct Reader {
     pub(super) file: ConfigFile,
     effective: Effective,
     problems: Vec<Problem>,
-    /// Settings that have a problem. They may have no value although one was given.
+    /// Settings with a problem. They may have no value although one was given.
     bad: Vec<&'static str>,
 }
 
@@ -44,8 +44,8 @@ impl Reader {
         }
     }
 
-    /// Ends the reading, and fails with all problems. `rules` looks for problems between settings
-    /// if the single values have none.
+    /// Ends the reading. If there are problems, it fails with all of them. If the single values
+    /// have none, `rules` looks for problems between settings.
     pub(super) fn finish(
         mut self,
         rules: impl FnOnce(&Effective) -> Vec<Problem>,
@@ -63,7 +63,7 @@ impl Reader {
         }
     }
 
-    /// The path of the file, a setting that the file itself cannot have.
+    /// The path of the file. The file itself cannot have this setting.
     pub(super) fn path_of_file(&mut self, key: &'static str) -> Option<PathBuf> {
         let path = self.optional(key);
         self.effective.forget(key);
@@ -105,9 +105,9 @@ impl Reader {
         })
     }
 
-    /// A secret, which is the value of `key` or the content of the file that `file_key` names. The
-    /// higher layer counts, and one layer cannot have both. `objection` says what is wrong with a
-    /// secret.
+    /// A secret: the value of `key`, or the content of the file that `file_key` names. The higher
+    /// layer counts, and one layer cannot have both. `objection` says what is wrong with a secret,
+    /// if anything is.
     pub(super) fn secret(
         &mut self,
         key: &'static str,
@@ -181,7 +181,7 @@ impl Reader {
         })
     }
 
-    /// Two settings that need each other.
+    /// Two settings of which neither can be given without the other.
     pub(super) fn both<A, B>(
         &mut self,
         (a_key, a): (&'static str, Option<A>),
@@ -202,12 +202,12 @@ impl Reader {
         None
     }
 
-    /// The entries of `[[tokens]]`, which only a file can have.
+    /// The entries of `[[tokens]]`. Only a file can have them.
     pub(super) fn tokens(&mut self) -> Vec<Token> {
         tokens::read(std::mem::take(&mut self.file.tokens), &mut self.problems)
     }
 
-    /// Notes the value that is used in place of the one that was given.
+    /// Replaces the value that was given by this one.
     pub(super) fn replace<T: Setting>(&mut self, key: &'static str, value: T) -> T {
         self.effective.change(key, value.to_toml());
         value
@@ -225,8 +225,8 @@ impl Reader {
         value
     }
 
-    /// Refuses an old name of a setting in the file and the environment. The command line does not
-    /// know old flags.
+    /// Refuses an old name of a setting in the file and the environment. An old flag is an unknown
+    /// argument, so it does not come here.
     fn refuse_old_names(&mut self, key: &'static str) {
         for old in old_names_of(key) {
             let written = self.file.settings.take(old);

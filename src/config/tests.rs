@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::webhook::{Credential, Secret};
 
-/// A command line, an environment and a file, on a disk of their own.
+/// A command line, an environment and a file, in a folder of their own.
 struct Given {
     folder: TempDir,
     layers: Layers,
@@ -107,7 +107,7 @@ fn the_default_file_says_the_defaults() {
     let from_file = given().config(DEFAULT_FILE).good();
     let from_nothing = given().good();
     assert_eq!(from_file.config, from_nothing.config);
-    // Every setting that has a default is there, and none by another value.
+    // The file sets every setting that has a default.
     let missing: Vec<_> = from_file
         .effective
         .keys()
@@ -120,7 +120,8 @@ fn the_default_file_says_the_defaults() {
 
 #[test]
 fn the_default_file_names_every_setting() {
-    // A setting without a default stands there behind a `#`, as prose never does.
+    // A setting without a default is in the file as a comment. Unlike prose, it begins right after
+    // the `#`.
     let is_example = |line: &&str| {
         line.strip_prefix('#')
             .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))

@@ -1,4 +1,4 @@
-//! The entries of `[[tokens]]`. Only the file can have them, and any number of them.
+//! The entries of `[[tokens]]`. Only the file can have them, in any number.
 
 use super::{
     file::{Place, Table},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::auth::Token;
 
-/// The entry of a token, as it is written in the file.
+/// The entry of a token for the file.
 #[must_use]
 pub(crate) fn token_entry(token: &Token) -> String {
     let mut entry = format!(
@@ -24,7 +24,7 @@ pub(crate) fn token_entry(token: &Token) -> String {
     entry
 }
 
-/// Reads the entries of a file, and adds what is wrong with them to `problems`.
+/// Reads the entries of a file, and adds their problems to `problems`.
 pub(super) fn read(tables: Vec<Table>, problems: &mut Vec<Problem>) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     for table in tables {

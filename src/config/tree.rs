@@ -1,26 +1,26 @@
-//! The typed tree. What one room needs is that room's own `Config`.
+//! The typed tree. The settings of a room are that room's own `Config`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{auth, fanout, log, webhook};
 
-/// All that the gateway is told. Whoever has one may rely on the rules of `config`.
+/// The settings of the gateway. They satisfy the rules of `config`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
     pub log: log::Config,
     /// The organisation of events that name none.
     pub organization: Option<String>,
-    /// Whether made-up calls come in through the webhook door.
+    /// Whether the gateway posts made-up calls to the webhook door.
     pub demo: bool,
-    /// How long subscribers may take to leave.
+    /// How long subscribers have to leave at a shutdown.
     pub drain: Duration,
-    /// How long a TLS handshake may take, on every door.
+    /// The longest TLS handshake, on every door.
     pub tls_handshake: Duration,
     pub webhook: WebhookDoor,
     pub grpc: GrpcDoor,
     pub admin: AdminDoor,
     pub logging: Logging,
-    /// Who may subscribe. Empty: everybody who reaches the door.
+    /// Tokens of subscribers. If empty, everybody who reaches the door may subscribe.
     pub tokens: Vec<auth::Token>,
 }
 
@@ -36,17 +36,17 @@ pub(crate) struct WebhookDoor {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WebhookTls {
-    /// With a certificate that the gateway makes for itself, good for this machine only.
+    /// A certificate that the gateway makes for itself, for this machine only.
     SelfMade,
     Files(TlsFiles),
-    /// No TLS: a proxy in front ends it.
+    /// No TLS, because a proxy in front of the gateway ends it.
     PlainHttp,
 }
 
 /// A certificate and its key, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
-    /// The chain, the leaf first.
+    /// The certificate chain, the leaf first.
     pub cert: PathBuf,
     /// The leaf's private key.
     pub key: PathBuf,
@@ -58,12 +58,12 @@ pub(crate) struct GrpcDoor {
     pub addr: SocketAddr,
     /// Whether the operator allows other machines to reach it without TLS or credentials.
     pub open_allowed: bool,
-    /// Plain text without.
+    /// None means plain text.
     pub tls: Option<TlsFiles>,
     pub fanout: fanout::Config,
-    /// How streams may be compressed, the preferred way first; not at all if empty.
+    /// How streams may be compressed, in order of preference. Empty means not at all.
     pub compression: Vec<fanout::Encoding>,
-    /// Web pages that may call, by origin; none if empty.
+    /// Origins of web pages that may call. Empty means none.
     pub cors_allowed_origins: Vec<http::HeaderValue>,
 }
 
@@ -73,11 +73,11 @@ pub(crate) struct AdminDoor {
     pub addr: SocketAddr,
 }
 
-/// What the gateway says about itself, on standard error.
+/// The gateway's own log, on standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Logging {
     pub format: LogFormat,
-    /// How much, in the language of `RUST_LOG`.
+    /// The log level, in the syntax of `RUST_LOG`.
     pub level: String,
 }
 

@@ -1,16 +1,16 @@
-//! What filters and scopes look at: the type of an event, and its text keys. Each has one table,
-//! and whatever goes through all of them is made from it.
+//! The values that filters and scopes compare: the type of an event, and its text keys. Each has
+//! one table, and all code that treats every type or key is generated from it.
 
 use std::ops::{Index, IndexMut};
 
 use crate::proto::{Event, EventFilter, EventType};
 
-/// Makes [`TextKey`] and all that names a field of each key. A list of [`EventFilter`] that has no
-/// line here does not compile.
+/// Makes [`TextKey`] and the code that names a field of each key. If a list of [`EventFilter`] has
+/// no line here, the crate does not compile.
 macro_rules! text_keys {
     ($($key:ident is $field:ident, wanted by $list:ident;)+) => {
-        /// A key that is a text. The first one that a filter asks for is taken as the most
-        /// selective.
+        /// A key that is a text. Keys are in order: of those that a filter asks for, the first is
+        /// taken as the most selective.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum TextKey {
             $(#[doc = concat!("`Event.", stringify!($field), "`.")] $key,)+
@@ -58,7 +58,7 @@ text_keys! {
     Status is status, wanted by statuses;
 }
 
-/// Makes [`EVENT_TYPES`]. A type that is not listed does not compile.
+/// Makes [`EVENT_TYPES`]. If a type is not listed, the crate does not compile.
 macro_rules! event_types {
     ($($event_type:ident),+ $(,)?) => {
         /// Every type that an event can have.
@@ -73,7 +73,7 @@ macro_rules! event_types {
 
 event_types!(CallStarted, CallEnded, CallTransferred, PcaCompleted, Other);
 
-/// What filters and scopes look at in an event.
+/// The values of an event that filters and scopes compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     /// `Event.type`.

@@ -1,9 +1,9 @@
-//! Catching up: reads of the log for a class. Subscribers that are near each other share them.
+//! Catching up: reads of the log for a class. Subscribers at nearby places share them.
 //!
-//! A subscriber waits for a read that another has begun nearby, and takes what another has read and
-//! still sends. So a thousand subscribers that return after a restart cost about as many reads as
-//! one, and what was read is freed once nobody needs it. Only a few reads are made into messages at
-//! the same time, so that live delivery and ingest have the processor.
+//! A subscriber waits for a read that another one has begun nearby, and uses segments that another
+//! one is still sending. So a thousand subscribers that return after a restart cost about as many
+//! reads as one, and a segment is freed once nobody needs it. Only a few reads are encoded at the
+//! same time, so that live delivery and ingest get the processor.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -27,17 +27,17 @@ use crate::{
     log::{Lane, Query, ReadError, Reader},
 };
 
-/// Events that one read takes at the most.
+/// The most events that one read returns.
 const READ_EVENTS_MAX: usize = 500;
-/// A read stops after the event that passes so many bytes. A subscriber that catches up costs twice
-/// as much memory: what it sends, and what is read ahead meanwhile.
+/// A read stops after the event that passes this many bytes. A subscriber that catches up holds
+/// twice as much memory: the segment that it sends, and the next one, which is read meanwhile.
 const READ_BYTES_MAX: usize = 128 * 1024;
-/// A subscriber waits for the read of another that began at most so many places before its own.
+/// A subscriber waits for another one's read if that began less than this many places before.
 const NEAR: u64 = 4 * READ_EVENTS_MAX as u64;
-/// Reads whose messages are made at the same time. The log decides how many read at the same time:
-/// see [`Lane`].
+/// The most reads whose events are encoded at the same time. The log decides how many read at the
+/// same time: see [`Lane`].
 const ENCODERS: usize = 2;
-/// After so many messages, other tasks have their turn.
+/// Other tasks may run after this many messages.
 const MESSAGES_AT_ONCE: usize = 32;
 
 /// What all catch-up reads share.
@@ -49,7 +49,7 @@ pub(super) struct Reads {
     encoders: Semaphore,
 }
 
-/// The reads of one class, and what they have found.
+/// The reads of one class, and the segments that they have found.
 #[derive(Debug)]
 pub(super) struct Catchup {
     selector: Selector,
@@ -58,10 +58,10 @@ pub(super) struct Catchup {
     shareable: Mutex<Shareable>,
 }
 
-/// What others of the class can take.
+/// What other subscribers of the class can use.
 #[derive(Default)]
 struct Shareable {
-    /// Found, and still in use.
+    /// Segments that somebody still uses.
     segments: Vec<Weak<Segment>>,
     /// Reads that run, by the place after which they read.
     running: Vec<(Sequence, WeakShared<Finding>)>,
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Shareable {
 
 type Finding = BoxFuture<'static, Result<Arc<Segment>, ReadError>>;
 
-/// A segment, and a turn to send it if there is something to send.
+/// A segment, and a turn to send it if it has something to send.
 pub(super) type CatchupRead = Result<(Arc<Segment>, Option<Turn>), ReadError>;
 
 impl Reads {
@@ -102,12 +102,12 @@ impl Catchup {
         })
     }
 
-    /// Finds or reads a segment for a subscriber that has come to `after` and wants to come to
-    /// `through`, which lies behind it.
+    /// Finds or reads a segment for a subscriber that has covered `after` and wants to reach
+    /// `through`, a later place.
     ///
-    /// A task of its own reads. It begins at once, and ends with the last that waits for it. So a
-    /// read goes on while its subscriber sends what was read before, and its place among the
-    /// encoders is free again even if nobody polls the subscriber.
+    /// A task of its own reads. It begins at once, and ends when nobody waits for it any more. So
+    /// the next read goes on while its subscriber sends, and its permit to encode is returned even
+    /// if nobody polls the subscriber.
     pub(super) fn read(
         self: Arc<Self>,
         reads: Arc<Reads>,
@@ -139,8 +139,8 @@ impl Catchup {
             if let Some(segment) = self.segment_in_use(after) {
                 return Ok(segment);
             }
-            // If it ends before this place, it was of no use. Others may have begun a better one
-            // meanwhile.
+            // If that read ends before `after`, it does not help. Then this looks again: another
+            // subscriber may have begun a better one meanwhile.
             let Some(running) = self.running_near(after) else {
                 break;
             };
@@ -148,7 +148,7 @@ impl Catchup {
                 Ok(segment) if segment.helps(after) => return Ok(segment),
                 Ok(_) => {}
                 Err(error @ ReadError::Unavailable(_)) => return Err(error),
-                // The error may be about what lies before this place. This subscriber reads for
+                // The error may be about events before `after`, so this subscriber reads for
                 // itself.
                 Err(ReadError::Expired(_) | ReadError::Damaged(_)) => break,
             }

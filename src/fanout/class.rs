@@ -1,4 +1,5 @@
-//! Classes: subscribers with equal wishes. They share everything that is made for them.
+//! Classes: subscribers that want the same events in the same form. They share what is made for
+//! them.
 
 use std::{
     collections::HashMap,
@@ -15,17 +16,17 @@ pub(super) struct Wishes {
     pub shape: Shape,
 }
 
-/// Number of a class within this run.
+/// The number of a class. No other class of this run has the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClassId(u64);
 
-/// A class lives for as long as one of its subscribers, and is known until then.
+/// A class lives, and can be found, as long as one of its subscribers.
 #[derive(Debug)]
 pub(super) struct Class {
     pub id: ClassId,
     pub selector: Selector,
     pub shape: Shape,
-    /// What its subscribers read from the log.
+    /// The log reads of its subscribers.
     pub catchup: Arc<Catchup>,
     known: Arc<Mutex<Known>>,
 }
@@ -73,7 +74,7 @@ impl Classes {
 }
 
 impl Class {
-    /// What a subscriber asked for. Where that is what the class gets, one filter serves both.
+    /// The filter that a subscriber asked for. If the class has an equal one, both share it.
     pub(super) fn shared(&self, asked: Arc<Filter>) -> Arc<Filter> {
         match self.selector.as_filter() {
             Some(filter) if *filter == asked => filter.clone(),
@@ -89,7 +90,7 @@ impl Drop for Class {
             shape: self.shape,
         };
         let mut known = lock(&self.known);
-        // Another class may have taken the place since nobody has this one.
+        // Since the last subscriber left, a new class may have taken this entry.
         if let Some((id, _)) = known.classes.get(&wishes)
             && *id == self.id
         {

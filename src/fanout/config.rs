@@ -3,12 +3,13 @@ use super::frame::FRAME_BYTES;
 /// Bounds of the fan-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Open subscriptions; one more is refused.
+    /// The most open subscriptions; one more is refused.
     pub subscribers_max: usize,
-    /// Bytes that wait for one subscriber; beyond it the log serves. At least [`QUEUE_BYTES_MIN`].
+    /// The most bytes that wait for one subscriber. Beyond that, it reads the log instead. At least
+    /// [`QUEUE_BYTES_MIN`].
     pub queue_bytes_max: usize,
-    /// Bytes that wait for all subscribers together; what they share counts once. Beyond it the
-    /// log serves everybody who has not taken everything at once.
+    /// The most bytes that wait for all subscribers together; shared buffers count once. Beyond
+    /// that, every subscriber whose queue is not empty reads the log instead.
     pub queues_bytes_max: usize,
 }
 

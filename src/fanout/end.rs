@@ -5,9 +5,9 @@ use crate::{event::Position, log::Earliest};
 pub(crate) enum EndReason {
     /// The gateway shuts down.
     Draining,
-    /// An operator ended it.
+    /// An operator ended the stream.
     Disconnected,
-    /// Retention has removed events that the subscriber has not got.
+    /// Retention has removed events before the subscriber got them.
     Expired(Earliest),
     /// The log is damaged.
     Damaged,
@@ -20,7 +20,7 @@ pub(crate) enum EndReason {
 /// How a subscription ended: for a reason of the gateway, or because its client left.
 pub(super) type End = Option<EndReason>;
 
-/// Every end, whatever the place where an expired one may go on.
+/// Every end. The place in [`EndReason::Expired`] does not matter here.
 pub(super) const ENDS: [End; 7] = [
     None,
     Some(EndReason::Draining),

@@ -9,20 +9,20 @@ use bytes::Bytes;
 
 use crate::event::{Position, Sequence};
 
-/// The size of a frame, so that one stream does not hold for long a connection that others share. A
-/// larger message is a frame of its own. docs/performance.md has the measurements.
+/// The size of a frame. It is small so that one stream does not occupy a shared connection for
+/// long. A larger message is a frame of its own. docs/performance.md has the measurements.
 pub(super) const FRAME_BYTES: usize = 32 * 1024;
 
-/// Messages that are sent in one piece, and the place that a stream has covered then.
+/// Messages that are sent in one piece, and the place that the stream has covered after them.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub bytes: Bytes,
-    /// Events among them.
+    /// How many events the frame has.
     pub events: u32,
     pub end: Position,
 }
 
-/// Messages of events in order, in one buffer.
+/// The messages of events in one buffer, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     bytes: Bytes,
@@ -31,7 +31,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Joins messages. Of a single one the buffer is shared, not copied.
+    /// Joins messages. The buffer of a single message is shared, not copied.
     pub(super) fn new(messages: &[(Position, Bytes)], memory: &Memory) -> Self {
         let mut ends = Vec::with_capacity(messages.len());
         let mut end = 0;
@@ -84,8 +84,8 @@ impl Run {
     }
 }
 
-/// Bytes of shared buffers that are in use: in queues, or on their way through HTTP/2. A buffer
-/// counts once, however many share it, until the last of them drops it.
+/// Bytes of shared buffers in use: in queues, or on their way through HTTP/2. A buffer counts once,
+/// until the last of its users drops it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory(Arc<AtomicUsize>);
 

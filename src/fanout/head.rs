@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{Position, Sequence};
 
-/// How far the router has come. It moves only after the frames up to there are in the queues.
+/// How far the router has come. It moves after the frames up to there are in the queues.
 pub(super) struct Head {
     way: Mutex<Way>,
     pub(super) available: AtomicBool,
@@ -23,9 +23,9 @@ struct Way {
     milestones: VecDeque<(Sequence, Timestamp)>,
 }
 
-/// How exactly the time of an event is known.
+/// The precision of the times.
 const MILESTONE_TIME: SignedDuration = SignedDuration::from_secs(1);
-/// The times of the last hour at least.
+/// Enough for the times of at least the last hour.
 const MILESTONES_MAX: usize = 4096;
 
 impl Head {
@@ -60,9 +60,9 @@ impl Head {
         }
     }
 
-    /// How long the first event after `place` has been in the log; zero if there is none. Of what
-    /// was routed before the start, or long ago, no time is known: then `place_time`, when the event
-    /// at `place` came, stands for it.
+    /// How long the first event after `place` has been in the log; zero if there is none. If its
+    /// time is not known, because it was routed before the start or long ago, `place_time` is used
+    /// instead: the time of the event at `place`.
     pub(super) fn lag(
         &self,
         place: Sequence,
@@ -84,7 +84,7 @@ impl Head {
         let came = milestone.or(first.filter(|_| place_time.is_none()));
         let came = came.map(|(_, time)| *time).or(place_time);
         let lag = came.map(|came| now.duration_since(came));
-        // A clock that was set back makes no lag.
+        // If the clock was set back, the lag is zero.
         lag.and_then(|lag| Duration::try_from(lag).ok())
             .unwrap_or_default()
     }
@@ -115,7 +115,7 @@ mod tests {
             head.lag(Sequence(place), Some(at(came)), at(now)).as_secs()
         };
         assert_eq!(lag(10, 0, 5000), 0);
-        // After a quiet time the lag is not that of the event before it.
+        // After a quiet time, the lag is that of the missing event, not of the event before it.
         head.advance(position(11, 7200));
         assert_eq!(lag(10, 0, 7200), 0);
         assert_eq!(lag(10, 0, 7230), 30);
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(lag(11, 7200, 7290), 30);
         assert_eq!(lag(12, 7260, 7290), 30);
         assert_eq!(lag(13, 7260, 9999), 0);
-        // Of what came before the start only the place itself is known.
+        // Of events before the start, only the time of the place itself is known.
         assert_eq!(lag(4, -600, 7200), 7800);
         assert_eq!(head.lag(Sequence(0), None, at(7300)).as_secs(), 100);
         // The clock was set back.

@@ -1,8 +1,8 @@
-//! Finds the classes that may want an event, without looking at the others.
+//! Finds the classes that may want an event, without a look at the others.
 //!
-//! A class stands under the values of one key of its selector, the most selective that it has, or
-//! among those that want everything. An event has one value for each key, so it meets a class at
-//! most once, and then the other keys are compared. A class that wants nothing stands nowhere.
+//! A class is listed under the values of the most selective key of its selector, or among those
+//! that want everything. An event has one value for each key, so it finds a class at most once;
+//! then the other keys are compared. A class that wants nothing is not listed.
 
 use std::collections::HashMap;
 
@@ -12,15 +12,15 @@ use crate::{
     proto::EventType,
 };
 
-/// The slots of classes, by the values that they want. What it costs to enter or to remove a class
-/// depends on its own values, and not on how many others want the same.
+/// The slots of classes, by the values that they want. The cost to enter or remove a class depends
+/// only on how many values it has, and not on how many other classes want the same.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     texts: ByTextKey<HashMap<String, List>>,
     types: HashMap<EventType, List>,
     everything: List,
-    /// Where each slot stands in the list of each of its values, so that nobody has to search the
-    /// list when it leaves.
+    /// For each slot, its place in the list of each of its values. So a class can leave a list
+    /// without a search.
     places: Vec<Vec<usize>>,
 }
 
@@ -38,7 +38,7 @@ struct Listed {
 }
 
 impl Index {
-    /// Enters a class under each of its values. The slot is free.
+    /// Enters a class under each of its values. The slot must be free.
     pub(super) fn insert(&mut self, selector: &Selector, slot: Slot) {
         let mut places = Vec::new();
         let mut enter = |list: &mut List| {
@@ -70,12 +70,12 @@ impl Index {
         self.places[slot] = places;
     }
 
-    /// Takes out what `insert` put in.
+    /// Removes what `insert` entered.
     pub(super) fn remove(&mut self, selector: &Selector, slot: Slot) {
         let places = std::mem::take(&mut self.places[slot]);
         let mut leave = |list: &mut List, at: usize| {
             list.swap_remove(at);
-            // The last one has moved here.
+            // `swap_remove` has moved the last entry of the list here.
             if let Some(moved) = list.get(at) {
                 self.places[moved.slot][moved.nth] = at;
             }
@@ -106,11 +106,11 @@ impl Index {
         }
     }
 
-    /// Every class whose most selective key matches. Each comes once.
+    /// Calls `candidate` once for each class whose most selective key matches.
     pub(super) fn candidates(&self, keys: &Keys, mut candidate: impl FnMut(Slot)) {
         let mut each = |list: &List| list.iter().for_each(|listed| candidate(listed.slot));
         for (key, by_value) in self.texts.iter() {
-            // Most keys are nobody's most selective one: then the value need not be hashed.
+            // Most keys are no class's most selective one. Then the value need not be hashed.
             if !by_value.is_empty()
                 && let Some(list) = by_value.get(&keys.texts[key])
             {
@@ -124,7 +124,7 @@ impl Index {
     }
 }
 
-/// Where a selector stands.
+/// Where a selector is listed.
 enum Place<'a> {
     Text(TextKey, &'a [String]),
     Type(&'a [EventType]),
@@ -176,7 +176,7 @@ mod tests {
             for (slot, selector) in selectors.iter().enumerate() {
                 index.insert(selector, slot);
             }
-            // Some leave and come again in between, in another order than they came in.
+            // Some leave and come back, in another order.
             for (slot, selector) in selectors.iter().enumerate().rev().step_by(3) {
                 index.remove(selector, slot);
                 index.insert(selector, slot);
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Half a minute is hundreds of times what it takes; to look through all that stay would take
+    /// Half a minute is hundreds of times what this takes. A search through the lists would take
     /// longer.
     #[test]
     fn leaving_costs_the_same_however_many_want_the_same_value() {
@@ -230,7 +230,7 @@ mod tests {
             let began = Instant::now();
             let mut index = Index::default();
             (0..CLASSES).for_each(|slot| index.insert(&selector, slot));
-            // The oldest first, then the newest first.
+            // The first half leaves oldest first, the rest newest first.
             (0..CLASSES / 2).for_each(|slot| index.remove(&selector, slot));
             (CLASSES / 2..CLASSES)
                 .rev()

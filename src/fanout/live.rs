@@ -1,4 +1,4 @@
-//! Who is live, by class, and what each class gets of the events that are routed.
+//! The live subscriptions by class, and what each class gets of the routed events.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,12 +16,12 @@ use super::{
 };
 use crate::event::{Epoch, Sequence, StoredEvent};
 
-/// Who is live, by class.
+/// The live subscriptions, by class.
 pub(super) struct Live {
     head: Arc<Head>,
     epoch: Epoch,
     memory: Memory,
-    /// Above so many bytes of memory in use, no queue may grow.
+    /// Above this many bytes of memory in use, no queue may grow.
     queues_bytes_max: usize,
 
     index: Index,
@@ -38,7 +38,7 @@ pub(super) struct Live {
 struct LiveClass {
     class: Arc<Class>,
     queues: IndexMap<SubscriberId, Arc<Queue>>,
-    /// Which of the events that are being routed it wants. Empty afterwards.
+    /// Indexes of the events being routed that the class wants. Empty afterwards.
     wanted: Vec<usize>,
 }
 
@@ -105,12 +105,12 @@ impl Live {
             Ok(run) => {
                 let frames: Vec<Frame> = run.frames(Sequence::ZERO, Sequence(u64::MAX)).collect();
                 let crowded = self.memory.in_use() > self.queues_bytes_max;
-                // A full queue has detached itself.
+                // A full queue detaches itself.
                 live.queues.retain(|_, queue| queue.push(&frames, crowded));
             }
             Err(error) => {
                 tracing::error!(%error, "cannot show an event");
-                // Its subscribers read the same event from the log, and end with its error.
+                // Its subscribers will read the same event from the log, and end with that error.
                 live.detach_all();
             }
         }
@@ -186,8 +186,8 @@ impl LiveClass {
     }
 }
 
-/// The events that are being routed, as messages. Each message is made once for a shape, and only if
-/// a class wants it.
+/// The events that are being routed, as messages. Each message is made at most once for a shape,
+/// and only if a class wants it.
 struct Messages<'a> {
     events: &'a [&'a StoredEvent],
     /// All events in one run, for classes that want them all.

@@ -1,4 +1,4 @@
-//! One gRPC message: a `SubscribeResponse` with its prefix, compressed or not.
+//! A gRPC message: a `SubscribeResponse` with its prefix, compressed or not.
 
 use std::io::Write;
 
@@ -20,16 +20,17 @@ use crate::{
 
 /// One byte for compression, four for the length (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX_BYTES: usize = 5;
-/// Compressing a smaller message costs more, on both sides, than it saves.
+/// Smaller messages are not compressed: that would cost both sides more than it saves.
 const COMPRESS_BYTES_MIN: usize = 1024;
-/// The cheapest levels: a transcript shrinks to about a third, and hardly further at the others.
+/// The fastest levels. They shrink a transcript to about a third; higher levels hardly gain more.
 const GZIP_LEVEL: Compression = Compression::fast();
 const ZSTD_LEVEL: i32 = 1;
 
 const CURSOR_FIELD: u32 = 1;
 const EVENT_FIELD: u32 = 2;
 
-/// The form in which events are sent. Classes of the same shape share messages, whatever they select.
+/// The form in which events are sent. Classes of the same shape share messages, whatever they
+/// select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
     pub view: View,
@@ -56,7 +57,7 @@ pub(super) struct Encoder {
 enum Compressor {
     None,
     Gzip,
-    /// The context is large, so the first message that needs it makes it.
+    /// The context is large, so it is made for the first message that needs it.
     Zstd(Option<zstd::bulk::Compressor<'static>>),
 }
 
@@ -110,7 +111,7 @@ impl Encoder {
 }
 
 impl Compressor {
-    /// Without a compressed form the message is sent as it is.
+    /// None if there is no compressed form: then the message is sent as it is.
     fn compress(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::None => None,

@@ -1,4 +1,4 @@
-//! What operators watch of the fan-out.
+//! Metrics of the fan-out.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::proto::SubscriptionState;
 
-/// Counters of what was sent. The gauges by subscriber are read from the registry when asked for.
+/// Counters of what was sent. The gauges of subscribers are read from the registry on each scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     pub(super) events: Counter,
@@ -32,7 +32,7 @@ struct EndLabel {
 }
 
 impl Metrics {
-    /// Makes the counters known.
+    /// Makes the counters and puts them into `registry`.
     pub fn register(registry: &mut MetricsRegistry) -> Self {
         let metrics = Self::default();
         registry.register(
@@ -121,15 +121,15 @@ impl Collector for Subscribers {
     }
 }
 
-/// Names that have a lag of their own: they are what clients say of themselves. Those who came
-/// first have one.
+/// The most names with a lag of their own. Clients choose their names, so the number has to be
+/// bounded. Only the first names have one.
 const NAMES_MAX: usize = 100;
-/// A longer name is cut.
+/// Longer names are cut to this many characters.
 const NAME_CHARS: usize = 64;
-/// All other names together.
+/// Stands for all other names.
 const OTHERS: &str = "*";
 
-/// Of all subscribers of one name, the worst.
+/// The largest lag among the subscribers of one name.
 #[derive(Clone, Copy, Default)]
 struct Lag {
     events: u64,

@@ -1,11 +1,11 @@
 //! The fan-out gives each durable event to the subscribers that want it. Subscribers that come
 //! late or read slowly get theirs from the log.
 //!
-//! One task, the router, knows who is live. Subscribers that want the same events in the same form
-//! are a *class*. What a class gets of a group is framed once, and the queues of its subscribers
-//! share the frames. A [`Subscription`] pops its queue. If the queue was too small, or the
-//! subscription begins in the past, it reads the log at its own pace up to the head, and joins the
-//! router at an exact place:
+//! One task, the router, feeds the live subscriptions. Subscriptions to the same events in the same
+//! form are a *class*. The events of a group that a class wants are framed once, and the queues of
+//! its subscriptions share the frames. A [`Subscription`] pops its queue. If the queue was too
+//! small, or the subscription begins in the past, it reads the log at its own pace up to the head.
+//! Then it joins the router at an exact place:
 //!
 //! ```text
 //!  log ──catch-up reads──▶ … covered ]( covered … head ]    1. read up to the head
@@ -160,8 +160,8 @@ impl Fanout {
         })?;
         let (registry, router) = (self.registry.clone(), self.router.clone());
         let seat = Seat::new(record, registry, router, self.metrics.clone());
-        // A subscriber that is up to date is fed before its first message: it is never told that it
-        // is catching up.
+        // A subscriber that is up to date is attached before its first message, so it is never told
+        // that it is catching up.
         let (place, joined) = match place {
             None => {
                 let joined = seat.attach(head.sequence).await;
@@ -183,7 +183,7 @@ impl Fanout {
         self.registry.page(after, count_max, self.head())
     }
 
-    /// Open subscriptions.
+    /// The number of open subscriptions.
     #[must_use]
     pub fn subscriber_count(&self) -> usize {
         self.registry.count()
@@ -192,7 +192,7 @@ impl Fanout {
     /// Ends a subscription.
     ///
     /// # Errors
-    /// If there is none with that id.
+    /// If no open subscription has that id.
     pub(crate) fn disconnect(&self, id: &str) -> Result<(), NoSuchSubscriber> {
         self.registry.disconnect(id)
     }
@@ -202,8 +202,8 @@ impl Fanout {
         self.registry.close();
     }
 
-    /// Routes what is durable, ends every stream behind what is in its queue, and resolves when all
-    /// of them have left.
+    /// Routes everything durable and ends every stream after the frames in its queue. Resolves when
+    /// all subscriptions have ended.
     pub(crate) async fn drain(&self) {
         self.close();
         let (done, flushed) = oneshot::channel();
@@ -215,7 +215,7 @@ impl Fanout {
         self.registry.emptied().await;
     }
 
-    /// The newest event that the subscribers were given.
+    /// The newest event that was routed.
     pub(crate) fn head(&self) -> Sequence {
         self.head.position().sequence
     }

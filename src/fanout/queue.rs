@@ -1,11 +1,11 @@
 //! The queue between the router and one subscription.
 //!
 //! Invariants:
-//! - `bytes == frames.iter().map(len).sum() <= bytes_max`, unless what came at once to an empty
-//!   queue is larger than that.
+//! - `bytes == frames.iter().map(len).sum() <= bytes_max`, unless a larger push came to an empty
+//!   queue.
 //! - Detached: `frames` is empty, and nothing is pushed until the router attaches the queue again.
-//! - What was pushed is popped in order, or an overflow drops all of it. Then the subscription reads
-//!   from the log what it has not popped, so nothing is lost.
+//! - What was pushed is popped in order, or an overflow drops all of it. Then the subscription
+//!   reads from the log everything that it has not popped, so nothing is lost.
 
 use std::{
     collections::VecDeque,
@@ -16,13 +16,13 @@ use std::{
 use super::{end::EndReason, frame::Frame};
 use crate::event::Position;
 
-/// Frames for one subscription, bounded in bytes. A full queue is emptied and detached: the log
-/// serves instead.
+/// Frames for one subscription, bounded in bytes. A full queue is emptied and detached, and its
+/// subscription reads the log instead.
 #[derive(Debug)]
 pub(super) struct Queue {
     bytes_max: usize,
-    // A std mutex: held for a few instructions, never over an await. The waker is called after it is
-    // released.
+    // A std mutex: held for a few instructions, never over an await. The waker is called after it
+    // is released.
     contents: Mutex<Contents>,
 }
 
@@ -31,7 +31,7 @@ struct Contents {
     frames: VecDeque<Frame>,
     bytes: usize,
     attached: bool,
-    /// The log has gone away or come back: the subscription has to look at it.
+    /// The log became available or unavailable, and the subscription has to look.
     nudged: bool,
     end: Option<EndReason>,
     waker: Option<Waker>,
@@ -41,9 +41,9 @@ struct Contents {
 #[derive(Debug)]
 pub(super) enum Signal {
     Frame(Frame),
-    /// The queue was too small. The log has what comes next.
+    /// The queue was too small: the next events are in the log.
     Detached,
-    /// The log has gone away or come back.
+    /// The log became available or unavailable.
     Nudged,
     End(EndReason),
 }
@@ -56,7 +56,7 @@ impl Queue {
         }
     }
 
-    /// Lets frames come from now on. Only the router calls this.
+    /// Opens the queue for frames. Only the router calls this.
     pub(super) fn attach(&self) {
         let mut contents = self.lock();
         contents.attached = contents.end.is_none();
@@ -67,16 +67,16 @@ impl Queue {
         self.lock().attached
     }
 
-    /// Takes all of these frames, or none. If they do not fit, or the queue is detached already, it
-    /// returns false, and the router forgets the queue. While memory is `crowded`, a queue that has
-    /// a frame in it is full.
+    /// Takes all of these frames, or none. If they do not fit, or the queue is detached, it returns
+    /// false, and the router forgets the queue. While memory is `crowded`, a queue that is not
+    /// empty counts as full.
     pub(super) fn push(&self, frames: &[Frame], crowded: bool) -> bool {
         let mut contents = self.lock();
         if !contents.attached {
             return false;
         }
         let bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
-        // An empty queue takes what is larger than the bound: else it could never be sent.
+        // An empty queue takes frames above the bound, which could otherwise never be sent.
         let over = crowded || contents.bytes + bytes > self.bytes_max;
         let taken = !over || contents.frames.is_empty();
         if taken {
@@ -89,15 +89,15 @@ impl Queue {
         taken
     }
 
-    /// Empties the queue and takes no more frames. Its subscription goes on from the log.
+    /// Empties the queue and takes no more frames. Its subscription continues from the log.
     pub(super) fn detach(&self) {
         let mut contents = self.lock();
         contents.detach();
         wake(contents);
     }
 
-    /// Ends the stream: after what is queued if the gateway drains, else at once. The first reason
-    /// counts.
+    /// Ends the stream: after the queued frames if the gateway drains, else at once. Only the first
+    /// call counts.
     pub(super) fn end(&self, reason: EndReason) {
         let mut contents = self.lock();
         if reason != EndReason::Draining {
@@ -107,22 +107,22 @@ impl Queue {
         wake(contents);
     }
 
-    /// Makes the subscription look at the log's state.
+    /// Wakes the subscription so that it looks at the log's state.
     pub(super) fn nudge(&self) {
         let mut contents = self.lock();
         contents.nudged = true;
         wake(contents);
     }
 
-    /// What a live subscription has covered that has popped everything: `head`, if the caller has
-    /// looked at it before this call. The router moves the head after it has pushed the frames, so
-    /// nothing up to the head comes into an empty queue any more.
+    /// The place that a live subscription has covered once it has popped everything. That is
+    /// `head`, if the caller read it before this call: the router pushes all frames up to a head
+    /// before it moves the head.
     pub(super) fn covers(&self, head: Position) -> Option<Position> {
         let contents = self.lock();
         (contents.attached && contents.frames.is_empty()).then_some(head)
     }
 
-    /// The next thing to do for a live subscription.
+    /// The next thing for a live subscription to do.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Signal> {
         let mut contents = self.lock();
         if let Some(frame) = contents.frames.pop_front() {
@@ -160,7 +160,7 @@ impl Contents {
     fn detach(&mut self) {
         self.attached = false;
         self.bytes = 0;
-        // This frees the memory, too. Most detached queues stay detached for a while.
+        // A new deque frees the memory, too. Most detached queues stay detached for a while.
         self.frames = VecDeque::new();
     }
 

@@ -1,4 +1,4 @@
-//! Who is subscribed: a record for each subscription, which others read without stopping it.
+//! The registry of subscriptions. Others can read a subscription's record while it runs.
 
 use std::{
     collections::BTreeMap,
@@ -19,30 +19,30 @@ use crate::{
     view::View,
 };
 
-/// The number of a subscription in this run. Later ones have higher numbers.
+/// The number of a subscription. Later ones of the same run have higher numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SubscriberId(u64);
 
-/// The record of one subscription. The subscription writes, everybody reads.
+/// The record of one subscription. Only the subscription writes it.
 pub(super) struct Record {
     pub serial: SubscriberId,
-    /// What operators call it. No other run has the same.
+    /// The id that operators use. It is unique across runs.
     pub id: String,
     pub name: String,
     pub peer: String,
-    /// What it asked for; the class knows what it gets.
+    /// What it asked for. The class has what it gets.
     pub filter: Arc<Filter>,
     pub class: Arc<Class>,
     pub queue: Arc<Queue>,
     pub connect_time: Timestamp,
     pub state: AtomicI32,
     pub position: AtomicU64,
-    /// When the event at that position came, in seconds since 1970; [`NO_TIME`] if it is not known.
+    /// Receive time of the event at that position, in seconds since 1970; [`NO_TIME`] if not known.
     pub position_time: AtomicI64,
     pub delivered: AtomicU64,
 }
 
-/// Who begins a subscription.
+/// What the registry needs to know of a new subscription.
 pub(super) struct Joining {
     pub name: String,
     pub peer: String,
@@ -78,7 +78,7 @@ impl Record {
             .store(seconds(position), Ordering::Relaxed);
     }
 
-    /// When the event came that was covered last. None before the first.
+    /// Receive time of the last event that it has covered. None before the first.
     pub(super) fn position_time(&self) -> Option<Timestamp> {
         Timestamp::from_second(self.position_time.load(Ordering::Relaxed)).ok()
     }
@@ -87,7 +87,8 @@ impl Record {
         SubscriptionState::try_from(self.state.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
-    /// The place that is covered. An idle live subscription has covered what the router has routed.
+    /// The place that it has covered. An idle live subscription has covered everything that was
+    /// routed.
     pub(super) fn position(&self, head: Sequence) -> Sequence {
         let position = Sequence(self.position.load(Ordering::Relaxed));
         let up_to_date = Position {
@@ -107,7 +108,7 @@ fn seconds(position: &Position) -> i64 {
     position.receive_time.map_or(NO_TIME, Timestamp::as_second)
 }
 
-/// No subscriber has that id.
+/// No open subscription has that id.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no such subscriber")]
 pub(crate) struct NoSuchSubscriber;
@@ -115,7 +116,7 @@ pub(crate) struct NoSuchSubscriber;
 /// A subscriber as operators see it.
 #[derive(Clone, Debug)]
 pub(crate) struct SubscriberInfo {
-    /// Its number in the order in which they began, for paging.
+    /// Subscriptions are numbered as they begin; pages use the number.
     pub serial: u64,
     /// For [`super::Fanout::disconnect`].
     pub id: String,
@@ -129,7 +130,7 @@ pub(crate) struct SubscriberInfo {
     pub view: View,
     /// Whether it is up to date.
     pub state: SubscriptionState,
-    /// Covered so far.
+    /// The place that it has covered.
     pub position: Sequence,
     /// Events sent.
     pub delivered: u64,
@@ -140,7 +141,6 @@ pub(crate) struct SubscriberInfo {
 /// Some subscribers, oldest first.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// The subscribers.
     pub subscribers: Vec<SubscriberInfo>,
     /// Where the next page begins, if there is one.
     pub next_after: Option<u64>,
@@ -203,7 +203,7 @@ impl Registry {
         }
     }
 
-    /// Resolves when nobody is here.
+    /// Resolves when no subscription is open.
     pub(super) async fn emptied(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -269,7 +269,7 @@ impl Registry {
             .filter(|record| record.id == id)
             .cloned();
         let record = record.ok_or(NoSuchSubscriber)?;
-        // Its place is free at once, although a client that does not read hears of the end later.
+        // The place is free at once, although a slow client learns of the end later.
         members.records.remove(&serial);
         drop(members);
         record.queue.end(EndReason::Disconnected);
@@ -288,7 +288,7 @@ impl Registry {
         self.lock().draining = true;
     }
 
-    /// Ends every subscription behind what is queued.
+    /// Ends every subscription after its queued frames.
     pub(super) fn end_all(&self) {
         self.records()
             .iter()

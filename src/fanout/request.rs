@@ -21,7 +21,7 @@ pub(crate) struct Request {
     pub redaction: Redaction,
     pub encoding: Encoding,
     pub start: Start,
-    /// The stream is never silent for longer: then a progress is sent.
+    /// The longest silence on the stream: if nothing else was sent, a progress is.
     pub progress_interval: Duration,
     pub expired: ExpiredAction,
     /// The name that the subscriber gives itself.
@@ -30,7 +30,7 @@ pub(crate) struct Request {
     pub peer: String,
 }
 
-/// How the messages of a stream are compressed. Each message says for itself whether it is.
+/// How the messages of a stream may be compressed. Each message says whether it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Not at all.
@@ -41,12 +41,11 @@ pub enum Encoding {
     Zstd,
 }
 
-/// Where a subscription begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {
-    /// With what becomes durable from now on.
+    /// New events only.
     Latest,
-    /// With what the log already holds.
+    /// Events that the log already holds, then new ones.
     Past(Past),
 }
 
@@ -61,7 +60,7 @@ pub(crate) enum Past {
     After(Cursor),
 }
 
-/// What to do when retention has removed events that the subscriber has not got.
+/// What to do if retention has removed events before the subscriber got them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpiredAction {
     /// End with an error.
@@ -70,14 +69,14 @@ pub(crate) enum ExpiredAction {
     Earliest,
 }
 
-/// Why there is no subscription.
+/// Why a subscription did not begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SubscribeError {
     #[error("there are already {limit} subscribers, and this gateway takes no more")]
     Limit { limit: usize },
     #[error("the gateway is shutting down")]
     Draining,
-    /// The cursor is of another log, or of events that this log lost when it was rewound.
+    /// The cursor belongs to another log, or to events that were lost when this log was rewound.
     #[error("the cursor is of another log")]
     ForeignLog,
     #[error(transparent)]

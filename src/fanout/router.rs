@@ -1,8 +1,8 @@
 //! The router: one task that follows the log and feeds the queues of live subscriptions.
 //!
-//! A group costs a look-up in the index for each event, a message for each event and shape that a
-//! class wants, one buffer for each class that wants something, and a push for each of its
-//! subscribers. A subscriber that wants none of it costs nothing.
+//! A group costs one look-up in the index for each event, one message for each event and shape that
+//! a class wants, one buffer for each class that wants something, and one push for each of its
+//! subscriptions. Subscriptions that want nothing of it cost nothing.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -26,13 +26,13 @@ use crate::{
     log::{Followed, Follower, Followers, Tail},
 };
 
-/// The way to the router. It is unbounded as a type; in fact a subscription has at most one attach
-/// and one leave in it.
+/// The way to the router. The channel has no bound, but a subscription never has more than one
+/// attach and one leave in it.
 pub(super) type Commands = mpsc::UnboundedSender<Command>;
 
 pub(super) enum Command {
-    /// Feeds this queue with what comes after the head. Answers with the head, or not at all if the
-    /// head is before `at_least`.
+    /// Feeds this queue with the events after the head. Answers with the head; drops the answer if
+    /// the head is before `at_least`.
     Attach {
         id: SubscriberId,
         class: Arc<Class>,
@@ -42,7 +42,7 @@ pub(super) enum Command {
     },
     /// Forgets a subscriber.
     Leave { id: SubscriberId, class: ClassId },
-    /// Answers when everything durable is in the queues.
+    /// Answers when all durable events are in the queues.
     Flush { done: oneshot::Sender<()> },
 }
 
@@ -57,10 +57,10 @@ pub(super) struct Router {
     route_bytes_max: usize,
 }
 
-/// So many commands are taken together. The router follows the log once for all of them.
+/// The most commands that are taken together. The router follows the log once for all of them.
 const COMMANDS_AT_ONCE: usize = 256;
-/// How long commands are obeyed before the router looks for new events again. One with a large
-/// filter costs a hundred times as much as one without.
+/// After this time, commands wait until the router has looked for new events. A command with a
+/// large filter costs a hundred times as much as one without.
 const COMMANDS_TIME_MAX: Duration = Duration::from_millis(1);
 /// Groups that wait are routed together up to so many bytes of messages, but no more than a queue
 /// takes. A larger group is routed alone.
@@ -118,13 +118,13 @@ impl Router {
             if !commands.is_empty() {
                 self.obey(commands).await;
             }
-            // Routing itself never yields.
+            // Routing has no await, so other tasks need this to run.
             task::yield_now().await;
         }
     }
 
-    /// Obeys commands, and routes what is durable before each few of them. So a subscription that is
-    /// asked for after a webhook's answer begins behind that event.
+    /// Obeys commands. Before every few of them it routes what is durable: a subscription that
+    /// begins after a webhook was answered begins after that event.
     async fn obey(&mut self, commands: Vec<Command>) {
         self.follow().await;
         let mut began = Instant::now();
@@ -150,7 +150,7 @@ impl Router {
                 let head = self.head.position();
                 if head.sequence >= at_least {
                     self.live.attach(id, class, queue);
-                    // An error means that the subscriber has left: its leave is on the way.
+                    // An error means that the subscriber has left: its leave command follows.
                     let _ = attached.send(head);
                 }
             }
@@ -161,10 +161,10 @@ impl Router {
         }
     }
 
-    /// Routes what is durable now, and no more, so that commands have their turn under load.
+    /// Routes what is durable now, and no more, so that commands are obeyed under load, too.
     async fn follow(&mut self) {
         let tail = self.tail.borrow().position.sequence;
-        // An error means that the log cannot be read. The follower says so, and tries again.
+        // An error means that the log cannot be read. The follower logs it and tries again.
         while let Ok(Some(followed)) = self.follower.next_through(tail).await {
             self.route(followed);
         }
@@ -177,7 +177,7 @@ impl Router {
                 self.live.route(&events(&groups));
                 self.live.route(&events(too_large.as_slice()));
             }
-            // Events were removed before they were routed. Each subscription finds that out when it
+            // Events were removed before they were routed. Each subscription learns that when it
             // reads the log.
             Followed::Removed(earliest) => {
                 self.live.detach_all();
@@ -209,9 +209,9 @@ fn events(groups: &[Group]) -> Vec<&StoredEvent> {
     groups.iter().flat_map(|group| group.iter()).collect()
 }
 
-/// Bytes of the prefix and the cursor of a message, and of the lengths of its fields.
+/// Bytes of a message's prefix, cursor and field lengths.
 const BESIDE_EVENT_BYTES: usize = 80;
-/// Bytes of the lengths of a raw header.
+/// Bytes of a raw header's field lengths.
 const BESIDE_HEADER_BYTES: usize = 16;
 
 /// At least the bytes of a group's messages.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::event::{Position, Sequence};
 
-/// The place of one subscription in the registry and with the router. Dropping it gives both back.
+/// A subscription's place in the registry and with the router. Dropping it frees both.
 pub(super) struct Seat {
     pub record: Arc<Record>,
     /// Why the gateway ended the subscription, if it did.
@@ -42,8 +42,8 @@ impl Seat {
         }
     }
 
-    /// Asks the router to feed the queue. Answers with the head from which on it does; none if the
-    /// router has not come as far as `at_least`, because it cannot read the log.
+    /// Asks the router to feed the queue. Answers with the head after which it does so; none if the
+    /// router has not reached `at_least`, because it cannot read the log.
     pub(super) fn attach(
         &self,
         at_least: Sequence,
@@ -61,7 +61,8 @@ impl Seat {
         async move { head.await.ok() }
     }
 
-    /// Counts a message that was sent, and the place that the subscription has come to with it.
+    /// Counts a message that was sent, and notes the place that the subscription has covered with
+    /// it.
     pub(super) fn count(&self, covered: &Position, events: u32, bytes: usize) {
         self.record.cover(covered);
         if events > 0 {
@@ -77,7 +78,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.registry.leave(self.record.serial);
-        // If the router is gone, it has forgotten everybody.
+        // If the router is gone, it has nothing to forget.
         let _ = self.router.send(Command::Leave {
             id: self.record.serial,
             class: self.record.class.id,

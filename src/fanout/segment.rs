@@ -1,7 +1,7 @@
 use super::frame::{Frame, Run};
 use crate::event::{Position, Sequence};
 
-/// A stretch of the log as one class sees it.
+/// The events that one class gets of a stretch of the log.
 #[derive(Debug)]
 pub(super) struct Segment {
     after: Sequence,
@@ -10,7 +10,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// What was found after one place and up to another.
+    /// Events that were found after `after` and up to `covered`.
     pub(super) fn new(after: Sequence, covered: Position, run: Run) -> Self {
         Self {
             after,
@@ -19,7 +19,7 @@ impl Segment {
         }
     }
 
-    /// Whether it brings a subscriber further that has come to `after`.
+    /// Whether it helps a subscriber that has covered `after`.
     pub(super) fn helps(&self, after: Sequence) -> bool {
         self.after <= after && after < self.covered.sequence
     }
@@ -29,7 +29,7 @@ impl Segment {
         self.cut(after, through).0.next().is_none()
     }
 
-    /// What it has after one place and up to another, and how far that goes.
+    /// The frames after `after` and up to `through`, and the place that they cover.
     pub(super) fn cut(
         &self,
         after: Sequence,

@@ -1,11 +1,11 @@
 //! Where a subscription stands, and what it does next: a state machine without I/O and without a
 //! clock.
 //!
-//! [`Standing::step`] takes what came, and says what to do. [`super::subscription`] does it, and
-//! comes back with what came of it.
+//! [`Standing::step`] takes what happened and returns what to do. [`super::subscription`] does it
+//! and passes on the result.
 //!
-//! Invariant: every match at or before `covered` was handed out by a [`Step`], and none after it.
-//! All others are in `pending`, in the queue, or in the log.
+//! Invariant: a [`Step`] has handed out every match up to `covered`, and none after it. All others
+//! are in `pending`, in the queue, or in the log.
 
 #[cfg(test)]
 mod tests;
@@ -30,14 +30,14 @@ pub(super) struct Standing {
     source: Source,
     /// The last read failed, or the router could not read the log.
     unreadable: bool,
-    /// The state that the subscriber was told last.
+    /// The state that the subscriber was last told.
     told: Option<SubscriptionState>,
-    /// A gap that is still to be told.
+    /// A gap that the subscriber was not told of yet.
     gap: Option<Earliest>,
-    /// Frames of one segment that are still to be sent.
+    /// Frames of a segment that are not sent yet.
     pending: VecDeque<Frame>,
-    /// The segment that was read last. It is kept until the subscription is live, so that others
-    /// of its class find it.
+    /// The segment that was read last. It is kept until the subscription is live, so that others of
+    /// its class can use it.
     segment: Option<Arc<Segment>>,
     /// See [`Place::moves`].
     start_moves: bool,
@@ -46,31 +46,28 @@ pub(super) struct Standing {
     sent_at: Instant,
 }
 
-/// Where the next message comes from. `joined` is the head from which on the router feeds the
-/// queue: the log has the rest up to there.
+/// Where the next message comes from. `joined` is the head after which the router feeds the queue:
+/// events up to there come from the log.
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// To be decided once `pending` is sent.
+    /// Decided once `pending` is sent.
     Behind { joined: Option<Position> },
-    /// From a read of the log up to `through`, which may run while `pending` is sent.
+    /// A read of the log up to `through`. It may run while `pending` is sent.
     Reading {
         joined: Option<Position>,
         through: Position,
     },
-    /// From the queue, as soon as the router feeds it.
+    /// The queue, once the router feeds it.
     Attaching,
-    /// From the queue.
+    /// The queue.
     Live,
 }
 
-/// What a subscription does next.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Send events.
     Send(Frame),
-    /// Tell of a gap.
     Gap(Earliest),
-    /// Send a progress with this state, at the place that is covered.
+    /// Send a progress with this state, at the covered place.
     Progress(SubscriptionState),
     /// Look at the head and the queue, and come back with [`Came::Outlook`].
     Look,
@@ -78,21 +75,21 @@ pub(super) enum Step {
     Read {
         after: Position,
         through: Position,
-        /// After a pause, because the last read failed.
+        /// Pause first, because the last read failed.
         later: bool,
     },
     /// Ask the router to feed the queue, and come back with [`Came::Attached`].
     Attach,
-    /// Tell the router to feed the queue no more.
+    /// Tell the router to stop feeding the queue.
     Detach,
     /// Wait for the queue, or until a progress is due.
     WaitForQueue,
-    /// Wait for what was begun last, for the end, or until a progress is due.
+    /// Wait for the read or the attach that runs, for the end, or until a progress is due.
     WaitForLog,
     End(EndReason),
 }
 
-/// What came since the last step.
+/// What happened since the last step.
 #[derive(Debug)]
 pub(super) enum Came {
     /// The step was done.
@@ -100,14 +97,14 @@ pub(super) enum Came {
     Signal(Signal),
     Outlook(Outlook),
     Read(Result<Arc<Segment>, ReadError>),
-    /// The head from which on the router feeds the queue. None if the router has not come as far
-    /// as the subscription, because it cannot read the log.
+    /// The head after which the router feeds the queue. None if the router has not reached the
+    /// subscription's place, because it cannot read the log.
     Attached(Option<Position>),
-    /// The time is now this, and a progress may be due.
+    /// The current time. A progress may be due.
     Timer(Instant),
 }
 
-/// How far the router has come, and then: how it feeds the queue.
+/// The head, and the state of the queue, which is read after the head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outlook {
     pub head: Position,
@@ -117,7 +114,7 @@ pub(super) struct Outlook {
 }
 
 impl Standing {
-    /// Begins at a place. `joined` is the head if the router feeds the queue already.
+    /// Begins at a place. `joined` is the head if the router already feeds the queue.
     pub(super) fn new(
         place: Place,
         joined: Option<Position>,
@@ -155,7 +152,8 @@ impl Standing {
         self.sent_at + self.progress_interval
     }
 
-    /// Takes what came, and says what to do next. `available` is whether the log takes events.
+    /// Takes what happened, and returns what to do next. `available` is whether the log takes
+    /// events.
     pub(super) fn step(&mut self, came: Came, available: bool) -> Step {
         match came {
             Came::Signal(Signal::Frame(frame)) => return self.send(frame),
@@ -221,8 +219,8 @@ impl Standing {
         Step::Send(frame)
     }
 
-    /// A progress. While the subscription is live it covers the head, too, if the queue has nothing
-    /// before that.
+    /// Makes a progress. If the subscription is live and its queue is drained, it covers everything
+    /// up to the head.
     fn report(&mut self, available: bool) -> Step {
         match self.source {
             Source::Live => Step::Look,
@@ -245,7 +243,7 @@ impl Standing {
                 }
                 return self.tell(available);
             }
-            // It did not ask.
+            // It did not ask for an outlook.
             Source::Reading { .. } | Source::Attaching => return self.proceed(available),
         };
         let through = joined.unwrap_or(outlook.head);
@@ -274,8 +272,8 @@ impl Standing {
         }
     }
 
-    /// Takes what was read. If that does not go all the way, the next stretch is read while this
-    /// one is sent.
+    /// Takes a segment. If it does not reach `through`, the next one is read while this one is
+    /// sent.
     fn take(&mut self, segment: Arc<Segment>) -> Option<Step> {
         let Source::Reading { joined, through } = self.source else {
             return None;

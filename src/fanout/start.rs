@@ -1,4 +1,4 @@
-//! Where in the log a subscription begins that does not begin with new events.
+//! Where in the log a subscription begins that asks for past events.
 
 use super::{
     catchup::Reads,
@@ -13,10 +13,10 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub covered: Position,
-    /// The subscriber has no event yet, and asked for none in particular: if retention removes
-    /// events after `covered`, the start moves, and nobody is told of a gap.
+    /// The subscriber has no event yet and named no cursor. If retention removes events after
+    /// `covered`, the start moves, and the subscriber is told of no gap.
     pub moves: bool,
-    /// The gap that the subscriber has to be told of before the first event.
+    /// A gap to tell the subscriber before the first event.
     pub gap: Option<Earliest>,
 }
 
@@ -49,7 +49,7 @@ impl Past {
         if !cursor.is_of(reads.epoch) {
             return Err(SubscribeError::ForeignLog);
         }
-        // `locate` finds the origin in every log, also in one whose first events are removed.
+        // `locate` finds the origin in every log, even if its first events are removed.
         let located = match reader.bounds().await?.earliest {
             earliest if cursor.sequence < earliest.before.sequence => Located::Expired(earliest),
             _ => reader.locate(cursor.sequence).await?,
@@ -59,7 +59,7 @@ impl Past {
             // The event was erased; the cursor still marks its place.
             Located::Hole => Ok(Place::at(cursor.position())),
             Located::Here(_) | Located::Beyond => Err(SubscribeError::ForeignLog),
-            // The place moves only once the gap is told.
+            // The place moves only when the subscriber is told of the gap.
             Located::Expired(earliest) if expired == ExpiredAction::Earliest => Ok(Place {
                 gap: Some(earliest),
                 ..Place::at(cursor.position())

@@ -1,4 +1,4 @@
-//! One subscription: does what its [`Standing`] says, and tells it what came of it.
+//! One subscription: does what its [`Standing`] says, and passes on the results.
 
 use std::{
     future::{pending, poll_fn},
@@ -32,11 +32,11 @@ pub(crate) struct Subscription {
     standing: Standing,
     reads: Arc<Reads>,
     head: Arc<Head>,
-    /// The read of the log, or the router's answer, that the subscription waits for.
+    /// The read of the log or the router's answer that the subscription waits for.
     awaited: Option<BoxFuture<'static, Answer>>,
-    /// Held while what was read is sent.
+    /// The turn to send what was read.
     turn: Option<Turn>,
-    /// Fires no later than a progress is due. It is moved when it fires, not with each message.
+    /// Fires no later than a progress is due. It is reset when it fires, not at each message.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -59,15 +59,15 @@ impl Subscription {
         }
     }
 
-    /// Says why the door ends this subscription.
+    /// Ends this subscription for a reason that the door knows.
     pub(crate) fn end(&mut self, reason: EndReason) {
         self.seat.end = Some(reason);
     }
 
-    /// The next messages, whole and framed for gRPC. Not to be called again after an end.
+    /// The next messages, whole and framed for gRPC. Must not be called again after an error.
     ///
     /// # Errors
-    /// The reason why the stream is over.
+    /// The reason why the stream ended.
     pub(crate) async fn next(&mut self) -> Result<Bytes, EndReason> {
         let mut came = Came::Nothing;
         loop {
@@ -124,7 +124,7 @@ impl Subscription {
     }
 
     fn look(&self) -> Came {
-        // In this order: see `Queue::covers`.
+        // The head must be read before the queue: see `Queue::covers`.
         let head = self.head.position();
         let queue = &self.seat.record.queue;
         Came::Outlook(Outlook {
@@ -134,7 +134,7 @@ impl Subscription {
         })
     }
 
-    /// Begins a read at once, while what was read before may still be sent.
+    /// Begins a read at once, while the segment before it may still be sent.
     fn read(&self, after: Position, through: Position, later: bool) -> BoxFuture<'static, Answer> {
         let (catchup, reads) = (self.seat.record.class.catchup.clone(), self.reads.clone());
         let read = move || catchup.read(reads, after.sequence, through);
@@ -172,7 +172,7 @@ impl Subscription {
 
     async fn wait_for_log(&mut self) -> Came {
         self.turn = None;
-        // A read may have covered something without a message.
+        // A read can move the place without a message.
         self.seat.record.cover(&self.standing.covered());
         let queue = &self.seat.record.queue;
         let answer = tokio::select! {

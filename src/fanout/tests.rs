@@ -1,5 +1,5 @@
-//! The fan-out over a real log: whatever happens, each subscriber gets what it wants once, in
-//! order, and progress is true.
+//! The fan-out over a real log: each subscriber gets what it wants once and in order, and every
+//! progress is true.
 
 mod crowd;
 mod retention;
@@ -25,7 +25,7 @@ use crate::{
     view::{Redaction, View},
 };
 
-/// So small that nearly every burst overflows it.
+/// Small enough that nearly every burst overflows it.
 const QUEUE_BYTES: usize = 400;
 const INTERVAL: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,7 +69,7 @@ impl Rig {
         }
     }
 
-    /// Appends events of these agents at the same time.
+    /// Appends one event of each of these agents, all at the same time.
     async fn append(&mut self, agents: &[&'static str]) {
         let appends = agents.iter().map(|&agent| {
             self.next_id += 1;
@@ -121,7 +121,7 @@ impl Rig {
         })
     }
 
-    /// What a subscriber to this agent is to get from behind one place up to another.
+    /// What a subscriber to this agent gets after one place and up to another.
     fn wanted(&self, agent: Option<&str>, after: u64, through: u64) -> Vec<u64> {
         let wants = |&&(sequence, of): &&(u64, &str)| {
             sequence > after && sequence <= through && agent.is_none_or(|agent| agent == of)
@@ -174,7 +174,7 @@ impl Client {
 struct Story {
     agent: Option<&'static str>,
     client: Client,
-    /// Where it began, and the last cursor.
+    /// Where it began, and the last cursor that it got.
     began: Option<u64>,
     cursor: Option<Cursor>,
     events: Vec<u64>,
@@ -182,7 +182,7 @@ struct Story {
 }
 
 impl Story {
-    /// Reads one message and holds it against what was appended.
+    /// Reads one message and compares it with what was appended.
     async fn read(&mut self, rig: &Rig) {
         let message = self.client.next().await.expect("the stream goes on");
         let cursor = Cursor::decode(&message.cursor).unwrap();

@@ -6,16 +6,16 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// Subscribers that send what they have read at the same time. More take turns, so that a live one
-/// never stands behind a thousand that return.
+/// Subscribers that may send what they have read at the same time. Others wait for a turn, so that
+/// a live subscriber never waits behind a thousand that catch up.
 const TURNS: usize = 8;
-/// How long a turn lasts at the most: a client that does not read must not keep others from theirs.
+/// The longest turn: a client that does not read must not keep others from theirs.
 const TURN_MAX: Duration = Duration::from_millis(10);
 
 /// The turns of all subscribers.
 pub(super) struct Turns(Arc<Semaphore>);
 
-/// Leave to send, until it is dropped or [`TURN_MAX`] is over.
+/// Permission to send, until it is dropped or [`TURN_MAX`] is over.
 #[derive(Debug)]
 pub(super) struct Turn {
     _holder: AbortOnDropHandle<()>,
@@ -28,9 +28,8 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for a turn. A task waits for it and holds it, so that the turn ends in time even if
-    /// its subscriber is not polled: a client that does not read keeps no turn from others, neither
-    /// while it waits nor while it sends.
+    /// Waits for a turn. A task of its own waits and then holds the turn, so that it ends in time
+    /// even if its subscriber is not polled, because the client does not read.
     pub(super) async fn take(&self) -> Turn {
         let turns = self.0.clone();
         let (granted, wait) = oneshot::channel();
@@ -64,7 +63,7 @@ mod tests {
             let mut cx = Context::from_waker(Waker::noop());
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
         }
-        // They are still there, some with a turn that they do not know of.
+        // The others still exist. Some had a turn without being polled.
         let _turn = turns.take().await;
         drop(stuck);
     }

@@ -1,4 +1,4 @@
-//! What a caller gets: what it asks for, as far as it may read it.
+//! Which events a caller gets: those that it asks for and may read.
 
 use std::sync::Arc;
 
@@ -27,11 +27,11 @@ impl Scope {
     }
 }
 
-/// The events that a filter and a scope have in common, in canonical form: callers who get the
-/// same, by whatever filter and scope, have equal selectors. Clones share the filter.
+/// The events that a filter and a scope have in common. If different filters and scopes have the
+/// same values in common, their selectors are equal. Clones share the filter.
 ///
-/// A filter alone cannot say this: without common values it has to select nothing, and an empty
-/// list of a filter selects everything.
+/// A filter cannot express this: if filter and scope have no common value, the selector matches
+/// nothing, but an empty list in a filter matches everything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector(Option<Arc<Filter>>);
 
@@ -47,13 +47,13 @@ impl Selector {
         self.0.as_ref().is_some_and(|filter| filter.matches(keys))
     }
 
-    /// The filter that selects the same; none if nothing is selected.
+    /// The filter that selects the same events; none if no event is selected.
     pub(crate) fn as_filter(&self) -> Option<&Arc<Filter>> {
         self.0.as_ref()
     }
 }
 
-/// Everything.
+/// Selects every event.
 impl Default for Selector {
     fn default() -> Self {
         Self(Some(Arc::default()))
@@ -71,7 +71,7 @@ fn intersection(asked: &Filter, readable: &Filter) -> Option<Filter> {
     })
 }
 
-/// The values that both lists allow; none if there are no such values. An empty list allows all.
+/// The values in both lists; none if there are no such values. An empty list stands for all values.
 fn common<T: Ord + Clone>(asked: &[T], readable: &[T]) -> Option<Vec<T>> {
     if asked.is_empty() || readable.is_empty() {
         return Some([asked, readable].concat());

@@ -1,4 +1,4 @@
-//! Filters and scopes, and a naive model of them against which the index and the log are held, too.
+//! Filters and scopes, and a naive model of them. Tests of the index and the log use it, too.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     proto::Event,
 };
 
-/// A filter or a scope, over few values, so that they meet often.
+/// A filter or a scope. It has few different values, so that many events match.
 pub(crate) fn any_filter() -> impl Strategy<Value = EventFilter> {
     let types = vec(select(EVENT_TYPES.map(i32::from).to_vec()), 0..3);
     let texts = TextKey::ALL.map(|_| vec(any_text(), 0..3));
@@ -28,7 +28,7 @@ fn event_filter(event_types: Vec<i32>, texts: [Vec<String>; TextKey::ALL.len()])
     filter
 }
 
-/// Most scopes restrict a key or two.
+/// A scope. Half of the keys of a filter are cleared, so that most scopes restrict only some keys.
 pub(crate) fn any_scope() -> impl Strategy<Value = EventFilter> {
     (any_filter(), any::<u8>()).prop_map(|(mut scope, kept)| {
         for key in TextKey::ALL {
@@ -43,7 +43,7 @@ pub(crate) fn any_scope() -> impl Strategy<Value = EventFilter> {
     })
 }
 
-/// An event with a type and text keys alone.
+/// An event that has only a type and text keys.
 pub(crate) fn any_event() -> impl Strategy<Value = Event> {
     let texts = TextKey::ALL.map(|_| any_text());
     (select(EVENT_TYPES.to_vec()), texts).prop_map(|(event_type, texts)| {
@@ -64,7 +64,7 @@ fn any_text() -> impl Strategy<Value = String> {
     select(&["", "a", "A", "b", "ü\"'\\", "n\0ul"][..]).prop_map(String::from)
 }
 
-/// Whether an event is returned to who asks for `filter` and may read `scope`.
+/// Whether a caller that asks for `filter` and may read `scope` gets this event.
 pub(crate) fn is_returned(filter: &EventFilter, scope: &EventFilter, event: &Event) -> bool {
     [filter, scope].into_iter().all(|wanted| {
         let EventFilter {
@@ -95,7 +95,7 @@ fn scope_of(scope: &EventFilter) -> Scope {
     Scope::new(scope.event_types().collect(), texts)
 }
 
-/// The same filter with its values in another order and some of them twice.
+/// The same filter with its values in another order, some of them twice.
 fn reordered(filter: &EventFilter) -> impl Strategy<Value = EventFilter> + use<> {
     fn twice<T: Clone>(values: &[T]) -> Vec<T> {
         [values, &values[..values.len() / 2]].concat()
@@ -131,7 +131,7 @@ proptest! {
         let selector = selector(&filter, &scope);
         prop_assert_eq!(&self::selector(&reordered, &scope), &selector);
         prop_assert_eq!(&self::selector(&scope, &reordered), &selector);
-        // Who asks for no more than it may read needs no scope.
+        // If the filter asks for no more than the scope allows, the selector is the filter.
         if let Some(effective) = selector.as_filter() {
             prop_assert_eq!(&Selector::new(effective.clone(), &Scope::ALL), &selector);
         }

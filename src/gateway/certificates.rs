@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) struct Certificate {
-    /// None where the door speaks plain HTTP.
+    /// None if the door speaks plain HTTP.
     pub(super) served: Option<tls::Served>,
     pub(super) ca_pem: Option<PathBuf>,
 }

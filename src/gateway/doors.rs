@@ -1,4 +1,4 @@
-//! The three doors: their certificates, sockets and bounds. What stands behind them comes later.
+//! The three doors: their certificates, sockets and bounds. Their services are made later.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -18,27 +18,27 @@ use crate::{
     tls, webhook,
 };
 
-/// Room above the subscriber limit on one connection: clients queue silently at
-/// `MAX_CONCURRENT_STREAMS`, and one that has as many subscriptions as allowed must still hear
-/// `SUBSCRIBER_LIMIT` and be able to ask.
+/// How many streams one connection may have above the subscriber limit. At
+/// `MAX_CONCURRENT_STREAMS` clients wait without a word. A client with as many subscriptions as
+/// allowed must still be able to make calls, and to be told `SUBSCRIBER_LIMIT`.
 const STREAMS_SPARE: usize = 1_000;
 
-/// How long a gRPC connection may be without a call. Channels of gRPC's own libraries close theirs
-/// after the same time.
+/// How long a gRPC connection may be without a call. gRPC's own libraries close idle channels after
+/// the same time.
 const CHANNEL_IDLE: Duration = Duration::from_secs(30 * 60);
 
-/// Where everything is.
+/// The addresses of the doors.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses {
-    /// Where Verbex posts, without a path secret.
+    /// The URL for webhooks, without a path secret.
     pub webhook_url: String,
     pub grpc: SocketAddr,
     pub admin: SocketAddr,
-    /// The CA of the certificate that the gateway made for itself.
+    /// The file with the CA of the certificate that the gateway made for itself.
     pub ca_pem: Option<PathBuf>,
 }
 
-/// Doors that are bound and serve nobody yet.
+/// Doors that are bound but do not serve yet.
 pub(super) struct Doors {
     pub(super) addresses: Addresses,
     pub(super) webhook: BoundDoor,
@@ -48,7 +48,7 @@ pub(super) struct Doors {
     pub(super) stop: Stop,
 }
 
-/// All of a door but the service behind it.
+/// A door without its service.
 pub(super) struct BoundDoor {
     part: Part,
     socket: BoundSocket,
@@ -137,12 +137,12 @@ impl Doors {
 }
 
 impl BoundDoor {
-    /// Where it listens, with the port that the system chose.
+    /// The address that it listens on, with the port that the system chose.
     pub(super) fn addr(&self) -> SocketAddr {
         self.socket.addr
     }
 
-    /// Serves this until the door is told to close.
+    /// Serves `service` until the door is told to close.
     pub(super) fn serve(self, service: impl Serves + Sync) -> (Part, Work) {
         let Self {
             part,
@@ -158,8 +158,8 @@ impl BoundDoor {
     }
 }
 
-/// How many of a door's connections one address may have: most, since it may be a proxy's, but
-/// never all.
+/// How many of a door's connections one address may have: most of them, since it may be a proxy,
+/// but never all.
 fn of_one_client(connections: usize) -> usize {
     (connections - connections / 8).max(1)
 }

@@ -1,4 +1,4 @@
-//! Why a gateway does not start, and why one does not go on.
+//! Why a gateway does not start, or stops by itself.
 
 use std::{io, net::SocketAddr};
 
@@ -17,7 +17,7 @@ pub(crate) enum StartError {
          that is free"
     )]
     Bind {
-        /// What chose the address.
+        /// The flag that sets the address.
         flag: &'static str,
         addr: SocketAddr,
         source: io::Error,
@@ -26,7 +26,7 @@ pub(crate) enum StartError {
     Descriptors(#[from] grpc::DescriptorError),
 }
 
-/// A part that must run until the end did not.
+/// A part that must run until the end has ended.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{0} has ended unexpectedly; nothing that was answered with 200 is lost, start the gateway \

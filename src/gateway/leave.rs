@@ -1,4 +1,4 @@
-//! The order of leaving.
+//! The order of a shutdown.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::{
     admin::Readiness, fanout::Fanout, grpc::Health, log::Appender, server, webhook::Webhook,
 };
 
-/// How long the webhook door stays open for connections that are kept. Each answer ends one: so a
-/// proxy has none left that it would use just when the door closes.
+/// How long the webhook door stays open so that kept-alive connections can end. Each answer ends
+/// one, so a proxy has none left that it would use just when the door closes.
 const KEPT_CONNECTIONS: Duration = Duration::from_secs(1);
 /// How long the webhook door waits for a moment without a request before it closes.
 const LAST_WEBHOOKS: Duration = Duration::from_secs(5);
-/// How long webhooks may take to come in and be answered once their door is closed.
+/// How long webhooks may take to arrive and be answered once their door is closed.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long the log may take to close once nothing comes in any more.
 const LOG_CLOSING: Duration = Duration::from_secs(5);
 /// How long connections of the gRPC door may take to close once every stream has ended.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// Closes the doors, each on its own.
+/// Closes each door separately.
 #[derive(Clone, Default)]
 pub(super) struct Stop {
     pub(super) grpc: server::Stop,
@@ -29,7 +29,7 @@ pub(super) struct Stop {
     pub(super) admin: server::Stop,
 }
 
-/// What is told to leave, or waited for.
+/// The parts that are told to leave, or waited for.
 pub(super) struct Leaving {
     /// How long subscribers may take.
     pub(super) drain: Duration,
@@ -42,17 +42,17 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    /// Subscribers, webhooks, the log: the order, from top to bottom.
+    /// Shuts down in this order: subscribers, webhooks, the log.
     pub(super) async fn in_order(self, mut parts: Parts) {
-        // Load balancers send nobody new from now on, nobody new subscribes, and each answer to a
-        // webhook ends its connection.
+        // From now on load balancers send no new clients, nobody can subscribe, and each answer to
+        // a webhook ends its connection.
         self.readiness.set(false);
         self.health.set(false).await;
         self.fanout.close();
         self.stop.webhook.leave();
         let unkept = timeout(KEPT_CONNECTIONS, self.stop.webhook.emptied());
-        // Subscribers first: each stream sends what is in its queue, ends, and resumes by cursor.
-        // Webhooks are taken all the while.
+        // Subscribers first: each stream sends the frames in its queue and ends; the client resumes
+        // by cursor. Webhooks are still accepted.
         if timeout(self.drain, self.fanout.drain()).await.is_err() {
             tracing::warn!(
                 seconds = self.drain.as_secs(),
@@ -62,17 +62,17 @@ impl Leaving {
         }
         self.health.end().await;
         self.stop.grpc.close();
-        // What is written has time to go out. Nothing more comes on what else is open, such as a
-        // reflection stream.
+        // Written frames get time to be sent. Other open calls, such as reflection streams, need
+        // none.
         let grpc_door = parts.ended(Part::GrpcDoor);
         if timeout(CLOSING, grpc_door).await.is_err() {
             tracing::debug!("the remaining connections of subscribers are cut");
         }
-        // Then the webhook door. Nobody else can answer for it, so it waits for a moment without a
-        // request; but not for long, where a body trickles in.
+        // Then the webhook door. No other process answers webhooks, so it waits for a moment
+        // without a request, but not for long: a body may come very slowly.
         let _ = unkept.await;
         let _ = timeout(LAST_WEBHOOKS, self.webhook.emptied()).await;
-        // Until the next start nobody answers webhooks, so nothing waits longer than it must.
+        // Webhooks are not answered until the next start, so nothing waits longer than necessary.
         self.stop.webhook.close();
         self.stop.admin.close();
         let last_webhooks = async {

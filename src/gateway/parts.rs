@@ -1,4 +1,4 @@
-//! The parts that run until the end, each by its name.
+//! The parts that run until the end, each with a name.
 
 use std::{collections::HashMap, fmt, future::Future, pin::Pin};
 
@@ -25,13 +25,13 @@ impl fmt::Display for Part {
     }
 }
 
-/// What a part does, from its start to its end.
+/// The work of a part, from its start to its end.
 pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The parts that run. Dropping this ends them.
 pub(super) struct Parts {
     tasks: JoinSet<()>,
-    /// A task that panics does not say which part it was; its id does.
+    /// A task that panics gives only its id, so its part is looked up here.
     parts: HashMap<Id, Part>,
 }
 
@@ -45,7 +45,7 @@ impl Parts {
         Self { tasks, parts }
     }
 
-    /// The next part that ends, in whatever way; none if all have ended.
+    /// The next part that ends, for whatever reason; none if all have ended.
     pub(super) async fn next_ended(&mut self) -> Option<Part> {
         let id = match self.tasks.join_next_with_id().await? {
             Ok((id, ())) => id,

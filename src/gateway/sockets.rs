@@ -1,4 +1,4 @@
-//! The sockets of the doors: bound here, or handed over by the process that started this one.
+//! The sockets of the doors: bound here, or handed over by the parent process.
 
 use std::net::SocketAddr;
 
@@ -7,8 +7,8 @@ use tokio::net::TcpListener;
 use super::errors::StartError;
 use crate::server;
 
-/// Sockets that were handed over, by door. They listen already, do not block, and go on to listen
-/// when this process ends. A door without one is bound to its configured address.
+/// Sockets that were handed over, by door. They already listen, do not block, and keep listening
+/// when this process ends. A door without one binds its configured address.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     pub webhook: Option<std::net::TcpListener>,
@@ -19,7 +19,7 @@ pub(crate) struct Sockets {
 /// A socket that listens.
 pub(super) struct BoundSocket {
     pub(super) listener: server::Listener,
-    /// With the port that the system chose.
+    /// Its address, with the port that the system chose.
     pub(super) addr: SocketAddr,
 }
 

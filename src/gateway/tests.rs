@@ -1,4 +1,4 @@
-//! What ends a gateway that nobody asked to leave.
+//! What ends a gateway that was not told to stop.
 
 use std::future::pending;
 

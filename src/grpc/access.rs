@@ -1,5 +1,5 @@
-//! Who may call which method. A request that is let in carries its caller's [`Grant`], and its
-//! method opens it with [`granted`].
+//! Who may call which method. A request to a service that is not [open](is_open) carries its
+//! caller's [`Grant`], and its method takes that with [`granted`].
 
 use std::sync::{
     Arc,
@@ -20,7 +20,7 @@ use crate::{
     proto,
 };
 
-/// Services without credentials: what they tell is the same for every gateway.
+/// Services that need no credentials: they tell the same about every gateway.
 const OPEN: [&str; 3] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
@@ -29,7 +29,7 @@ const OPEN: [&str; 3] = [
 
 /// The rules of this door.
 pub(super) struct Access {
-    /// Without tokens callers need no credentials.
+    /// If there are no tokens, callers need no credentials.
     pub tokens: Tokens,
     /// Whether only this machine reaches the door.
     pub loopback: bool,
@@ -67,14 +67,14 @@ impl Access {
         let grant = self.caller(request.headers())?;
         if for_admins && !grant.admin {
             return Err(match grant.name {
-                // A token would help.
+                // No tokens are configured, and the caller may be on another machine.
                 None => Failure::CredentialsInvalid,
                 Some(_) => Failure::ScopeDenied {
                     method: path.trim_start_matches('/').into(),
                 },
             });
         }
-        // Operators may watch to the end.
+        // Operators may use the door until the end.
         if !for_admins && !self.serving.load(Ordering::Relaxed) {
             return Err(Failure::Draining);
         }
@@ -97,13 +97,13 @@ impl Access {
     }
 }
 
-/// Whether a proxy says that it sends this for somebody else, who may be anywhere.
+/// Whether a proxy forwards the request. Then its origin may be any machine.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for")
 }
 
-/// The rights of a request's caller, and its message. Methods open their requests in no other way,
-/// so that none forgets the rights. A request without them did not pass [`admit`]: that is an error.
+/// The rights of a request's caller, and its message. Methods have no other way to their message,
+/// so none forgets the rights. An error means that the request did not pass [`admit`].
 pub(super) fn granted<T>(request: tonic::Request<T>) -> Result<(Grant, T), Failure> {
     let (_, mut extensions, message) = request.into_parts();
     let grant = extensions

@@ -1,4 +1,4 @@
-//! `AdminService`: a look at the running gateway.
+//! `AdminService`: shows the running gateway, and ends subscriptions.
 
 use std::time::Instant;
 
@@ -90,7 +90,7 @@ impl AdminService for Admin {
             let serial = info.serial;
             let subscriber = subscriber(info);
             bytes += subscriber.encoded_len();
-            // Filters can be large: a page stays under what every client takes.
+            // Filters can be large, and a page must stay within what every client accepts.
             if bytes > PAGE_BYTES_MAX && !response.subscribers.is_empty() {
                 next_after = Some(serial - 1);
                 break;

@@ -1,5 +1,5 @@
-//! Errors that the gRPC library makes carry no details. What it would refuse is looked at before it,
-//! and what it has refused is given details behind it.
+//! Adds details to errors that the gRPC library makes without them. Some requests are checked
+//! before the library refuses them; other errors are replaced in its answer.
 
 use axum::{extract::Request, middleware::Next, response::Response};
 use http::HeaderMap;
@@ -18,11 +18,11 @@ pub(super) async fn complete(request: Request, next: Next) -> Result<Response, F
     }
 }
 
-/// How messages may be written. gRPC-Web is unpacked before, and other content is refused before.
+/// Content types of requests. gRPC-Web was already converted, and any other content was refused.
 const CONTENT_TYPES: [&str; 2] = ["application/grpc", "application/grpc+proto"];
 const ENCODINGS: [&str; 3] = ["identity", "gzip", "zstd"];
 
-/// Whether the messages are protobuf, and compressed in no other way than the services accept.
+/// Checks that the messages are protobuf, in a compression that the services accept.
 fn check_content(headers: &HeaderMap) -> Result<(), Failure> {
     let text = |name: &str| {
         let value = headers.get(name);
@@ -45,7 +45,7 @@ fn check_content(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-/// The error in an answer's head, if it has no details.
+/// The error in an answer's headers, if it has no details.
 fn bare_error(headers: &HeaderMap) -> Option<Status> {
     if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
         return None;
@@ -59,7 +59,8 @@ fn completed(status: &Status, path: &str) -> Failure {
             method: path.trim_start_matches('/').chars().take(256).collect(),
         },
         Code::NotFound => Failure::ServiceUnknown,
-        // The services' own failures have details: the library could not read the request.
+        // The services' own failures have details, so this one means that the library could not
+        // read the request.
         Code::Internal | Code::OutOfRange | Code::ResourceExhausted => Failure::unreadable(status),
         _ => Failure::internal(status),
     }

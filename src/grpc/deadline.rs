@@ -1,4 +1,4 @@
-//! When a call ends at the latest.
+//! When a call has to end.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use tokio::time::{Instant, timeout_at};
 use super::status::Failure;
 use crate::auth::Grant;
 
-/// The latest end of a call, and what the caller is then told. A request that has one carries it
-/// in its extensions.
+/// The latest end of a call, and the failure that the caller then gets. It is in the extensions of
+/// every request that has one.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline {
     pub at: Instant,
     pub failure: Failure,
 }
 
-/// The middleware. It bounds the head of the answer; the body of a stream looks at its deadline
-/// itself.
+/// The middleware. It applies to the time until the answer begins; the body of a stream watches its
+/// deadline itself.
 pub(super) async fn enforce(mut request: Request, next: Next) -> Result<Response, Failure> {
     let Some(deadline) = Deadline::of(&request) else {
         return Ok(next.run(request).await);
@@ -31,7 +31,7 @@ pub(super) async fn enforce(mut request: Request, next: Next) -> Result<Response
 }
 
 impl Deadline {
-    /// The caller's own one, or the end of its rights if that comes first.
+    /// The deadline that the caller set, or the end of its rights if that comes first.
     fn of(request: &Request) -> Option<Self> {
         let timeout = grpc_timeout(request.headers()).map(|timeout| Self {
             at: Instant::now() + timeout,
@@ -50,8 +50,8 @@ impl Deadline {
     }
 }
 
-/// gRPC over HTTP/2, "Timeout": at most eight digits and a unit. A value of
-/// another form is ignored.
+/// The `grpc-timeout` header: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). Any
+/// other value is ignored.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

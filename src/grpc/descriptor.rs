@@ -1,5 +1,5 @@
-//! What the gRPC door speaks, described once: for reflection, for `verbex-gateway descriptor` and
-//! for `/descriptor.binpb`.
+//! The descriptors of what the gRPC door speaks, for reflection, for `verbex-gateway descriptor`
+//! and for `/descriptor.binpb`.
 
 use prost_reflect::DescriptorPool;
 
@@ -10,8 +10,8 @@ use crate::proto;
 #[error("cannot build the descriptors of the gRPC API: {0}")]
 pub struct DescriptorError(#[from] prost_reflect::DescriptorError);
 
-/// A binary `google.protobuf.FileDescriptorSet`: the contract with its comments, the details that
-/// errors carry, health, and all that these import: each file once, after those that it imports.
+/// A binary `google.protobuf.FileDescriptorSet`: the contract with its comments, the details of
+/// errors, health, and everything that these import. Each file comes once, after its imports.
 ///
 /// # Errors
 /// Never, unless the build is broken.
@@ -19,7 +19,7 @@ pub(crate) fn descriptor_set() -> Result<Vec<u8>, DescriptorError> {
     Ok(descriptor_pool()?.encode_to_vec())
 }
 
-/// The same descriptors, ready for questions.
+/// The same descriptors, as a pool for look-ups.
 pub(super) fn descriptor_pool() -> Result<DescriptorPool, DescriptorError> {
     let mut pool = DescriptorPool::new();
     for set in [

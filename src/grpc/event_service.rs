@@ -1,4 +1,4 @@
-//! `EventService`: checks, asks the log or the fan-out, and hands over.
+//! `EventService`: checks requests and passes them to the log or the fan-out.
 
 use futures_util::stream::{self, Empty};
 use tonic::{
@@ -25,7 +25,7 @@ pub(super) struct Events {
     pub epoch: Epoch,
     pub reader: Reader,
     pub fanout: Fanout,
-    /// How streams may be compressed, the preferred way first.
+    /// How streams may be compressed, in order of preference.
     pub compression: Vec<Encoding>,
     pub lists: Lists,
 }
@@ -97,7 +97,7 @@ impl EventService for Events {
 }
 
 impl Events {
-    /// The first of our encodings that the client accepts (gRPC over HTTP/2,
+    /// The first of our preferred encodings that the client accepts (gRPC over HTTP/2,
     /// "Message-Accept-Encoding").
     fn encoding(&self, metadata: &MetadataMap) -> Encoding {
         let accepted = metadata.get_all("grpc-accept-encoding");
@@ -118,7 +118,7 @@ impl Events {
     }
 }
 
-/// The name in gRPC of an encoding that has to be named.
+/// An encoding's name in gRPC; none for identity, which is not named.
 fn encoding_name(encoding: Encoding) -> Option<&'static str> {
     match encoding {
         Encoding::Identity => None,

@@ -1,4 +1,4 @@
-//! Requests that are not gRPC: the answer says what this port is.
+//! Answers requests that are not gRPC: they are told what this port is.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ fn answer(foreign: Foreign, webhooks: &str, version: Version) -> Response {
     if foreign == Foreign::Method {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
-    // The body is not read, so the connection cannot go on. Over HTTP/2 only the stream ends.
+    // The body is not read, so the connection must end. Over HTTP/2 only the stream ends.
     if version < Version::HTTP_2 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -29,7 +29,7 @@ const NAMES: [&str; 3] = [
     admin_service_server::SERVICE_NAME,
 ];
 
-/// Whether events are served: for calls, and for who asks `grpc.health.v1`.
+/// Whether events are served. `grpc.health.v1` and the access rules use it.
 #[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
@@ -72,7 +72,7 @@ impl Health {
         }
     }
 
-    /// Ends the streams of `Watch`.
+    /// Ends all `Watch` streams.
     pub async fn end(mut self) {
         for name in NAMES {
             self.reporter.clear_service_status(name).await;
@@ -81,8 +81,8 @@ impl Health {
     }
 }
 
-/// Tonic's health service, with one difference: `Watch` of an unknown service says so on a stream
-/// that stays open, as the protocol wants it.
+/// Tonic's health service, with one difference: `Watch` for an unknown service reports that on a
+/// stream that stays open, as the protocol demands.
 struct Service {
     known: HealthService,
     end: CancellationToken,
@@ -111,7 +111,8 @@ impl health_server::Health for Service {
                 let unknown = HealthCheckResponse {
                     status: ServingStatus::ServiceUnknown.into(),
                 };
-                // No service is added while the gateway runs.
+                // No service is added while the gateway runs, so the stream has nothing more to
+                // report.
                 let end = self.end.clone().cancelled_owned();
                 Box::pin(
                     stream::iter([Ok(unknown)])

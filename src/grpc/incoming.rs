@@ -1,11 +1,11 @@
-//! Bounds of what comes in: the time for a request, the memory for requests that are not complete,
+//! Bounds for requests: the time that they take to arrive, the memory that incomplete ones hold,
 //! and the number of calls to the services that need no credentials.
 //!
 //! | what | open services | all others |
 //! |---|---|---|
-//! | bytes of incomplete messages of one connection; of all | 1 MiB; 16 MiB | 16 MiB; 128 MiB |
-//! | calls of one connection; of all | 1,000; 20,000 | as HTTP/2 allows |
-//! | time for a request; on a request stream, for each message | 10 s | 10 s |
+//! | bytes of incomplete messages: one connection; all | 1 MiB; 16 MiB | 16 MiB; 128 MiB |
+//! | calls: one connection; all | 1,000; 20,000 | as HTTP/2 allows |
+//! | time for a request; for each message of a request stream | 10 s | 10 s |
 
 mod framing;
 mod held;
@@ -35,7 +35,7 @@ use crate::server::Peer;
 use framing::Framing;
 use held::{Call, Counts, OPEN, OTHERS};
 
-/// For a whole request. On a request stream, for each message from its first byte.
+/// The time for a whole request; on a request stream, for each message from its first byte.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// The counts of all calls. Clones share them.
@@ -144,7 +144,7 @@ impl http_body::Body for Coming {
     }
 }
 
-/// The body of an answer. The call counts as open until the client has taken it.
+/// The body of an answer. The call counts as open until the client has received all of it.
 struct Answer {
     body: Body,
     _call: Arc<Call>,

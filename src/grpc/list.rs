@@ -1,4 +1,4 @@
-//! `ListEvents`: pages of what the log holds.
+//! `ListEvents`: pages of past events.
 
 use prost::Message;
 use tokio::sync::Semaphore;
@@ -17,12 +17,12 @@ use crate::{
     view::{Redaction, View},
 };
 
-/// Lists that are made at the same time, each of up to [`PAGE_BYTES_MAX`]; the others wait. The log
-/// decides which of them reads: see [`Lane`].
+/// The most lists that are made at the same time, each of up to [`PAGE_BYTES_MAX`]; others wait.
+/// The log decides which of them reads: see [`Lane`].
 const LISTS_MAX: usize = 32;
 
-/// Reads that one page takes at most. So a filter that matches little ends a page after a million
-/// events, with a token for the next one.
+/// The most reads for one page. A filter that matches little ends a page after a million events,
+/// with a token for the next one.
 const PAGE_READS_MAX: usize = 200;
 
 pub(super) struct Lists {
@@ -40,7 +40,7 @@ impl Lists {
         }
     }
 
-    /// The page that a caller asks for, of the events that it may see.
+    /// The page that a caller asks for, with the events that it may see.
     pub(super) async fn page(
         &self,
         mut request: ListEventsRequest,
@@ -68,11 +68,11 @@ impl Lists {
         })
     }
 
-    /// What page tokens belong to: the request without page size and token, with the filter that
-    /// the caller's scope leaves. So another scope is another request.
+    /// The request that page tokens belong to: without page size and token, and with the filter
+    /// that the caller's scope leaves. So a token is refused under another scope.
     fn pages(&self, asked: &ListEvents, request: ListEventsRequest) -> Pages {
         let request = ListEventsRequest {
-            // Only a selector of no events has no filter.
+            // The selector has no filter only if it matches no event.
             filter: asked.selector.as_filter().map(|filter| filter.to_proto()),
             page_size: 0,
             view: EventView::from(asked.view).into(),
@@ -81,7 +81,7 @@ impl Lists {
         Pages::of("ListEvents", &request, self.epoch)
     }
 
-    /// The stretch of the log that all pages cover together.
+    /// The stretch of the log that all pages of the list cover.
     async fn stretch(
         &self,
         asked: &ListEvents,
@@ -112,7 +112,7 @@ impl Lists {
         Ok(stretch)
     }
 
-    /// Reads a page, and says which place was the last one, if events may be left behind it.
+    /// Reads a page. If events may be left after it, also returns the last place of the page.
     async fn read(
         &self,
         asked: &ListEvents,
@@ -139,7 +139,7 @@ impl Lists {
             };
             let batch = match self.reader.read(query).await {
                 Ok(batch) => batch,
-                // Retention has moved on since the bounds were read.
+                // Retention has removed events since the bounds were read.
                 Err(ReadError::Expired(earliest)) => {
                     left.begin_after(earliest.before.sequence);
                     continue;
@@ -164,7 +164,7 @@ impl Lists {
     }
 }
 
-/// What is left to be read, from one end or the other.
+/// What is left to read, from either end.
 struct Stretch {
     after: Sequence,
     through: Sequence,
@@ -180,7 +180,7 @@ impl Stretch {
         self.after = self.after.max(place);
     }
 
-    /// Leaves out everything up to `last`, in the order of the list.
+    /// Removes everything up to `last`, in the order of the list.
     fn skip(&mut self, last: Sequence) {
         match self.newest_first {
             true => self.through = self.through.min(Sequence(last.0.saturating_sub(1))),
@@ -188,7 +188,7 @@ impl Stretch {
         }
     }
 
-    /// The last place that is left out, in the order of the list.
+    /// The last place that was removed, in the order of the list.
     fn last(&self) -> Sequence {
         match self.newest_first {
             true => Sequence(self.through.0.saturating_add(1)),
@@ -214,7 +214,7 @@ impl Page {
         }
     }
 
-    /// Takes events until the page is full. If some are left, says which one was the last taken.
+    /// Takes events until the page is full. If some are left, returns the last one taken.
     fn take(&mut self, events: &[StoredEvent]) -> Result<Option<Sequence>, Failure> {
         for stored in events {
             let event = self

@@ -1,18 +1,17 @@
-//! The gRPC door: thin services over the log and the fan-out, and what gRPC users expect beside
-//! them.
+//! The gRPC door: thin services over the log and the fan-out, with health and reflection.
 //!
 //! A request passes these layers, from the outside in:
 //!
 //! | layer | does |
 //! |---|---|
 //! | CORS | answers browsers, where origins are configured |
-//! | `foreign` | refuses what is not gRPC |
+//! | `foreign` | refuses requests that are not gRPC |
 //! | gRPC-Web | turns it into gRPC |
 //! | `origin` | keeps web pages out of a loopback door without credentials |
 //! | `access` | checks credentials, and gives the request its caller's grant |
 //! | `deadline` | ends the call in time |
-//! | `complete` | gives the library's errors their details |
-//! | `incoming` | bounds what unfinished requests hold |
+//! | `complete` | adds details to the errors that the library makes |
+//! | `incoming` | bounds the memory, time and number of requests |
 //! | `stream` | puts a subscription's frames into its response |
 //!
 //! Behind them are tonic's routes. `grpc` knows nothing of SQLite or webhooks.
@@ -65,41 +64,41 @@ use event_service::Events;
 use incoming::Incoming;
 use list::Lists;
 
-/// Who may come in.
+/// Who may use the door, and how.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Bearer tokens; if there are none, everybody may subscribe.
+    /// Bearer tokens. Without tokens, everybody who reaches the door may subscribe.
     pub tokens: Tokens,
     /// Whether the door is bound to a loopback address.
     pub loopback: bool,
-    /// How streams may be compressed, what is liked best first.
+    /// How streams may be compressed, in order of preference.
     pub compression: Vec<Encoding>,
-    /// Origins of web pages that may read answers. None by default.
+    /// Origins of web pages that may read answers.
     pub cors_origins: Vec<HeaderValue>,
-    /// Where webhooks go, for those who post them here: a part of a sentence.
+    /// Where webhooks go: a part of the sentence for clients that post them to this door.
     pub webhooks: String,
 }
 
-/// What the services work with.
+/// What the services use.
 pub struct Parts {
     /// Identity of the log.
     pub epoch: Epoch,
-    /// The way to what was.
+    /// Reads past events.
     pub reader: Reader,
-    /// The way to what comes.
+    /// Delivers new events.
     pub fanout: Fanout,
     /// When the gateway was started.
     pub started: Instant,
 }
 
-/// Bytes of one page; a larger event is a page of its own. Under the 4 MiB that every gRPC client
-/// takes by default.
+/// The most bytes of a page, below the 4 MiB that every gRPC client accepts by default. A larger
+/// event is a page of its own.
 const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024 - 64 * 1024;
 
-/// Bytes of one request message of the services that are open to all, after decompression too.
+/// The most bytes of a request message, also after decompression, for services without credentials.
 const OPEN_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// Headers of an answer that a page may read.
+/// Headers of an answer that a web page may read.
 const EXPOSED: [&str; 5] = [
     "grpc-status",
     "grpc-message",
@@ -107,10 +106,10 @@ const EXPOSED: [&str; 5] = [
     "grpc-encoding",
     "grpc-accept-encoding",
 ];
-/// How long a browser may remember the answer. No browser does so for more than two hours.
+/// How long a browser may keep the answer to a CORS preflight. Chromium keeps none for longer.
 const CORS_MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Makes the service of this door, and the handle to its health, which begins as not serving.
+/// Makes the service of this door, and the handle to its health, which is "not serving" at first.
 ///
 /// # Errors
 /// See [`DescriptorError`].
@@ -155,7 +154,7 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
     Ok((router, health))
 }
 
-/// The services, for requests that have been let in.
+/// The services, for requests that have passed all layers.
 fn services(
     parts: Parts,
     compression: Vec<Encoding>,
@@ -193,8 +192,8 @@ fn services(
     Ok(reflection::add(routes)?.layer(MapResponseLayer::new(stream::swap)))
 }
 
-/// What browsers need to be told for gRPC-Web from these origins. A page that may call may send any
-/// header: tracing and libraries add their own.
+/// The CORS answers that browsers need for gRPC-Web from these origins. Any header is allowed,
+/// since tracing and libraries add their own.
 fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))

@@ -1,4 +1,4 @@
-//! What web pages may reach on a door of this machine that asks for no credentials.
+//! Keeps web pages out of a loopback door that asks for no credentials.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -11,10 +11,10 @@ use http::{Uri, header, uri::Authority};
 
 use super::status::Failure;
 
-/// The middleware. Its state holds the origins of pages that may read answers.
+/// The middleware. Its state is the list of origins whose pages may read answers.
 ///
-/// A web page can send requests to this machine under its own name (Origin), or under a name of its
-/// own that it lets resolve to this machine (Host). Neither may read calls here.
+/// A web page can send requests to this machine from its own origin (the Origin header), or to a
+/// name of its own that resolves to this machine (the Host header). Neither may read calls here.
 pub(super) async fn check(
     State(allowed): State<Arc<[String]>>,
     request: Request,
@@ -42,7 +42,7 @@ pub(super) async fn check(
     Ok(next.run(request).await)
 }
 
-/// Whether `host`, with or without a port, can only mean this machine.
+/// Whether `host`, with or without a port, can mean only this machine.
 fn is_loopback(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;

@@ -4,8 +4,8 @@
 //! version 1 │ request 8 │ epoch 8 │ snapshot sequence 8 │ snapshot id tag 6 │ at 8 │ check 4
 //! ```
 //!
-//! The text is base64url without padding. A token gives no rights. `request` is a hash of all that
-//! must stay the same from page to page: with another request the token is refused.
+//! The text is base64url without padding. A token gives no rights. `request` is a hash of the parts
+//! that must stay the same from page to page: with another request the token is refused.
 
 use prost::Message;
 
@@ -20,13 +20,13 @@ const BODY_BYTES: usize = 39;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PageToken {
-    /// Where the log stood when the first page was read.
+    /// The end of the log when the first page was read.
     pub snapshot: Position,
-    /// The last place that the page before looked at.
+    /// The last place that the previous page looked at.
     pub at: u64,
 }
 
-/// The pages of one request to one log. Their tokens are good for nothing else.
+/// The pages of one request to one log. Only this request accepts their tokens.
 pub(super) struct Pages {
     request: [u8; 8],
     epoch: [u8; 8],
@@ -57,7 +57,7 @@ impl Pages {
         sealed::seal(&body)
     }
 
-    /// The empty token is none: it asks for the first page.
+    /// Reads a token. The empty text asks for the first page.
     pub(super) fn decode(&self, text: &str) -> Result<Option<PageToken>, Failure> {
         if text.is_empty() {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! `grpc.reflection`: the services and messages of the gateway, for tools without proto files.
 //!
-//! An unknown name is answered with an `ErrorResponse`, as the protocol wants it, and the stream
-//! goes on. `v1` and `v1alpha` have the same bytes under two names, so one service answers both.
+//! An unknown name is answered with an `ErrorResponse`, as the protocol demands, and the stream
+//! continues. `v1` and `v1alpha` have the same bytes under two names, so one service answers both.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -75,7 +75,7 @@ impl ServerReflection for Reflection {
         let described = self.0.clone();
         let answers = request.into_inner().map(move |request| match request {
             Ok(request) => Ok(described.respond(request)),
-            // An error with details comes from `incoming`: too slow, or too large.
+            // `incoming` made an error with details: the message was too slow or too large.
             Err(status) if !status.details().is_empty() => Err(status),
             Err(status) => Err(Failure::unreadable(&status).into()),
         });
@@ -162,8 +162,7 @@ impl Described {
     }
 }
 
-/// The file that declares each message, enum, service and extension, and each member of one, by
-/// full name.
+/// The file that declares each message, enum, service, extension and member, by full name.
 fn symbols(pool: &DescriptorPool) -> HashMap<String, FileDescriptor> {
     let mut symbols = HashMap::new();
     let mut add = |name: &str, file: &FileDescriptor| symbols.insert(name.into(), file.clone());
@@ -181,7 +180,8 @@ fn symbols(pool: &DescriptorPool) -> HashMap<String, FileDescriptor> {
         let file = an_enum.parent_file();
         add(an_enum.full_name(), &file);
         for value in an_enum.values() {
-            // Beside its enum, as protobuf has it, and within, as many write it.
+            // By both names: beside its enum, which is protobuf's rule, and inside it, which many
+            // use.
             add(value.full_name(), &file);
             add(&format!("{}.{}", an_enum.full_name(), value.name()), &file);
         }

@@ -1,4 +1,4 @@
-//! Checks requests. What leaves here is valid; an error says which fields are not, and why.
+//! Validates requests. An error names the fields that are wrong, and why.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ const PAGE_SIZE_MAX: usize = 1_000;
 const SECONDS_MIN: i64 = -62_135_596_800;
 const SECONDS_MAX: i64 = 253_402_300_799;
 
-/// What a `ListEventsRequest` asks for; its page token is checked elsewhere.
+/// A valid `ListEventsRequest`, except for its page token, which is checked elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListEvents {
     pub selector: Selector,
@@ -42,7 +42,7 @@ pub(super) struct ListEvents {
     pub newest_first: bool,
 }
 
-/// What a subscriber asks for, from the other end of its connection, as far as it may read it.
+/// What a subscriber at `peer` asks for, restricted to what it may read.
 pub(super) fn subscribe(
     request: SubscribeRequest,
     encoding: Encoding,
@@ -97,7 +97,7 @@ pub(super) fn subscribe(
     })
 }
 
-/// What a lister asks for, as far as it may read it.
+/// What a caller of `ListEvents` asks for, restricted to what it may read.
 pub(super) fn list_events(
     request: &ListEventsRequest,
     scope: &Scope,
@@ -125,7 +125,7 @@ pub(super) fn list_events(
     })
 }
 
-/// For requests that have nothing else to check.
+/// The page size of a request in which nothing else needs a check.
 pub(super) fn page_size(asked: i32) -> Result<usize, Failure> {
     let mut check = Check::default();
     let page_size = check.page_size(asked);
@@ -133,7 +133,7 @@ pub(super) fn page_size(asked: i32) -> Result<usize, Failure> {
     Ok(page_size)
 }
 
-/// Gathers everything that is wrong, so that a caller can correct it all at once.
+/// Collects everything that is wrong, so that a caller can correct it at once.
 #[derive(Default)]
 struct Check {
     violations: Vec<Violation>,
@@ -149,7 +149,7 @@ impl Check {
     }
 
     fn violated(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        // A request can break a rule a thousand times; the answer has to fit into headers.
+        // A request can break a rule a thousand times, but the answer must fit into headers.
         const VIOLATIONS_MAX: usize = 10;
         if self.violations.len() < VIOLATIONS_MAX {
             self.violations.push(Violation {
@@ -234,7 +234,7 @@ impl Check {
         let Some(interval) = interval else {
             return PROGRESS_INTERVAL_DEFAULT;
         };
-        // duration.proto allows no other nanoseconds; the conversion would take them.
+        // duration.proto does not allow other nanoseconds, but the conversion would accept them.
         let whole = (0..1_000_000_000).contains(&interval.nanos);
         let duration = Duration::try_from(interval).ok();
         match duration.filter(|duration| {
@@ -257,7 +257,7 @@ impl Check {
             self.violated(field, "is not a time between the years 1 and 9999");
             return None;
         }
-        // `Timestamp` ends a day before the year 9999 does.
+        // The largest `Timestamp` is a day before the end of the year 9999.
         Some(Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MAX))
     }
 
@@ -277,7 +277,7 @@ impl Check {
 mod tests {
     use super::*;
 
-    /// The fields that are said to be wrong.
+    /// The fields that the error names.
     fn violated<T>(result: Result<T, Failure>) -> Vec<String> {
         match result {
             Ok(_) => Vec::new(),

@@ -15,10 +15,10 @@ use crate::{
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "verbex.gateway";
-/// How requests may be compressed, as `grpc-accept-encoding` says it.
+/// The value of `grpc-accept-encoding` for requests.
 const ENCODINGS_ACCEPTED: &str = "gzip,zstd,identity";
 
-/// Why a call fails, with everything that its answer says.
+/// Why a call fails, with everything that its answer has to contain.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// The request breaks a rule of the contract.
@@ -36,15 +36,15 @@ pub(super) enum Failure {
     EventNotFound { id: String },
     /// No subscription has that id.
     SubscriberNotFound { id: String },
-    /// No, wrong or expired credentials.
+    /// There are no credentials, or they are wrong or expired.
     CredentialsInvalid,
     /// The credentials are good, but not for this method.
     ScopeDenied { method: String },
-    /// A web page of another site asks, or the request names another host than this machine.
+    /// The request comes from a web page of another site, or names another host than this machine.
     OriginDenied { header: &'static str },
     /// There are as many subscribers as allowed.
     SubscriberLimit { limit: usize },
-    /// This connection, or all together, have as many open calls or incomplete requests as allowed.
+    /// This connection, or all of them, have as many open calls or incomplete requests as allowed.
     RequestLimit { what: &'static str, limit: usize },
     /// The request, or one of its messages, did not come in time.
     RequestTimeout,
@@ -52,7 +52,7 @@ pub(super) enum Failure {
     Draining,
     /// The log cannot be read now.
     LogUnavailable,
-    /// The log does not hold what was written.
+    /// What the log holds is not what was written.
     LogDamaged,
     /// An operator ended the stream.
     Disconnected,
@@ -62,11 +62,11 @@ pub(super) enum Failure {
     MethodUnknown { method: String },
     /// The gateway does not know how the request's messages are compressed.
     EncodingUnsupported { encoding: String },
-    /// A message says that it is compressed, and the request does not say how.
+    /// A message is compressed, but the request names no compression.
     EncodingMissing,
     /// The request's messages are not protobuf.
     ContentTypeUnsupported { content_type: String },
-    /// Health was asked about a service that the gateway does not have.
+    /// A health check named a service that the gateway does not have.
     ServiceUnknown,
     /// Anything else; `id` is also in the gateway's log.
     Internal { id: String },
@@ -87,10 +87,10 @@ impl Failure {
         Self::Internal { id }
     }
 
-    /// The library could not read the request.
+    /// For a request that the library could not read.
     pub(super) fn unreadable(status: &Status) -> Self {
         tracing::debug!(%status, "a request cannot be read");
-        // The library says it nowhere else. A test compares the texts.
+        // The library says this only in the message's text. A test watches that text.
         if status.message().contains("compressed-flag") {
             return Self::EncodingMissing;
         }
@@ -137,7 +137,7 @@ impl Failure {
         }
     }
 
-    /// What the log holds at `sequence` is not an event.
+    /// For a log that holds something else than an event at `sequence`.
     pub(super) fn damaged(sequence: Sequence, error: &dyn fmt::Display) -> Self {
         tracing::error!(sequence = sequence.0, %error, "the log is damaged");
         Self::LogDamaged
@@ -154,7 +154,7 @@ impl Failure {
         Self::SubscriberNotFound { id }
     }
 
-    /// The contract's table.
+    /// The contract's table of codes and reasons.
     pub(super) fn code_and_reason(&self) -> (Code, &'static str) {
         match self {
             Self::InvalidRequest(_) => (Code::InvalidArgument, "INVALID_REQUEST"),
@@ -176,7 +176,7 @@ impl Failure {
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::MethodUnknown { .. } => (Code::Unimplemented, "METHOD_UNKNOWN"),
             Self::EncodingUnsupported { .. } => (Code::Unimplemented, "ENCODING_UNSUPPORTED"),
-            // The code is that of gRPC's own rules for compression.
+            // gRPC's rules for compression demand this code.
             Self::EncodingMissing => (Code::Internal, "ENCODING_MISSING"),
             Self::ContentTypeUnsupported { .. } => {
                 (Code::Unimplemented, "CONTENT_TYPE_UNSUPPORTED")
@@ -186,7 +186,7 @@ impl Failure {
         }
     }
 
-    /// How long to wait, where waiting helps. It is spread when the answer is written.
+    /// How long the client should wait, if that helps. The answer gets a random multiple of it.
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Draining | Self::LogUnavailable => Some(Duration::from_secs(2)),
@@ -361,7 +361,8 @@ impl From<Failure> for Status {
             details.set_bad_request(violations);
         }
         if let Some(after) = failure.retry_after() {
-            // Up to twice as long, so that clients who were refused together come back apart.
+            // Between once and twice the time, so that clients refused together do not return
+            // together.
             details.set_retry_info(Some(after.mul_f64(1.0 + rand::random::<f64>())));
         }
         let mut status = Self::with_error_details(code, failure.to_string(), details);
@@ -375,7 +376,7 @@ impl From<Failure> for Status {
     }
 }
 
-/// How a layer in front of the services answers.
+/// The answer of a layer in front of the services.
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         Status::from(self).into_http()

@@ -1,9 +1,9 @@
 //! A subscription as the body of an HTTP/2 response.
 //!
-//! The generated handler answers with an empty stream and an [`Outgoing`] in the response's
-//! extensions; [`swap`] puts the subscription in the place of that stream. So decoding, errors and
-//! interceptors stay tonic's, and frames go out as they were made, many messages in one chunk. They
-//! do not pass tonic's encoder, which takes one message at a time. This file sends the trailers.
+//! The generated handler answers with an empty stream, and with an [`Outgoing`] in the response's
+//! extensions. [`swap`] replaces that stream by the subscription. So tonic still decodes requests
+//! and reports errors, but frames skip its encoder, which takes one message at a time: many
+//! messages go out in one chunk, as they were framed. This file sends the trailers.
 
 use std::{
     convert::Infallible,
@@ -25,8 +25,8 @@ use crate::{
     fanout::{EndReason, Subscription},
 };
 
-/// A subscription on its way from the handler to the body. Extensions need to be cloned, so the
-/// subscription is taken out once.
+/// A subscription on its way from the handler to the body. Extensions must be `Clone`, so all
+/// clones share the subscription, and it is taken out once.
 #[derive(Clone)]
 pub(super) struct Outgoing(Arc<Mutex<Option<Sending>>>);
 
@@ -85,7 +85,8 @@ impl Sending {
             }
         };
         tokio::select! {
-            // A subscription that always has something to send must still end in time.
+            // The deadline comes first: else a subscription that always has messages would never
+            // end.
             biased;
             failure = passed => {
                 self.subscription.end(match failure {

@@ -35,7 +35,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Rig {
-    /// Without the layers in front of them.
+    /// The services without the layers in front of them.
     services: Router,
     appender: Appender,
     fanout: Fanout,
@@ -85,7 +85,7 @@ impl Rig {
         id
     }
 
-    /// The services for a caller with these rights.
+    /// A client of the services with these rights.
     fn caller(&self, grant: &Grant) -> Caller {
         Caller(EventServiceClient::new(
             self.services.clone().layer(Extension(grant.clone())),
@@ -93,7 +93,7 @@ impl Rig {
     }
 }
 
-/// The rights to read events of these agents; of all if none are named.
+/// The right to read events of these agents, or of all agents if the list is empty.
 fn may_read(agents: &[&str], redaction: Redaction) -> Grant {
     let mut texts = ByTextKey::default();
     texts[TextKey::AgentId] = agents.iter().map(ToString::to_string).collect();
@@ -138,7 +138,7 @@ impl Stream {
             .expect("an open stream")
     }
 
-    /// What comes from the log: everything before the stream is live.
+    /// Receives the events that come before the stream is live.
     async fn caught_up(&mut self) -> Vec<crate::proto::Event> {
         let mut events = Vec::new();
         loop {
@@ -282,7 +282,7 @@ async fn an_event_outside_the_scope_is_not_found() {
     assert_eq!(caller.get(inside).await.unwrap().agent_id, "a");
     let refused = caller.get(outside).await.unwrap_err();
     assert_eq!(reason(&refused), (Code::NotFound, "EVENT_NOT_FOUND".into()));
-    // The answer is the same as for an event that nobody has.
+    // An event that the caller may not see gives the same answer as one that does not exist.
     let unknown = caller.get(EventId([9; 16])).await.unwrap_err();
     let without_id = |status: &Status, id: EventId| status.message().replace(&id.to_string(), "");
     assert_eq!(
@@ -318,7 +318,7 @@ async fn a_stream_holds_what_the_scope_allows_from_the_log_and_live() {
     }
     assert_eq!(agents(&[all.event().await, all.event().await]), ["c", "a"]);
     assert_eq!(some.event().await.sequence, 8);
-    // A stream ends behind all that was on its way to it.
+    // `drain` would wait for these two, which nobody reads any more.
     drop((all, some));
     let (_, end) = tokio::join!(rig.fanout.drain(), none.0.message());
     assert_eq!(
@@ -372,7 +372,7 @@ async fn a_redacted_value_is_in_no_answer() {
             &before,
             "a stream from the log",
         );
-        // In the same view, with the same filter.
+        // A trusted caller, with the same view and filter.
         let mut whole = trusted.subscribe(EventFilter::default(), view).await;
         whole.caught_up().await;
         streams.push((view, stream, whole));

@@ -1,5 +1,5 @@
-//! The way into the log: events are offered, and each offer is answered. Whatever commits them is
-//! at the other end of the queue.
+//! The way into the log: events are offered, and each offer is answered. The other end of the queue
+//! commits them.
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -9,16 +9,16 @@ use tokio::{
 use super::{error::AppendError, metrics::Metrics};
 use crate::event::{EventId, NewEvent, Sequence};
 
-/// Offers that wait. When the queue is full, callers wait for a place.
+/// The most offers that wait. When the queue is full, callers wait for a place.
 const OFFERS_MAX: usize = 1024;
 
 /// The answer to an append: the event is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     pub id: EventId,
-    /// Its place. For a duplicate, the place of the first.
+    /// The event's place. For a duplicate, the place of the first event with its id.
     pub sequence: Sequence,
-    /// Whether the log had it already.
+    /// Whether the log already had the event.
     pub duplicate: bool,
 }
 
@@ -26,7 +26,7 @@ pub struct Appended {
 #[derive(Clone, Debug)]
 pub struct Appender {
     queue: mpsc::Sender<Command>,
-    /// Closed when the other end is gone.
+    /// Closed when [`Alive`] is dropped.
     gone: watch::Receiver<()>,
 }
 
@@ -36,8 +36,8 @@ enum Command {
     Finish,
 }
 
-/// Makes the handle and the end that commits. [`Appender::finish`] resolves when the last of the
-/// three is dropped.
+/// Makes the handle, and both parts of the end that commits. [`Appender::finish`] resolves when
+/// [`Alive`] is dropped.
 pub(super) fn queue() -> (Appender, Offers, Alive) {
     let (queue, commands) = mpsc::channel(OFFERS_MAX);
     let (alive, gone) = watch::channel(());
@@ -45,11 +45,11 @@ pub(super) fn queue() -> (Appender, Offers, Alive) {
 }
 
 impl Appender {
-    /// Makes an event durable; see the contract in [`crate::log`]. Once it has been taken into the
-    /// queue it is committed, even if nobody waits for the answer any more.
+    /// Makes an event durable; see the contract in [`crate::log`]. Once the event is in the queue
+    /// it is committed, even if nobody waits for the answer any more.
     ///
     /// # Errors
-    /// If the log cannot take it now, or not any more.
+    /// If the log cannot take the event now, or takes no more events.
     pub async fn append(&self, event: NewEvent) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
         let caller = Caller {
@@ -63,23 +63,23 @@ impl Appender {
         answered.await.unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Commits what has been taken and refuses what follows. Resolves when the files are closed and
-    /// the folder is free.
+    /// Commits the events in the queue and refuses later ones. Resolves when the files are closed
+    /// and the folder is free.
     pub async fn finish(&self) {
-        // Fails only if it was called before.
+        // An error means that it was called before.
         let _ = self.queue.send(Command::Finish).await;
         let mut gone = self.gone.clone();
         while gone.changed().await.is_ok() {}
     }
 }
 
-/// Held by what commits until it has closed its files and freed the folder.
+/// The committing end holds it until it has closed its files and freed the folder.
 pub(super) struct Alive(#[expect(dead_code, reason = "its drop is the signal")] watch::Sender<()>);
 
 /// The events that were offered, in order.
 pub(super) struct Offers(mpsc::Receiver<Command>);
 
-/// An event, and who waits for the answer.
+/// An event, and the caller that waits for the answer.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub event: NewEvent,
@@ -88,7 +88,7 @@ pub(super) struct Offer {
 
 impl Offers {
     /// Waits for the next offer. None once the appender has finished and all offers were taken, or
-    /// once nobody has the appender any more. Cancel safe.
+    /// once all appenders are dropped. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Box<Offer>> {
         loop {
             match self.0.recv().await? {
@@ -109,7 +109,7 @@ impl Offers {
     }
 }
 
-/// Who waits for an answer, or has left.
+/// A caller that waits for an answer. It may have left.
 #[derive(Debug)]
 pub(super) struct Caller {
     answer: oneshot::Sender<Result<Appended, AppendError>>,

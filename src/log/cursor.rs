@@ -30,19 +30,19 @@ pub struct Cursor {
     pub id_tag: [u8; 6],
 }
 
-/// A text that is no cursor.
+/// A text that is not a cursor.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a cursor of a verbex-gateway")]
 pub struct Malformed;
 
 impl Cursor {
-    /// Whether it was made by the log of this epoch.
+    /// Whether the log of this epoch made the cursor.
     #[must_use]
     pub fn is_of(&self, epoch: Epoch) -> bool {
         self.epoch_tag == epoch_tag(epoch)
     }
 
-    /// The place that it marks, without the time of the event there.
+    /// The place that it marks. The time of the event there is not known.
     #[must_use]
     pub fn position(&self) -> Position {
         Position {

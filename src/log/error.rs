@@ -1,4 +1,4 @@
-//! Why the log did not do what it was asked for.
+//! Errors of the log.
 
 use std::{
     error::Error,
@@ -54,7 +54,7 @@ pub enum OpenError {
     Locked { path: PathBuf },
     #[error("cannot use the log {path}: {source}")]
     Files { path: PathBuf, source: io::Error },
-    /// What is there is no log, or not a whole one.
+    /// The file is no log, or not a whole one.
     #[error(
         "the log {path} {what}; put the right files back, restore a backup, or start once with \
          --new-log, which renames these files and begins a new log"
@@ -71,7 +71,7 @@ pub enum OpenError {
     },
     #[error("cannot start the threads of the log: {source}; raise this user's limit")]
     Threads { source: io::Error },
-    /// Anything else that the database says.
+    /// Any other error of the database.
     #[error(
         "cannot open the log {path}: {source}; if the file is damaged, restore a backup, or move \
          it away and begin a new one"
@@ -83,7 +83,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What the database says of this file.
+    /// Makes an error of the database into an error about this file.
     pub(super) fn database<E: Error + Send + Sync + 'static>(
         path: &Path,
     ) -> impl Fn(E) -> Self + Copy {
@@ -94,15 +94,15 @@ impl OpenError {
     }
 }
 
-/// What is wrong with files that are to be a log. A gateway never leaves them so, however it ends.
+/// What is wrong with files where a log should be. A gateway never leaves them so, however it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     #[error("is empty (0 bytes): something has emptied it")]
     Empty,
-    /// The log is not there, but a file that belongs to it is. Its name ends with this.
+    /// The log is not there, but a file that belongs to it is. This is the end of that file's name.
     #[error("is missing, but its {0} file is there, which may hold events")]
     Missing(&'static str),
-    /// `expected` bytes are what the file says of itself.
+    /// The file's header says that it has `expected` bytes.
     #[error("has {found} bytes and should have {expected}: something has cut it short")]
     CutShort { found: u64, expected: u64 },
     #[error(

@@ -1,9 +1,9 @@
 //! Following the log: from any place, in order, with nothing left out.
 //!
 //! The appender sends each group that it has committed into a bounded broadcast. A follower takes
-//! groups from there without a read. What is not there any more, because the follower begins in
-//! the past or was too slow, it reads from the file. Nothing that a follower does or leaves undone
-//! holds up the appender or another follower.
+//! groups from there without a read. If it begins in the past or was too slow, it reads older
+//! groups from the file. A follower never holds up the appender or another follower, whatever it
+//! does.
 
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -23,7 +23,7 @@ use crate::{
 
 /// Groups that the broadcast keeps for the slowest follower, which reads older ones from the file.
 const GROUPS_MAX: usize = 64;
-/// Events that one read of the file takes at the most.
+/// The most events that one read of the file returns.
 const READ_EVENTS_MAX: usize = 1_000;
 /// Bytes after which a read of the file stops.
 const READ_BYTES_MAX: usize = 64 * 1024;
@@ -60,8 +60,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Tells of a group that is durable: first the group, then the tail, so that whoever sees the
-    /// tail finds the group.
+    /// Publishes a durable group: first the group, then the tail. So a follower that sees the tail
+    /// finds the group.
     pub fn committed(&self, group: Group) {
         let Some(last) = group.last() else { return };
         let tail = Tail {
@@ -73,18 +73,18 @@ impl Publisher {
         self.tail.send_replace(tail);
     }
 
-    /// Moves the tail without a group: followers read from the file what lies before it.
+    /// Moves the tail without a group: followers read the events before it from the file.
     pub(super) fn moved(&self, tail: Tail) {
         self.tail.send_replace(tail);
     }
 
-    /// Says that the log cannot take events.
+    /// Tells followers that the log cannot take events.
     pub(super) fn away(&self) {
         self.tail.send_modify(|tail| tail.available = false);
     }
 }
 
-/// Where followers begin. Clones are the same.
+/// Makes followers of a log. All clones are equal.
 #[derive(Clone)]
 pub struct Followers {
     groups: broadcast::Sender<Group>,
@@ -107,7 +107,7 @@ impl Followers {
         }
     }
 
-    /// Where the log ends, now and from now on.
+    /// Where the log ends. The value changes as it grows.
     pub(crate) fn tail(&self) -> watch::Receiver<Tail> {
         self.tail.clone()
     }
@@ -116,13 +116,13 @@ impl Followers {
 /// What comes next in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Followed {
-    /// Events that follow each other, at least one.
+    /// At least one event, in order.
     Group(Group),
-    /// Retention has removed what came next before this follower had it. It goes on behind that.
+    /// Retention has removed the next events before this follower had them. It goes on after them.
     Removed(Earliest),
 }
 
-/// One who follows the log.
+/// Yields the events of the log in order, from one place on.
 pub(crate) struct Follower {
     reader: Reader,
     tail: watch::Receiver<Tail>,
@@ -131,9 +131,9 @@ pub(crate) struct Follower {
     position: Sequence,
     /// A group from the broadcast with a hole before it.
     held: Option<Group>,
-    /// Kept here, so that a call that is dropped does not lose it.
+    /// A read that runs. It is kept here, so that a call that is dropped does not lose it.
     reading: Option<Reading>,
-    /// When the file is tried again.
+    /// When to try the file again.
     retry_at: Option<Instant>,
     is_urgent: bool,
 }
@@ -144,9 +144,9 @@ struct Reading {
 }
 
 impl Follower {
-    /// Lets this follower's reads go before all others. Only the router may: every live subscriber
-    /// waits for it. The reads of all other followers stand where those of subscribers stand that
-    /// are as far behind.
+    /// Reads in the lane of look-ups, ahead of subscribers. Only the router may do so, since every
+    /// live subscriber waits for it. Other followers read in the lane of subscribers that are as
+    /// far behind.
     pub(crate) fn urgent(self) -> Self {
         Self {
             is_urgent: true,
@@ -168,14 +168,14 @@ impl Follower {
             match self.next_through(tail.position.sequence).await {
                 Ok(Some(followed)) => return Some(followed),
                 Ok(None) => self.tail.changed().await.ok()?,
-                // It has set the time to try again.
+                // `next_through` has set the time to try again.
                 Err(_) => {}
             }
         }
     }
 
-    /// What comes next up to a place where the log has been, at once or after a read. None if it
-    /// was all yielded. The group that has the place is yielded whole.
+    /// What comes next, up to a place that the log has reached: at once, or after a read. None if
+    /// all up to there was yielded. The group that contains the place is yielded whole.
     ///
     /// Cancel safe: dropping the future loses nothing.
     ///
@@ -225,14 +225,15 @@ impl Follower {
         loop {
             match self.groups.try_recv() {
                 Ok(group) => return Some(group),
-                // The oldest that is left comes next; the file has those before it.
+                // The next receive yields the oldest group that is left. Earlier ones are in the
+                // file.
                 Err(broadcast::error::TryRecvError::Lagged(_)) => {}
                 Err(_) => return None,
             }
         }
     }
 
-    /// Reads what lies before the group that is held, or up to `through`. None if that is nothing.
+    /// Reads what lies before the held group, or up to `through`. None if there is nothing to read.
     async fn read(&mut self, through: Sequence) -> Result<Option<Followed>, ReadError> {
         let held = self.held.as_ref().and_then(|group| group.first());
         let before_held = held.map_or(through, |first| Sequence(first.sequence.0 - 1));

@@ -1,5 +1,3 @@
-//! What the log tells about itself.
-
 use std::time::Duration;
 
 use prometheus_client::{
@@ -28,8 +26,8 @@ impl Metrics {
     /// Makes the metrics and puts them into `registry`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        // From a sync of a fast disk to a disk that hardly answers; an append waits for the group
-        // before its own, too.
+        // From a sync on a fast disk to a disk that hardly answers. An append also waits for the
+        // group before its own.
         let seconds = [
             0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
         ];
@@ -40,7 +38,8 @@ impl Metrics {
             events: Family::default(),
             available: Gauge::default(),
         };
-        // From the start, so that Prometheus sees the first event as an increase.
+        // All counters exist from the start, so that Prometheus sees the first event as an
+        // increase.
         for event_type in EVENT_TYPES {
             let r#type = event_type.as_str_name();
             drop(metrics.events.get_or_create(&TypeLabel { r#type }));

@@ -2,14 +2,15 @@
 //!
 //! # Contract
 //!
-//! - **Committing.** [`Appender::append`] resolves when its event is on disk, together with all
-//!   that waited with it (a group), or when it is certain that the log did not take it now. An
-//!   event whose id is already in the log is not stored again: the answer names the place of the
-//!   first. Sequences strictly increase, and receive times never decrease.
+//! - **Committing.** Events that wait at the same time are committed in groups.
+//!   [`Appender::append`] resolves when the event's group is on disk, or when it is certain that
+//!   the log did not take the event. An event whose id is already in the log is not stored again:
+//!   the answer names the place of the first. Sequences strictly increase, and receive times never
+//!   decrease.
 //! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after
 //!   the commit and before the answer, so whoever has an answer can read the event. A [`Follower`]
 //!   begins anywhere and yields all events up to the tail in order, or says what was removed. It
-//!   takes committed groups without a read, and reads from the file what it was too late for.
+//!   takes committed groups without a read, and reads from the file the groups that it missed.
 //! - **Reading.** A [`Reader`] knows the file and never the appender. So it does not matter to
 //!   readers who commits.
 //!

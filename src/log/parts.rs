@@ -1,4 +1,4 @@
-//! What a log is opened with, and what it is then.
+//! What a log is opened with, and the parts of an open log.
 
 use std::{fmt, path::PathBuf};
 
@@ -11,13 +11,13 @@ use super::{
 };
 use crate::event::Epoch;
 
-/// The log's files in the data folder: itself, and its write-ahead log.
+/// The log's files in the data folder: the log itself, and its write-ahead log.
 pub(crate) const FILES: [&str; 2] = ["events.db", "events.db-wal"];
 
 /// How the log is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The folder that holds the file and its lock. Made if it is not there.
+    /// The folder for the log and its lock file. It is made if it is not there.
     pub data_dir: PathBuf,
     /// Whether a new log may begin although there are files that are no log, or not a whole one.
     /// These files get another name. If there is a whole log, this has no effect.
@@ -43,14 +43,14 @@ pub struct Log {
 /// Made with the log, and never changed.
 #[derive(Clone)]
 pub struct Identity {
-    /// Tells this log from any other.
+    /// Differs from the epoch of any other log.
     pub epoch: Epoch,
     /// Key for the ids of its events: without it, nobody can check a guess at an event's content
     /// against the event's id.
     pub id_key: [u8; 32],
 }
 
-/// Without the key.
+/// Leaves out the key, which is secret.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")

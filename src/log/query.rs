@@ -1,4 +1,4 @@
-//! What a reader is asked, and what it answers.
+//! Queries of the log, and their answers.
 
 use jiff::Timestamp;
 
@@ -7,8 +7,8 @@ use crate::{
     filter::Selector,
 };
 
-/// Rows that one read looks at: some 5 ms of work, so that a filter that matches nothing does not
-/// occupy a reader for long.
+/// The most rows that one read looks at: about 5 ms of work, so that a filter that matches nothing
+/// does not occupy a reader for long.
 pub(crate) const SCAN_ROWS_MAX: u64 = 5_000;
 
 /// How urgent a read is. `sqlite/lanes.rs` says which reads wait for which.
@@ -34,7 +34,7 @@ impl Lane {
     }
 }
 
-/// A stretch of the log to read, bounded in what it returns and in what it looks at.
+/// A stretch of the log to read. What it returns and what it looks at is bounded.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// How urgent it is.

@@ -26,7 +26,7 @@ use crate::{
 pub(super) trait Backend {
     fn new() -> Self;
 
-    /// Opens the log, which is made if it is not there. Not before the last one has finished.
+    /// Opens the log, or makes it. A log that was open before must have finished.
     fn open_with(&self, metrics: Metrics) -> Log;
 
     fn open(&self) -> Log {
@@ -36,10 +36,10 @@ pub(super) trait Backend {
     /// Holds up all commits until the result is dropped, so that appends come together.
     fn stall(&self) -> impl Sized;
 
-    /// Makes the log unreadable until the result is dropped. Nobody has read it yet.
+    /// Makes the log unreadable until the result is dropped. Only for a log that was not read yet.
     fn hide(&self) -> impl Sized;
 
-    /// Removes the events up to this one, as retention does it while the log runs.
+    /// Removes the events up to this one, as retention does while the log runs.
     fn trim(&self, through: u64);
 
     /// Removes single events, which leaves holes.
@@ -101,7 +101,7 @@ macro_rules! keeps_the_contract {
 }
 pub(super) use keeps_the_contract;
 
-/// Tries so many cases, each in a runtime of its own.
+/// Tries this many cases, each in a runtime of its own.
 fn property<S: Strategy>(cases: u32, strategy: &S, holds: impl AsyncFn(S::Value)) {
     let config = Config {
         failure_persistence: None,

@@ -1,9 +1,9 @@
-//! Writes of one turn of a connection, put together.
+//! Joins the writes of one turn of a connection.
 //!
-//! The HTTP/2 library writes and flushes each frame by itself: a chunk of 40 KiB is three writes to
-//! the socket, each with all that a TCP segment costs. Here they come together in a buffer, which
-//! goes out when the connection's turn is over, or when it is full. Nothing waits longer than that
-//! turn. Measured: see docs/performance.md.
+//! The HTTP/2 library writes and flushes each frame separately: a chunk of 40 KiB is three writes
+//! to the socket, each with the cost of a TCP segment. Here they are joined in a buffer. It is
+//! written when the connection's turn is over, or when it is full, so nothing waits longer than
+//! that turn. docs/performance.md has the measurements.
 
 use std::{
     io::{self, IoSlice},
@@ -14,34 +14,34 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a turn may put together. When it is full, writes wait for the socket.
+/// The most bytes that a turn may join. When the buffer is full, writes wait for the socket.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// What is read ahead to learn whether a client has gone. Clients that wait for an answer send
-/// nothing.
+/// The most bytes that are read ahead to learn whether a client has gone. Clients that wait for an
+/// answer usually send nothing.
 const AHEAD_BYTES: usize = 512;
-/// A larger buffer is given back when it is empty: most connections are idle most of the time.
+/// A larger buffer is freed when it is empty, since most connections are idle most of the time.
 const KEPT_BYTES: usize = 1024;
 
-/// The connection's side: a byte stream whose flush is left to the [`Outlet`].
+/// The connection's handle: a byte stream that leaves flushing to the [`Outlet`].
 pub(super) struct Coalesced<S>(Arc<Mutex<Inner<S>>>);
 
-/// The other handle, for whoever polls the connection.
+/// The handle of the task that polls the connection.
 pub(super) struct Outlet<S>(Arc<Mutex<Inner<S>>>);
 
 struct Inner<S> {
     stream: S,
     buffer: Vec<u8>,
-    /// How much of the buffer is out.
+    /// How many bytes of the buffer are written.
     written: usize,
-    /// Whether what is out may still be in the stream's own buffer, as with TLS.
+    /// Whether written bytes may still be in the stream's own buffer, as with TLS.
     unflushed: bool,
-    /// What was read before the connection asked for it: see [`Outlet::poll_gone`].
+    /// Bytes that were read before the connection asked for them: see [`Outlet::poll_gone`].
     ahead: Vec<u8>,
-    /// How the stream ended while that was read.
+    /// How the stream ended during that read.
     ended: Option<io::Result<()>>,
 }
 
-/// Both ends of a stream.
+/// Makes both handles of a stream.
 pub(super) fn coalesced<S>(stream: S) -> (Coalesced<S>, Outlet<S>) {
     let inner = Arc::new(Mutex::new(Inner {
         stream,
@@ -55,17 +55,17 @@ pub(super) fn coalesced<S>(stream: S) -> (Coalesced<S>, Outlet<S>) {
 }
 
 impl<S: AsyncWrite + Unpin> Outlet<S> {
-    /// Writes out what the turn has put together. To be called after each poll of the connection,
-    /// in the same task: if the socket takes no more, that task is woken when it does. An error is
-    /// left for the connection's next write.
+    /// Writes what the turn has joined. To be called after each poll of the connection, in the same
+    /// task: if the socket is full, that task is woken when it has room. An error is reported by
+    /// the connection's next write.
     pub(super) fn poll_out(&self, cx: &mut Context<'_>) {
         let _ = lock(&self.0).poll_flush(cx);
     }
 }
 
 impl<S: AsyncRead + Unpin> Outlet<S> {
-    /// Whether the client has closed its side. To be asked while the connection does not read,
-    /// since a request is inside: what comes meanwhile is kept for it.
+    /// Whether the client has closed its side. For the time in which the connection does not read,
+    /// because a request is in flight. Bytes that arrive meanwhile are kept for the connection.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
         let inner = &mut *lock(&self.0);
         if inner.ended.is_some() || !inner.ahead.is_empty() {
@@ -78,7 +78,7 @@ impl<S: AsyncRead + Unpin> Outlet<S> {
             Poll::Ready(Ok(())) if !read.filled().is_empty() => inner.ahead.extend(read.filled()),
             Poll::Ready(ended) => inner.ended = Some(ended),
         }
-        // The connection may wait for what has been read here.
+        // The connection may wait for the bytes that were read here.
         cx.waker().wake_by_ref();
         inner.ended.is_some()
     }
@@ -112,7 +112,7 @@ impl<S: AsyncWrite + Unpin> Inner<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Room in the buffer, at least one byte; waits for the socket if there is none.
+    /// Room in the buffer, at least one byte. If there is none, waits for the socket.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.buffer.len() >= BUFFER_BYTES {
             ready!(self.poll_drain(cx))?;
@@ -174,7 +174,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The outlet's, when the turn is over.
+        // The outlet flushes when the turn is over.
         Poll::Ready(Ok(()))
     }
 
@@ -186,7 +186,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
 }
 
 fn lock<S>(inner: &Mutex<Inner<S>>) -> MutexGuard<'_, Inner<S>> {
-    // One task has both ends, so nobody ever waits here.
+    // One task has both handles, so nobody ever waits here.
     inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket that counts writes, and takes so much at a time.
+    /// A socket that counts writes, and accepts a limited number of bytes at a time.
     #[derive(Default)]
     struct Socket {
         out: Vec<u8>,

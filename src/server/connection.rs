@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last.
+//! Serves one connection, from its first byte to its last.
 
 use std::{
     future::{Future, poll_fn},
@@ -34,11 +34,10 @@ use super::{
     stream::{Phase, Refusals, Seen, Stream},
 };
 
-/// How long a client may take to close a connection that was idle for too long, or gave its place
-/// away.
+/// How long a client may take to close a connection that was idle for too long or lost its place.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// How long an HTTP/2 connection is without a request before it is told that the door leaves.
+/// How long an HTTP/2 connection must be without a request before it is told that the door leaves.
 const LULL: Duration = Duration::from_millis(10);
 
 /// What all connections of a door share.
@@ -59,7 +58,7 @@ impl Door {
         }
     }
 
-    /// Serves a connection to its end. It holds `place`, unless `left` tells it to give that away.
+    /// Serves a connection to its end. It holds `place` until then, or until `left` takes it away.
     pub(super) async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
@@ -74,11 +73,11 @@ impl Door {
         let _open = self.stop.connections.token();
         place.seen();
         let opened = tokio::select! {
-            // First, since what has come already is read and answered.
+            // The connection comes first, so that bytes that have arrived are read and answered.
             biased;
             opened = timeout(self.config.opening_timeout, self.open(stream, &place)) => opened,
             () = self.stop.over(since) => return,
-            // Nothing was said yet that would need an end.
+            // Nothing was answered yet, so there is nothing to end in order.
             _ = &mut left => return,
         };
         let ended = match opened {
@@ -124,7 +123,7 @@ impl Door {
         Some(Refusals { error_body, peer })
     }
 
-    /// Looks at how the client begins, and shakes hands with it where this door speaks TLS.
+    /// Reads the client's first byte, and does the TLS handshake if this door speaks TLS.
     async fn open(&self, stream: TcpStream, place: &Place) -> io::Result<Opened> {
         let spoken = opening::spoken(&stream).await?;
         place.seen();
@@ -176,7 +175,8 @@ impl Door {
         let mut may_end = MayEnd::default();
         loop {
             tokio::select! {
-                // First, since what has come already is read and answered.
+                // The connection comes first, so that bytes that have arrived are read and
+                // answered.
                 biased;
                 ended = poll_fn(|cx| {
                     let mut ended = connection.as_mut().poll(cx);
@@ -227,12 +227,13 @@ impl Door {
         }
     }
 
-    /// What is to be done about a connection whose timer has run out.
+    /// What to do with a connection whose timer has fired.
     fn due(&self, place: &Place, seen: &Seen) -> Due {
         if !seen.opened() {
             return Due::Cut(Closed::Opening);
         }
-        // A gRPC channel may wait for its first call. Nobody else has a reason to.
+        // Only gRPC channels may wait for their first call. Doors without streams close such
+        // connections.
         if self.config.answer_timeout.is_some() && !seen.had_request() {
             return Due::Goodbye(Closed::Opening);
         }
@@ -249,7 +250,7 @@ impl Door {
             (Standing::Idle { since }, _) => Due::Nothing {
                 until: since + idle_timeout,
             },
-            // The word to leave is on its way.
+            // The connection has been told to leave, and will notice soon.
             (Standing::Leaving, _) => Due::Nothing {
                 until: now + GOODBYE,
             },
@@ -257,16 +258,16 @@ impl Door {
     }
 }
 
-/// Finds out when the library may be told to end a connection.
+/// Decides when the library may be told to end a connection.
 #[derive(Default)]
 struct MayEnd {
     lull: Option<Pin<Box<Sleep>>>,
 }
 
 impl MayEnd {
-    /// While the door leaves, an HTTP/2 connection is told some time after its last answer: some
-    /// clients take a GOAWAY for the end though their answer is still to come, and the library
-    /// sends it before what waits on streams.
+    /// While the door leaves, an HTTP/2 connection is told some time after its last answer. The
+    /// library sends GOAWAY before data that waits on streams, and some clients take a GOAWAY for
+    /// the end even if their answer is still to come.
     fn poll(&mut self, cx: &mut Context<'_>, seen: &Seen, phase: Phase, place: &Place) -> bool {
         if !seen.may_end(phase) {
             return false;
@@ -287,7 +288,7 @@ impl MayEnd {
 enum Opened {
     Plain(TcpStream),
     Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
-    /// In a way that this door does not speak.
+    /// The protocol is not the one that this door speaks.
     Other(TcpStream, Spoken),
 }
 
@@ -297,12 +298,12 @@ enum Due {
     Cut(Closed),
 }
 
-/// Both protocols with the bounds of `config`.
+/// HTTP/1.1 and HTTP/2, with the bounds of `config`.
 fn http(config: &Config) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        // The connection's own timer comes first, and closes in good order.
+        // The connection's own timer fires earlier, and closes in an orderly way.
         .header_read_timeout(config.idle_timeout + config.opening_timeout)
         .half_close(config.half_close)
         // hyper panics on a buffer below 8 KiB.

@@ -1,20 +1,20 @@
-//! How many connections the doors may have: what the system grants in file descriptors, shared out.
+//! How many connections each door may have: the doors share the process's file descriptors.
 
 use super::places::leaving_max;
 
-/// For the log's files, its readers, sockets of the runtime, and standard input and output.
+/// Descriptors for the log's files, its readers, the runtime's sockets, standard input and output.
 const RESERVE: usize = 64;
-/// More connections than these are of no use at the webhook door. A burst of single posts has one
-/// for each.
+/// The webhook door has no use for more connections. In a burst of single posts each has its own.
 const WEBHOOK_MAX: usize = 16_384;
-/// More connections than these are of no use at the operations door.
+/// The operations door has no use for more connections.
 const ADMIN_MAX: usize = 1_024;
-/// More connections than these are of no use at the gRPC door.
+/// The gRPC door has no use for more connections.
 const GRPC_MAX: usize = 65_536;
-/// Fewer than these are worth a warning: so many webhooks may be inside at the same time.
+/// Fewer connections than this are logged as a warning: that many webhooks may be in flight at
+/// once.
 const FEW: usize = 1_024;
 
-/// How many connections each door may have. A door that is full takes nothing from the others.
+/// How many connections each door may have. A full door takes none from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shares {
     /// The webhook door.
@@ -26,7 +26,7 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    /// Shares out `descriptors`, which are those of the whole process.
+    /// Shares out the descriptors of the whole process.
     #[must_use]
     pub(crate) fn of(descriptors: usize) -> Self {
         let all = descriptors.saturating_sub(RESERVE);
@@ -41,8 +41,8 @@ impl Shares {
         }
     }
 
-    /// Raises the limit of this process to what it may be, shares it out, and warns if it is
-    /// little.
+    /// Raises the limit of this process as far as the system allows, and shares it out. Warns if it
+    /// is low.
     #[must_use]
     pub(crate) fn of_this_process() -> Self {
         let descriptors = raise();
@@ -66,18 +66,18 @@ impl Shares {
     }
 }
 
-/// Descriptors that a door with so many connections needs, those of connections that are about to
-/// close included.
+/// Descriptors that a door needs for this many connections. Connections that are about to close
+/// count, too.
 fn needed_by(connections: usize) -> usize {
     connections + leaving_max(connections)
 }
 
-/// How many connections so many descriptors suffice for; at least one.
+/// The number of connections for which these descriptors are enough; at least one.
 fn suffice_for(descriptors: usize) -> usize {
     descriptors.saturating_sub(leaving_max(descriptors)).max(1)
 }
 
-/// Sets the soft limit of descriptors to the hard one, and returns what it is then.
+/// Raises the soft limit of descriptors to the hard one, and returns the limit.
 #[cfg(unix)]
 fn raise() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -93,7 +93,7 @@ fn raise() -> usize {
             current
         }
     };
-    // No limit at all is more than every door takes.
+    // No limit means more than any door uses.
     current.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     })

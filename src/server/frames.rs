@@ -1,10 +1,11 @@
-//! Sees what the HTTP/2 library refuses by itself, in the frames that it writes: it tells nobody.
+//! Detects requests that the HTTP/2 library refuses, in the frames that it writes. The library does
+//! not report them.
 
 use http::StatusCode;
 
-/// The head of a frame: length, type, flags, stream; RFC 9113, section 4.1.
+/// The length of a frame's header: length, type, flags, stream (RFC 9113, section 4.1).
 const HEAD_BYTES: usize = 9;
-/// As much of a payload as holds the error code of RST_STREAM and GOAWAY.
+/// Enough of a payload for the error code of RST_STREAM and GOAWAY.
 const KEPT_BYTES: usize = 8;
 
 const HEADERS: u8 = 1;
@@ -14,19 +15,19 @@ const END_STREAM: u8 = 1;
 const NO_ERROR: u32 = 0;
 const PROTOCOL_ERROR: u32 = 1;
 
-/// The frames of one connection, as they go out.
+/// Reads the frames that one connection sends.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     head: [u8; HEAD_BYTES],
     head_bytes: usize,
     payload: [u8; KEPT_BYTES],
     payload_bytes: usize,
-    /// The last stream that was answered without a body: a reset of it is a part of that answer.
+    /// The last stream that was answered without a body. A reset of it belongs to that answer.
     refused: [u8; 4],
 }
 
 impl Frames {
-    /// Looks at bytes that go out, and calls `refused` for each request that the library refuses in
+    /// Reads bytes that are sent. Calls `refused` for each request that the library refuses in
     /// them.
     pub(super) fn watch(&mut self, mut bytes: &[u8], mut refused: impl FnMut(StatusCode)) {
         while !bytes.is_empty() {
@@ -57,13 +58,14 @@ impl Frames {
         }
     }
 
-    /// What a whole frame says.
+    /// The refusal in a whole frame, if it is one.
     fn refusal(&mut self, length: usize) -> Option<StatusCode> {
         let [_, _, _, kind, flags, stream @ ..] = self.head;
         let [one @ .., _, _, _, _] = self.payload;
         let [_, _, _, _, other @ ..] = self.payload;
         match kind {
-            // The doors' own answers have a body. The library's are to heads that are too large.
+            // The doors' own answers have a body. The library answers only too large heads, without
+            // one.
             HEADERS if flags & END_STREAM != 0 => {
                 self.refused = stream;
                 Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -101,15 +103,16 @@ mod tests {
         let frames = [
             frame(SETTINGS, 0, 0, &[0; 36]),
             frame(SETTINGS, 1, 0, &[]),
-            // An answer of the door's own.
+            // An answer of the door itself.
             frame(HEADERS, 4, 1, &[7; 50]),
             frame(DATA, 1, 1, &[1; 3000]),
-            // Too large a head, and what belongs to it.
+            // The refusal of a head that is too large, and the reset that belongs to it.
             frame(HEADERS, 5, 3, &[7; 20]),
             frame(RST_STREAM, 0, 3, &error(PROTOCOL_ERROR)),
-            // A request that is none.
+            // The refusal of an invalid request.
             frame(RST_STREAM, 0, 5, &error(PROTOCOL_ERROR)),
-            // The door has heard enough, or the client has.
+            // Resets without a refusal: the door needs no more of the body, or the client
+            // cancelled.
             frame(RST_STREAM, 0, 7, &error(NO_ERROR)),
             frame(RST_STREAM, 0, 9, &error(8)),
             frame(GOAWAY, 0, 0, &goaway(NO_ERROR)),

@@ -4,7 +4,7 @@ use std::io;
 
 use rustls::{AlertDescription, Error, PeerIncompatible};
 
-/// Why, as a metric's label has it.
+/// The reason, as in a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Failure {
     /// It took too long.
@@ -13,17 +13,17 @@ pub(super) enum Failure {
     Closed,
     /// What came is not TLS.
     NotTls,
-    /// No version of TLS that both sides speak.
+    /// The two sides have no TLS version in common.
     NoSharedVersion,
-    /// No way of encryption that both sides know.
+    /// The two sides have no cipher in common.
     NoSharedCipher,
-    /// No protocol of HTTP that both sides speak.
+    /// The two sides have no HTTP protocol in common.
     NoSharedProtocol,
     /// The client does not know the CA of the certificate.
     UnknownCa,
-    /// The client finds that the certificate has expired.
+    /// The client says that the certificate has expired.
     CertificateExpired,
-    /// The client does not take the certificate, for another reason.
+    /// The client refuses the certificate for another reason.
     BadCertificate,
     /// The client gave another reason.
     OtherAlert,
@@ -62,8 +62,8 @@ impl Failure {
         }
     }
 
-    /// Whether it is what strangers do all day long, and no sign of a client that would like to be
-    /// served.
+    /// Whether strangers such as port scanners cause it all the time. Then it is no sign of a
+    /// client that should be served.
     pub(super) fn is_common(self) -> bool {
         matches!(self, Self::Timeout | Self::Closed | Self::NotTls)
     }

@@ -1,4 +1,4 @@
-//! What operators watch of the doors' connections.
+//! Metrics of the doors' connections.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use prometheus_client::{
 use super::handshake::Failure;
 use crate::notices::{Notice, Notices, WINDOW};
 
-/// The counters of all doors. The default ones are nowhere registered.
+/// The counters of all doors. Default counters are not registered.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     connections: Family<DoorLabel, Gauge>,
@@ -21,9 +21,9 @@ pub struct Metrics {
     handshakes_said: Notices<FailedHandshake>,
 }
 
-/// At which door, why, and whose.
+/// The door, the reason, and the client.
 type ClosedConnection = (&'static str, Closed, IpAddr);
-/// At which door, why, and whose.
+/// The door, the reason, and the client.
 type FailedHandshake = (&'static str, Failure, IpAddr);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,25 +37,25 @@ struct ClosedLabels {
     reason: &'static str,
 }
 
-/// Why a door closed a connection that its client might have kept.
+/// Why a door closed a connection by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Closed {
-    /// It was without a request for too long.
+    /// There was no request for too long.
     Idle,
-    /// No request came in time after it was opened.
+    /// The first request did not come in time.
     Opening,
-    /// A request on it was not answered, or its answer not read, in time.
+    /// A request was not answered in time, or the client did not read its answer in time.
     Stalled,
-    /// The door was full, and it was the idlest: another one has its place.
+    /// The door was full, and this was the idlest connection: a new one got its place.
     Evicted,
-    /// Its address had as many connections as one address may have: the idlest of them, or the new
-    /// one if none was idle.
+    /// The client's address had as many connections as allowed. Its idlest one was closed, or the
+    /// new one if none was idle.
     ClientLimit,
-    /// The door was full, and no connection was idle: the new one was refused.
+    /// The door was full and no connection was idle, so the new one was refused.
     Full,
-    /// It spoke plain HTTP at a door that speaks HTTPS.
+    /// The client spoke plain HTTP at a door that speaks HTTPS.
     PlainHttp,
-    /// It spoke TLS at a door that speaks plain HTTP.
+    /// The client spoke TLS at a door that speaks plain HTTP.
     UnexpectedTls,
 }
 
@@ -84,7 +84,7 @@ impl Closed {
         }
     }
 
-    /// What the log says of it. Nothing where it is the clients' daily business.
+    /// The log line; none for what clients cause every day.
     fn line(self) -> Option<&'static str> {
         match self {
             Self::Idle | Self::Opening => None,
@@ -119,7 +119,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Makes the counters known.
+    /// Makes the counters and puts them into `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(
@@ -140,7 +140,7 @@ impl Metrics {
         metrics
     }
 
-    /// Those of one door, all from zero.
+    /// The counters of one door. All reasons exist from the start, with zero.
     #[must_use]
     pub fn door(&self, door: &'static str) -> DoorMetrics {
         let closed = Closed::ALL.map(|closed| {
@@ -176,8 +176,7 @@ pub struct DoorMetrics {
 }
 
 impl DoorMetrics {
-    /// Counts a connection that is closed, and says so where it is worth a line. `client` is an
-    /// address.
+    /// Counts a closed connection, and logs it if that is worth a line. `client` is its address.
     pub(super) fn closed(&self, closed: Closed, client: IpAddr) {
         self.closed[closed as usize].inc();
         if closed.line().is_some() {
@@ -185,7 +184,7 @@ impl DoorMetrics {
         }
     }
 
-    /// Counts a handshake that failed, and says so.
+    /// Counts and logs a failed handshake.
     pub(super) fn handshake_failed(&self, failure: Failure, client: IpAddr) {
         self.handshakes[failure as usize].inc();
         self.handshakes_said

@@ -1,24 +1,24 @@
 //! The accept loop that every door shares: HTTP/1.1 and HTTP/2, over TLS or plain TCP.
 //!
-//! Over TLS the protocol is what ALPN settled on; on plain TCP it is seen from the first bytes
-//! (HTTP/2 with prior knowledge, or HTTP/1.1). Each connection is a task of its own: what goes
-//! wrong in it ends it, and nothing else.
+//! Over TLS, ALPN decides the protocol. On plain TCP the first bytes show it: HTTP/2 with prior
+//! knowledge, or HTTP/1.1. Each connection is a task of its own, so a fault in it ends only that
+//! connection.
 //!
 //! # Bounds
 //!
 //! | what | bound | when it is reached |
 //! |---|---|---|
 //! | connections | `connections_max` | the idlest is closed; if none is idle, the new one |
-//! | connections of one client | `client_connections_max` | the same, among the client's own |
+//! | connections of one client | `client_connections_max` | the same, among that client's own |
 //! | TLS handshake | `opening_timeout` | the connection is dropped |
 //! | then, the first head (HTTP/2: the preface) | `opening_timeout` | the connection is dropped |
 //! | idle time, later heads included | `idle_timeout` | closed; HTTP/2: after GOAWAY |
-//! | a request until its answer is taken | `answer_timeout`, up to twice | dropped |
-//! | a client's closing after its last answer | 1 s | dropped |
+//! | a request until its answer is sent | `answer_timeout`, up to twice | dropped |
+//! | the client's closing after its last answer | 1 s | dropped |
 //! | an answer to a ping, HTTP/2 | `ping_timeout` | closed |
 //! | a request's head | `head_bytes_max` | 431 |
 //!
-//! All but the one of 1 s are fields of [`Config`].
+//! All bounds except the one of 1 s are fields of [`Config`].
 
 mod coalesce;
 mod connection;
@@ -59,39 +59,39 @@ use crate::notices::{Notice, Notices};
 use connection::Door;
 use places::{Admission, Bounds, Places};
 
-/// What a door grants its clients.
+/// Bounds of a door for its clients.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Connections at the same time. When there are so many, the idlest gives way to a new one.
+    /// The most open connections. At the limit, the idlest one gives its place to a new one.
     pub connections_max: usize,
-    /// Of these, connections from one client address ([`client`]). When it has so many, its own
-    /// idlest gives way.
+    /// The most connections from one client address ([`client`]). At the limit, that client's
+    /// idlest one gives its place to a new one.
     pub client_connections_max: usize,
-    /// For the TLS handshake, and again for the first request's head.
+    /// The longest TLS handshake, and then the longest wait for the first request's head.
     pub opening_timeout: Duration,
-    /// How long a connection may be without a request, over HTTP/1.1 and HTTP/2. Long, so that a
-    /// client finds its connection open.
+    /// How long a connection may be without a request, over HTTP/1.1 and HTTP/2. It is long, so
+    /// that clients can reuse their connections.
     pub idle_timeout: Duration,
-    /// How long a request may take from its head until its answer is taken; up to twice as long.
-    /// None where answers are streams.
+    /// How long a request may take from its head until its answer is sent; a connection is
+    /// closed after this time or up to twice of it. None if answers are streams.
     pub answer_timeout: Option<Duration>,
-    /// Largest head of a request, in bytes; at least 8 KiB over HTTP/1.1.
+    /// The largest head of a request, in bytes; over HTTP/1.1 at least 8 KiB.
     pub head_bytes_max: u32,
-    /// How often an HTTP/2 client is asked whether it is still there.
+    /// How often an HTTP/2 client gets a ping.
     pub ping_interval: Duration,
-    /// How long it may take to answer that.
+    /// How long it may take to answer a ping.
     pub ping_timeout: Duration,
-    /// Requests at the same time on one HTTP/2 connection, told to the client.
+    /// The most concurrent requests on one HTTP/2 connection; the client is told.
     pub streams_max: u32,
-    /// What an HTTP/2 client may send ahead on one request, in bytes.
+    /// HTTP/2's flow-control window of a request, in bytes.
     pub stream_window_bytes: u32,
-    /// What an HTTP/2 client may send ahead on one connection, in bytes.
+    /// HTTP/2's flow-control window of a connection, in bytes.
     pub connection_window_bytes: u32,
-    /// Whether an HTTP/1.1 client that closes its side right after a request still gets its answer.
-    /// If not, it counts as gone, and what is done for it ends.
+    /// Whether an HTTP/1.1 client that closes its side after a request still gets its answer. If
+    /// not, it counts as gone, and the work for it is cancelled.
     pub half_close: bool,
-    /// For the answers that the HTTP libraries make themselves, to heads that they cannot read.
-    /// None leaves them empty.
+    /// Makes the bodies of answers that the HTTP libraries give to heads that they cannot read. If
+    /// none, these bodies are empty.
     pub error_body: Option<ErrorBody>,
 }
 
@@ -115,17 +115,17 @@ impl Default for Config {
     }
 }
 
-/// The certificate that new connections get; a later value serves later connections.
+/// The certificate for new connections. A new value applies to later connections.
 pub(crate) type Tls = watch::Receiver<Arc<rustls::ServerConfig>>;
 
-/// Gives a JSON body to an answer that the HTTP/1.1 library makes itself. It is also asked, once
-/// for each, where no body can be given: over HTTP/2, and to a client that speaks plain HTTP at a
-/// door that speaks HTTPS. So it can count.
+/// Makes the JSON body of an answer that the HTTP/1.1 library gives by itself. It is also called
+/// where no body can be sent, once for each refusal, so that it can count them: over HTTP/2, and
+/// for a client that speaks plain HTTP at a door that speaks HTTPS.
 #[derive(Clone)]
 pub struct ErrorBody(Arc<dyn Fn(StatusCode, IpAddr) -> Bytes + Send + Sync>);
 
 impl ErrorBody {
-    /// From the answer's status and the client's address.
+    /// `body` gets the answer's status and the client's address.
     pub fn new(body: impl Fn(StatusCode, IpAddr) -> Bytes + Send + Sync + 'static) -> Self {
         Self(Arc::new(body))
     }
@@ -141,7 +141,7 @@ impl fmt::Debug for ErrorBody {
     }
 }
 
-/// The client's address, in the extensions of every request.
+/// The client's address. It is in the extensions of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer(pub SocketAddr);
 
@@ -150,8 +150,8 @@ pub(crate) struct Peer(pub SocketAddr);
 pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
-    /// Whether it listens on when this process ends. Then what waits in its backlog is left to the
-    /// next one.
+    /// Whether the socket keeps listening when this process ends. Then connections in its backlog
+    /// are left to the next process.
     pub outlives: bool,
 }
 
@@ -167,13 +167,13 @@ impl From<TcpListener> for Listener {
 /// A listener for a door.
 ///
 /// # Errors
-/// As the system says, if the address cannot be used.
+/// The system's error, if the address cannot be used.
 pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
-    // A restart finds the address free, though connections of before are not quite forgotten.
+    // A restart can use the address even if the system still remembers old connections.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
@@ -189,36 +189,36 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on each answer is the last one on its connection and says so. The door stays open
-    /// to new connections.
+    /// From now on each answer is the last one on its connection, and says so. The door still
+    /// accepts new connections.
     pub fn leave(&self) {
         self.leaving.cancel();
     }
 
-    /// Resolves at the next moment at which no connection is open.
+    /// Resolves as soon as no connection is open.
     pub async fn emptied(&self) {
         self.connections.close();
         self.connections.wait().await;
     }
 
-    /// Closes the door behind the connections that wait in its backlog, unless another process will
-    /// take those. A connection ends when no request is on it any more.
+    /// Closes the door. Connections in its backlog are still served, unless another process will
+    /// take them. A connection ends when no request is in flight on it.
     pub fn close(&self) {
         self.leaving.cancel();
         self.closed.cancel();
     }
 
-    /// Resolves when the door is closed and a client has had its time to begin on a connection that
-    /// it opened at `since`.
+    /// Resolves when the door is closed, and a client that connected at `since` has had its time to
+    /// send a request.
     async fn over(&self, since: Instant) {
         self.closed.cancelled().await;
         sleep_until(since + BEGINNING).await;
     }
 }
 
-/// Serves until `stop`, and returns when all connections are gone.
+/// Serves until `stop`, and returns when all connections have ended.
 ///
-/// The caller bounds that wait: dropping the future ends the connections that are left.
+/// The caller bounds that wait: dropping the future ends the remaining connections.
 pub async fn serve(
     listener: impl Into<Listener>,
     tls: Option<Tls>,
@@ -240,7 +240,7 @@ pub async fn serve(
     let door = Arc::new(Door::new(config, tls, stop.clone()));
     let mut connections = JoinSet::new();
     let said = Notices::new(say_refused);
-    // Gives back a connection that is to wait. One that is refused is closed here.
+    // Returns a connection that has to wait. A refused one is closed here.
     let admit =
         |(stream, peer): (TcpStream, SocketAddr), connections: &mut JoinSet<()>| match places
             .admit(peer.ip())
@@ -264,7 +264,7 @@ pub async fn serve(
             () = stop.closed.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
             () = sleep(MOMENT_STEP), if next.is_some() => {}
-            // The next connection that ends makes room for it, at once or after a short goodbye.
+            // The next connection that ends makes room, at once or after a short goodbye.
             accepted = accept(&listener, &places, &said), if may_accept => next = Some(accepted),
         }
     }
@@ -282,7 +282,7 @@ pub async fn serve(
     }
 }
 
-/// The next connection. While descriptors are short, the idlest ones give theirs back.
+/// Accepts the next connection. If descriptors are short, the idlest connections are closed.
 async fn accept(
     listener: &TcpListener,
     places: &Places,
@@ -291,7 +291,7 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            // The client's own doing, and over with it.
+            // The client has already closed this connection.
             Err(error) if is_of_client(&error) => {}
             Err(error) => {
                 said.notice(places.metrics().door, &error);
@@ -302,25 +302,25 @@ async fn accept(
     }
 }
 
-/// Connections that the system may keep until they are accepted. Many webhooks may come at once:
-/// one that finds no room here tries again after 1 s, and Verbex waits no longer. The system may
-/// allow less (`net.core.somaxconn`).
+/// The most connections that the system keeps until they are accepted. Many webhooks may come at
+/// once. A client that finds no room here tries again after 1 s, which is as long as Verbex waits.
+/// The system may allow less (`net.core.somaxconn`).
 const BACKLOG: u16 = 4096;
-/// How long a new connection may take to begin before it gives way to others: longer than most
-/// round trips, and well below the second that Verbex waits.
+/// How long a new connection has to begin before it must give way to others. This is longer than
+/// most round trips, and well below the second that Verbex waits.
 const MOMENT: Duration = Duration::from_millis(400);
-/// How often a connection that waits for a place asks for it.
+/// How often a connection that waits for a place tries again.
 const MOMENT_STEP: Duration = Duration::from_millis(2);
-/// How long a client that connected before the door closed may take to begin with its first
-/// request.
+/// How long a client that connected before the door closed has to send its first request.
 const BEGINNING: Duration = Duration::from_secs(1);
-/// Between the closing of a door and that of its idle connections: what has arrived until then is
-/// read first.
+/// The time between closing a door and closing its idle connections: requests that have arrived by
+/// then are read first.
 const ARRIVING: Duration = Duration::from_millis(1);
 
-/// Closes the listener behind the connections that wait in its backlog.
+/// Closes the listener, and returns the connections that waited in its backlog.
 ///
-/// Without the runtime, which may be late to notice a connection: one that nobody accepts is reset.
+/// It accepts without the runtime, which may notice a connection late: a connection that nobody
+/// accepts is reset.
 fn close(listener: TcpListener, outlives: bool) -> Vec<(TcpStream, SocketAddr)> {
     if outlives {
         return Vec::new();
@@ -344,7 +344,7 @@ fn close(listener: TcpListener, outlives: bool) -> Vec<(TcpStream, SocketAddr)> 
     usable.collect()
 }
 
-/// How long the door pauses when it cannot accept: the same error would come back at once.
+/// The pause after an error of accept, which would otherwise come again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 fn say_refused(notice: Notice<'_, &'static str, io::Error>) {
@@ -367,7 +367,7 @@ fn is_of_client(error: &io::Error) -> bool {
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
-        // Not the error itself: what a panic says may quote what was sent.
+        // The error itself is not logged: a panic's message may quote what was sent.
         let panicked = error.is_panic();
         tracing::error!(panicked, "a connection's task failed");
     }

@@ -1,5 +1,5 @@
-//! How a client begins: with TLS, or with plain HTTP. Who begins as the door does not speak is told
-//! so.
+//! Whether a client begins with TLS or with plain HTTP. If the door speaks the other one, the
+//! client is told so.
 
 use std::{io, sync::Arc};
 
@@ -10,12 +10,12 @@ use super::{
     stream::{Seen, Stream},
 };
 
-/// What a client's first byte says.
+/// The protocol that a client's first byte shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spoken {
     /// A handshake record (RFC 8446, section 5.1).
     Tls,
-    /// A letter, as of an HTTP method or of HTTP/2's preface.
+    /// A letter: the beginning of an HTTP method or of HTTP/2's preface.
     PlainHttp,
     Neither,
 }
@@ -30,8 +30,8 @@ impl Spoken {
 
     fn message(self) -> &'static str {
         match self {
-            // Clients of TLS know the beginning of an HTTP answer, and say that this port speaks
-            // plain HTTP.
+            // TLS clients recognise the beginning of an HTTP answer, and report that this port
+            // speaks plain HTTP.
             Self::Tls => "this port speaks plain HTTP, without TLS: write http://",
             Self::PlainHttp | Self::Neither => {
                 "this port speaks HTTPS, and the request came in plain HTTP: write https://"
@@ -40,7 +40,7 @@ impl Spoken {
     }
 }
 
-/// Waits for the first byte, and leaves it to be read.
+/// Waits for the first byte, without taking it from the stream.
 pub(super) async fn spoken(stream: &TcpStream) -> io::Result<Spoken> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
@@ -54,8 +54,8 @@ pub(super) async fn spoken(stream: &TcpStream) -> io::Result<Spoken> {
     })
 }
 
-/// Says in plain HTTP what the client did wrong, and closes the connection so that it can read
-/// that.
+/// Says in plain HTTP what the client did wrong. Then closes the connection so that the client can
+/// read the answer.
 pub(super) async fn answer(stream: TcpStream, spoken: Spoken) -> io::Result<()> {
     let message = spoken.message();
     let body = format!(r#"{{"error":{{"code":"REQUEST_INVALID","message":"{message}"}}}}"#);

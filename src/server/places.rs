@@ -1,10 +1,10 @@
-//! The places of a door: who has one, and who gives way when none is left.
+//! The places of a door: which connections have one, and which gives way when none is left.
 //!
-//! When the door is full, the idlest connection gives its place to the new one; when one client has
-//! as many as it may have, its own idlest does. A connection is idle while none of its requests is
-//! in flight, whatever else it sends. One that came only just now is not asked: many clients may
-//! come at once, and each has a moment to send its request. The newest one waits for that moment,
-//! and for places that become free, but never for one that stays busy.
+//! If the door is full, the idlest connection gives its place to the new one. If one client has as
+//! many connections as allowed, its own idlest one does. A connection is idle while none of its
+//! requests is in flight, whatever else it sends. Many clients may come at once, so each new
+//! connection has a moment to send a request before it must give way. A connection that finds no
+//! place waits for such moments to pass and for places to become free, but never for busy ones.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,38 +23,38 @@ use super::{
     metrics::{Closed, DoorMetrics},
 };
 
-/// So much of the places is for connections that had no request yet: under a flood of them the
-/// others stay.
+/// One in this many places is for connections without a request so far. Above that share they give
+/// way first, so that a flood of them does not displace the others.
 const SILENT_SHARE: usize = 4;
-/// Where all are busy, places count as becoming free for so long after something has moved.
+/// If all connections are busy, a new one still waits for this long after something has changed.
 const TURNOVER: Duration = Duration::from_millis(250);
-/// So much of the places again is for connections that have given theirs away and are about to
-/// close.
+/// In addition to the places, one in this many is for connections that lost their place and are
+/// about to close.
 const LEAVING_SHARE: usize = 16;
 
 /// How many places there are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Connections at the same time.
+    /// The most connections.
     pub(super) connections: usize,
-    /// Of these, connections of one client.
+    /// The most connections of one client.
     pub(super) of_client: usize,
-    /// How long a connection may take to send something, and then its first request, before it is
-    /// asked to give way.
+    /// How long a connection has to send something, and then its first request, before it may have
+    /// to give way.
     pub(super) moment: Duration,
 }
 
-/// What a new connection is told.
+/// The answer to a new connection.
 pub(super) enum Admission {
-    /// It has a place, and is told here when to give it away.
+    /// It has a place. The receiver says when to give it up.
     Place(Arc<Place>, Receiver<Leave>),
-    /// It is to ask again soon.
+    /// It has to ask again soon.
     Later,
-    /// All are busy, and nothing moves.
+    /// All connections are busy, and nothing changes.
     Never,
 }
 
-/// Who gives way.
+/// Which connection gives way.
 enum Way {
     Of(Id),
     Later,
@@ -68,18 +68,18 @@ pub(super) struct Places {
     inner: Mutex<Inner>,
 }
 
-/// A connection's number. Never used again.
+/// A connection's number. It is never used again.
 type Id = u64;
 
 #[derive(Default)]
 struct Inner {
-    /// Counts the moments at which connections are opened or become idle, which puts them in order.
+    /// Increases whenever a connection is opened or becomes idle. It puts idle connections in
+    /// order.
     turn: u64,
     open: HashMap<Id, Connection>,
     idle: Idle,
     clients: HashMap<IpAddr, Client>,
-    /// Connections that gave their place away and are not closed yet, so that their descriptors are
-    /// still taken.
+    /// Connections that lost their place but are not closed yet. They still use descriptors.
     leaving: HashSet<Id>,
 }
 
@@ -90,7 +90,7 @@ struct Connection {
     /// Its place in the queue of idle connections.
     turn: u64,
     queue: Queue,
-    /// Requests in flight: those that began since its last look, and those before.
+    /// Requests in flight: `young` ones began since the last look, `old` ones before it.
     young: u32,
     old: u32,
     looks: u64,
@@ -103,7 +103,7 @@ impl Connection {
     }
 }
 
-/// Where a connection stands while it is idle.
+/// The queue of an idle connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Queue {
     Unseen,
@@ -120,9 +120,11 @@ struct Client {
 /// Idle connections, of the door or of one client.
 #[derive(Default)]
 struct Idle {
-    /// Those whose task has not run yet: a request may have come that nobody has read.
+    /// How many have a task that has not run yet. They may have sent a request that nobody has
+    /// read.
     unseen: usize,
-    /// By turn, so the idlest first: those that had no request yet, and the others.
+    /// `silent` ones had no request yet; `rested` are the others. By turn, so the idlest comes
+    /// first.
     silent: BTreeMap<u64, Id>,
     rested: BTreeMap<u64, Id>,
     /// When one of the connections last began or ended something.
@@ -148,13 +150,13 @@ impl Idle {
         }
     }
 
-    /// The idlest, whenever it came.
+    /// The connection that gives way first, however new it is.
     fn first(&self) -> Option<Id> {
         let silent = self.silent.values().next();
         silent.or(self.rested.values().next()).copied()
     }
 
-    /// Who gives way, of `places`.
+    /// Which connection gives way, if there are this many `places`.
     fn way(&self, places: usize, has_had_its_moment: impl Fn(Id) -> bool) -> Way {
         let silent = self.silent.values().next().copied();
         let rested = self.rested.values().next().copied();
@@ -171,12 +173,12 @@ impl Idle {
     }
 }
 
-/// How a connection is to give its place away.
+/// How a connection has to give up its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leave {
-    /// After it has said so.
+    /// It may say goodbye first.
     Gracefully,
-    /// At once: there are too many who say goodbye.
+    /// At once, because too many connections are saying goodbye.
     AtOnce,
 }
 
@@ -186,11 +188,11 @@ pub(super) enum Standing {
     Idle {
         since: Instant,
     },
-    /// It has a request in flight; `stuck` if one of these was so at the last look already.
+    /// It has a request in flight. `stuck` if one of these was already in flight at the last look.
     Busy {
         stuck: bool,
     },
-    /// It has given its place away.
+    /// It has lost its place.
     Leaving,
 }
 
@@ -207,7 +209,7 @@ impl Places {
         &self.metrics
     }
 
-    /// A place for a connection from `peer`.
+    /// Asks for a place for a connection from `peer`.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Admission {
         let client = client(peer);
         let mut inner = self.lock();
@@ -225,8 +227,8 @@ impl Places {
         match way {
             None => {}
             Some(Way::Of(id)) => {
-                // The other half is for those who leave at once, so that the door never waits for
-                // goodbyes.
+                // The other half is for connections that leave at once, so that the door never
+                // waits for goodbyes.
                 let at_once = inner.leaving.len() >= leaving_max(self.bounds.connections) / 2;
                 self.evict(&mut inner, id, evicted, at_once);
             }
@@ -251,8 +253,8 @@ impl Places {
         })
     }
 
-    /// Whether there is a descriptor for one more connection: those that were told to leave have to
-    /// be closed first.
+    /// Whether there is a descriptor for one more connection. If not, connections that were told to
+    /// leave have to close first.
     pub(super) fn has_descriptors(&self) -> bool {
         self.lock().leaving.len() < leaving_max(self.bounds.connections)
     }
@@ -274,7 +276,7 @@ impl Places {
             true => Leave::AtOnce,
             false => Leave::Gracefully,
         };
-        // One that is about to end by itself does not listen any more.
+        // An error means that the connection is ending by itself.
         let _ = connection.leave.send(how);
         inner.leaving.insert(id);
     }
@@ -284,7 +286,7 @@ impl Places {
     }
 }
 
-/// How many connections may still be open at the same time after they gave their place away.
+/// How many connections may be open in addition to the places, because they lost theirs.
 pub(super) fn leaving_max(connections: usize) -> usize {
     (connections / LEAVING_SHARE).max(2)
 }
@@ -329,7 +331,7 @@ impl Inner {
         Some(connection)
     }
 
-    /// Something has come, or could have come, on a connection that had no request yet.
+    /// Notes that a connection without a request so far has sent something, or that its task runs.
     fn seen(&mut self, id: Id) {
         let silent = |it: &Connection| it.is_idle() && it.queue != Queue::Rested;
         if self.open.get(&id).is_some_and(silent) {
@@ -363,7 +365,7 @@ impl Inner {
         }
     }
 
-    /// A connection is idle from now on.
+    /// Puts a connection into a queue of idle ones.
     fn rest(&mut self, id: Id, queue: Queue) {
         let turn = self.next_turn();
         if let Some(connection) = self.open.get_mut(&id) {
@@ -393,7 +395,7 @@ impl Inner {
     }
 }
 
-/// A connection's place. Free again when it is dropped.
+/// A connection's place. Dropping it frees the place.
 pub(super) struct Place {
     places: Arc<Places>,
     id: Id,
@@ -401,14 +403,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// A request begins on the connection. It is in flight until what comes back is dropped.
+    /// Begins a request on the connection. It is in flight until the result is dropped.
     pub(super) fn request(self: &Arc<Self>) -> InFlight {
         let began = self.places.lock().begin(self.id);
         let place = Arc::clone(self);
         InFlight { place, began }
     }
 
-    /// The connection's task runs, or the client has sent something: from now on its moment counts.
+    /// Notes that the connection's task runs, or that the client has sent something. Its moment
+    /// begins now.
     pub(super) fn seen(&self) {
         self.places.lock().seen(self.id);
     }
@@ -419,7 +422,7 @@ impl Place {
         inner.open.get(&self.id).is_none_or(Connection::is_idle)
     }
 
-    /// What the connection is doing. Each look makes the requests in flight older.
+    /// What the connection is doing. Each look makes young requests old.
     pub(super) fn look(&self) -> Standing {
         let mut inner = self.places.lock();
         let Some(connection) = inner.open.get_mut(&self.id) else {
@@ -435,7 +438,7 @@ impl Place {
         Standing::Busy { stuck }
     }
 
-    /// Counts that the client and the door could not agree on TLS.
+    /// Counts a failed TLS handshake.
     pub(super) fn handshake_failed(&self, failure: Failure) {
         self.places.metrics.handshake_failed(failure, self.client);
     }
@@ -469,8 +472,8 @@ impl Drop for InFlight {
     }
 }
 
-/// Who counts as one client: an IPv4 address, or the /64 that an IPv6 host is given and can choose
-/// from.
+/// What counts as one client: an IPv4 address, or an IPv6 /64, in which a host can choose its
+/// address.
 #[must_use]
 pub(crate) fn client(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {

@@ -1,5 +1,5 @@
-//! What a door serves, and what stands between it and hyper: that tells the service who is asking,
-//! and the connection when requests begin and end.
+//! What a door serves, and a layer between it and hyper: it gives the service the client's address,
+//! and tells the connection when requests begin and end.
 
 use std::{
     pin::Pin,
@@ -20,7 +20,7 @@ use super::{
     stream::Seen,
 };
 
-/// The service of a door. Every service with these bounds is one.
+/// The service of a door. Every service with these bounds implements it.
 pub trait Serves:
     Service<
         Request<Incoming>,
@@ -50,7 +50,7 @@ where
     type Body = B;
 }
 
-/// A door's service on one connection.
+/// A door's service for one connection.
 #[derive(Clone)]
 pub(super) struct Introduced<S> {
     pub(super) service: S,
@@ -73,7 +73,7 @@ where
         request.extensions_mut().insert(self.peer);
         let unread = Unread(Arc::clone(&self.seen));
         request.extensions_mut().insert(unread);
-        // HTTP/2 has GOAWAY for it, and drops a request whose client has gone.
+        // HTTP/2 has GOAWAY for this, and drops the request of a client that has gone.
         let http1 = request.version() < Version::HTTP_2;
         if http1 {
             request.extensions_mut().insert(self.seen.waits());
@@ -87,13 +87,13 @@ where
     }
 }
 
-/// In the extensions of every request: tells the connection that a body came in whole which was
-/// read on behind its answer.
+/// In the extensions of every request. Tells the connection that a body which was still being read
+/// after its answer has arrived completely.
 #[derive(Clone, Debug)]
 pub(crate) struct Unread(Arc<Seen>);
 
 impl Unread {
-    /// What came behind the answer was that body, and no other request.
+    /// The bytes after the answer were that body, and not another request.
     pub(crate) fn came(self) {
         self.0.came();
     }

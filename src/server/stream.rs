@@ -1,10 +1,10 @@
-//! What stands between a connection and hyper.
+//! A layer between a connection and hyper.
 //!
-//! hyper answers a head that it cannot read by itself, with a status and an empty body, and it
-//! closes a connection whose request it did not read to the end, upon which the system throws away
-//! the answer on its way to the client (a reset). This wrapper gives those answers a body, and
-//! closes in the manner of RFC 9112, section 9.6: first its own side, then, once the client has
-//! closed too or had time to, the whole.
+//! If hyper cannot read a head, it answers with a status and an empty body. If it did not read a
+//! request to the end, it closes the connection, and the system may then discard the answer on its
+//! way to the client (a reset). This wrapper adds a body to those answers. It closes as RFC 9112,
+//! section 9.6, says: first its own side, and then everything, once the client has closed or had
+//! time to.
 
 use std::{
     io::{self, IoSlice},
@@ -32,51 +32,51 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The fixed beginning of an HTTP/2 connection; see RFC 9113, section 3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How far a door is on its way out, as a connection knows it.
+/// The door's phase, as a connection knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Open,
     Leaving,
     Closed,
-    /// Closed, and a connection that has sent nothing has had its time.
+    /// The door is closed, and a connection that has sent nothing has had its time.
     Over,
 }
 
-/// Whether an HTTP/1.1 client has closed its side while its request is inside, in the extensions of
-/// every such request. Over HTTP/2 the request is dropped instead.
+/// Whether an HTTP/1.1 client has closed its side while its request is in flight. It is in the
+/// extensions of every such request. Over HTTP/2 the request is dropped instead.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gone(Arc<AtomicBool>);
 
 impl Gone {
-    /// Whether it has, so far.
+    /// Whether the client has closed its side so far.
     #[must_use]
     pub(crate) fn is_gone(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What has been seen on a connection.
+/// What has happened on a connection.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// The HTTP/2 preface was complete.
+    /// The client sent the whole HTTP/2 preface.
     http2: AtomicBool,
     /// There was a request.
     request: AtomicBool,
-    /// Bytes have come since the last ones went: in HTTP/1.1 a request, or a part of one, that has
-    /// no answer yet.
+    /// Bytes have arrived since the last ones were sent. In HTTP/1.1 this is a request, or a part
+    /// of one, without an answer.
     unanswered: AtomicBool,
-    /// A request is inside of which nobody knows yet whether its client waits for the answer: over
-    /// HTTP/1.1.
+    /// Over HTTP/1.1: a request is in flight, and it is not known whether its client waits for the
+    /// answer.
     waiting: AtomicBool,
     gone: Gone,
-    /// The connection was told to end between two requests, and nothing has come since: over
-    /// HTTP/1.1.
+    /// Over HTTP/1.1: the connection was told to end between two requests, and nothing has come
+    /// since.
     at_rest: AtomicBool,
 }
 
 impl Seen {
-    /// A request goes to the service, which can ask what comes back whether its client is still
-    /// there.
+    /// A request goes to the service. With the result the service can ask whether its client is
+    /// still there.
     pub(super) fn waits(&self) -> Gone {
         self.waiting.store(true, Ordering::Relaxed);
         self.gone.clone()
@@ -107,28 +107,28 @@ impl Seen {
         self.at_rest.store(at_rest, Ordering::Relaxed);
     }
 
-    /// Whether something has come that has no answer yet, over HTTP/1.1.
+    /// Over HTTP/1.1: whether something has come that has no answer yet.
     pub(super) fn owes_answer(&self) -> bool {
         !self.http2.load(Ordering::Relaxed) && self.unanswered.load(Ordering::Relaxed)
     }
 
-    /// Nothing that came is without an answer.
+    /// Notes that everything that came is answered.
     pub(super) fn came(&self) {
         self.unanswered.store(false, Ordering::Relaxed);
     }
 
-    /// Whether there was a request.
     pub(super) fn had_request(&self) -> bool {
         self.request.load(Ordering::Relaxed)
     }
 
-    /// Whether the client has begun to speak HTTP in earnest.
+    /// Whether the client has sent a request or the whole HTTP/2 preface.
     pub(super) fn opened(&self) -> bool {
         self.http2.load(Ordering::Relaxed) || self.request.load(Ordering::Relaxed)
     }
 
-    /// Whether the library may now be told to end the connection. Over HTTP/1.1 it would drop a
-    /// request whose head has come in part; over HTTP/2 it says which requests it takes.
+    /// Whether the library may be told to end the connection. Over HTTP/1.1 it would drop a request
+    /// whose head has only partly arrived; over HTTP/2 it tells the client which requests it
+    /// accepts.
     pub(super) fn may_end(&self, phase: Phase) -> bool {
         let http2 = self.http2.load(Ordering::Relaxed);
         let request = self.request.load(Ordering::Relaxed);
@@ -142,7 +142,7 @@ impl Seen {
     }
 }
 
-/// What a door says where the HTTP library refuses a client by itself.
+/// Bodies for the refusals of the HTTP library.
 pub(super) struct Refusals {
     pub(super) error_body: ErrorBody,
     pub(super) peer: IpAddr,
@@ -154,7 +154,7 @@ impl Refusals {
     }
 }
 
-/// The protocol of what goes out, which the first bytes decide.
+/// The protocol of what is sent. The first bytes show it.
 enum Speaks {
     Unknown,
     Http1,
@@ -165,7 +165,8 @@ impl Speaks {
     fn learn(&mut self, bytes: &[u8]) {
         if let (Self::Unknown, Some(first)) = (&self, bytes.first()) {
             *self = match first {
-                // The length of HTTP/2's first frame, which is small, begins with a zero.
+                // HTTP/2 begins with the length of a frame. The first frame is small, so it begins
+                // with zero.
                 0 => Self::Http2(Frames::default()),
                 _ => Self::Http1,
             };
@@ -173,15 +174,15 @@ impl Speaks {
     }
 }
 
-/// A byte stream that notices how HTTP begins on it and takes care of how it ends.
+/// A byte stream that detects how HTTP begins on it, and closes it in the right order.
 pub(super) struct Stream<S> {
     inner: S,
-    /// How much of the HTTP/2 preface has come; none once it is known whether it comes.
+    /// How many bytes of the HTTP/2 preface have come. None once it is complete or ruled out.
     preface: Option<usize>,
     seen: Arc<Seen>,
     refusals: Option<Refusals>,
     speaks: Speaks,
-    /// A completed answer that is still to be written.
+    /// The part of an answer with an added body that is not written yet.
     unwritten: Bytes,
     /// Runs once our side is closed.
     linger: Option<Pin<Box<Sleep>>>,
@@ -225,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads and throws away until the client has closed, or its time is up.
+    /// Reads and discards until the client has closed or its time is over.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         if linger.as_mut().poll(cx).is_ready() {
@@ -293,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        // An answer that hyper made itself is to come in one piece where it is completed.
+        // An answer that hyper made itself must come in one piece to get a body.
         self.refusals.is_none() && self.inner.is_write_vectored()
     }
 
@@ -322,7 +323,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
             ready!(this.poll_write_completed(cx))?;
             ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
         }
-        // A client that is not sending anything loses no answer, so nobody waits for it.
+        // A client that is not sending anything cannot lose an answer, so there is nothing to wait
+        // for.
         if !this.seen.at_rest.load(Ordering::Relaxed) {
             ready!(this.poll_linger(cx));
         }
@@ -330,11 +332,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 }
 
-/// If `bytes` end with a refusal that has no body, the same bytes with one. Answers of the doors'
-/// own never look so.
+/// If `bytes` end with a refusal of the library, which has no body, returns them with a body. The
+/// doors' own answers never look like that.
 fn complete(bytes: &[u8], error_body: impl Fn(StatusCode) -> Bytes) -> Option<Bytes> {
     const EMPTY: &str = "content-length: 0\r\n";
-    // What comes before is the end of an answer to an earlier request on the connection.
+    // Earlier bytes are the end of the answer to a previous request on the connection.
     let head_at = bytes
         .windows(STATUS_LINE.len())
         .rposition(|window| window == STATUS_LINE)?;

@@ -23,19 +23,19 @@ use crate::tls;
 mod gone;
 mod leaving;
 
-/// Far more than anything here takes; a promise that is not kept fails by it.
+/// Far more time than anything here takes. A test fails if it is exceeded.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Running {
     address: SocketAddr,
     stop: Stop,
     served: tokio::task::JoinHandle<()>,
-    /// One for each request that came in; it is answered once that is told to go on.
+    /// A sender for each `/wait` request that came in. The request is answered when it is used.
     requests: mpsc::Receiver<tokio::sync::oneshot::Sender<()>>,
 }
 
-/// Serves a door that answers with the peer's address: `/wait` when it is told to, anything else at
-/// once, reading no body.
+/// Serves a door that answers with the peer's address, without reading bodies: `/wait` when the
+/// test says so, everything else at once.
 async fn run(config: Config) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -85,7 +85,7 @@ impl Running {
     }
 }
 
-/// All that comes until the server closes.
+/// Reads until the server closes.
 async fn read_all(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     let read = stream.read_to_string(&mut text);
@@ -240,7 +240,7 @@ async fn a_later_certificate_serves_later_connections() {
     assert!(trusts(&made[1].ca_path, address).await);
 }
 
-/// Whether a client that trusts this CA alone takes the certificate of the server.
+/// Whether a client that trusts only this CA accepts the server's certificate.
 async fn trusts(ca_path: &Path, address: SocketAddr) -> bool {
     let mut ca = RootCertStore::empty();
     ca.add(CertificateDer::from_pem_file(ca_path).unwrap())
@@ -322,7 +322,7 @@ async fn an_idle_connection_is_closed_over_http2_as_over_http1() {
     let answer = client.send_request(request).await.unwrap();
     assert_eq!(answer.status(), 200);
     drop(answer);
-    // GOAWAY without an error: the client's side ends well, though it would have gone on.
+    // The client gets a GOAWAY without an error, so its side ends well although it was not done.
     timeout(PATIENCE, client_task)
         .await
         .unwrap()

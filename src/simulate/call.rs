@@ -1,4 +1,4 @@
-//! One call: what happens in it, and the webhooks that tell it.
+//! One call: what happens in it, and the webhooks that report it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
     uuid,
 };
 
-/// What happens in a call, in the order in which it happens.
+/// What happens in a call, in order.
 #[derive(Debug)]
 pub(super) struct Call {
     id: String,
@@ -23,7 +23,7 @@ pub(super) struct Call {
 /// An event in a call, which Verbex reports.
 #[derive(Debug)]
 struct Moment {
-    /// Since the call began.
+    /// Seconds since the call began.
     seconds: f64,
     what: &'static str,
     report: Report,
@@ -177,7 +177,7 @@ impl Call {
     }
 }
 
-/// What all envelopes of a call have in common.
+/// The values that all envelopes of a call share.
 #[derive(Clone, Debug)]
 pub(super) struct About {
     pub(super) call_id: String,
@@ -230,7 +230,7 @@ impl About {
     }
 }
 
-/// What a webhook says.
+/// The content of a webhook.
 #[derive(Debug)]
 pub(super) struct Report {
     content: Content,

@@ -1,8 +1,8 @@
-//! Made-up but realistic calls, as the webhooks that Verbex would send of them.
+//! Made-up but realistic calls, as the webhooks that Verbex would send for them.
 //!
-//! Pure and seeded: the same options give the same webhooks, in this version of the gateway. Bodies
-//! and headers keep to the shapes in Verbex's guide; phone numbers and addresses are from ranges
-//! that are reserved for fiction and documentation.
+//! No I/O and no clock: the same options give the same webhooks, in this version of the gateway.
+//! Bodies and headers have the shapes of Verbex's guide. Phone numbers and addresses are from
+//! ranges that are reserved for fiction and documentation.
 
 mod call;
 mod rest;
@@ -17,15 +17,14 @@ use self::call::Call;
 
 pub(crate) use self::rest::rest;
 
-/// What to make up.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// How many calls. None means without end.
     pub calls: Option<u64>,
-    /// Calls that begin per second, not scaled by `speed`; more than 0.
+    /// Calls that begin per second; more than 0. `speed` does not change it.
     pub rate: f64,
-    /// How many agents take the calls, at least 1. They are the same in every simulation, so that
-    /// filters can be kept.
+    /// The number of agents that take the calls, at least 1. All simulations have the same agents,
+    /// so that the same filters can be used.
     pub agents: usize,
     /// Another seed makes other calls. Do not use a seed twice with one log: the second run would
     /// send the same events again.
@@ -37,8 +36,8 @@ pub(crate) struct Options {
     /// How much faster than real time the webhooks of a call are sent; more than 0. The times and
     /// durations in them do not change.
     pub speed: f64,
-    /// When the simulation begins: [`Webhook::at`] counts from here. No time in a body lies after
-    /// its webhook is sent.
+    /// When the simulation begins: [`Webhook::at`] counts from here. No time in a body is later
+    /// than the time at which its webhook is sent.
     pub start: Timestamp,
 }
 
@@ -48,11 +47,11 @@ pub(crate) struct Webhook {
     /// When to send it, since the start of the simulation. Never earlier than the webhook before
     /// it.
     pub at: Duration,
-    /// Names as the guide writes them.
+    /// The names have the case that they have in the guide.
     pub headers: Vec<(&'static str, String)>,
     /// A JSON object.
     pub body: String,
-    /// For people: the call, and what happened. Holds no personal data.
+    /// For people: the call, and what happened. It has no personal data.
     pub description: String,
     /// Whether the same event was sent before.
     pub redelivery: bool,
@@ -157,7 +156,7 @@ fn agents(count: usize) -> Vec<Agent> {
 /// All webhooks of a call are sent within this time, repeats included.
 const CALL_SECONDS_MAX: f64 = 310.0;
 
-/// The time in one call, in seconds since it began.
+/// Converts times in one call, given in seconds since it began.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     start: Timestamp,
@@ -166,7 +165,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// Since the simulation began.
+    /// The time since the simulation began.
     fn at(self, since_begin: f64) -> Duration {
         self.begin + seconds(since_begin / self.speed)
     }

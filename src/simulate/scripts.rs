@@ -1,4 +1,4 @@
-//! What people call about. `{name}` and `{number}` are filled in for each call.
+//! The conversations. `{name}` and `{number}` are filled in for each call.
 
 use rand::{Rng, RngExt, seq::IndexedRandom};
 
@@ -14,7 +14,7 @@ pub(super) struct Script {
     pub(super) sentiment: &'static str,
     pub(super) unresolved: &'static [&'static str],
     pub(super) turns: &'static [Turn],
-    /// What the agent says when nobody answers.
+    /// What the agent says if nobody answers the transfer.
     pub(super) failure: &'static str,
 }
 
@@ -30,8 +30,8 @@ const fn agent(content: &'static str) -> Turn {
     Turn("agent", content)
 }
 
-/// Numbers that a regulator keeps for films and books: one of the prefixes, and a number below the
-/// bound.
+/// Numbers that a regulator reserves for films and books: one of the prefixes, and then a number
+/// below the bound.
 #[derive(Debug)]
 pub(super) struct Phones {
     prefixes: &'static [&'static str],

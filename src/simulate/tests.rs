@@ -73,7 +73,7 @@ fn every_webhook_is_an_event_of_its_type_without_surprises() {
         assert!(normalized.event.event_time_given);
         types.insert((event.r#type(), event.status));
     }
-    // Start, end and analysis, and four states of a transfer.
+    // Start, end and analysis, and the four states of a transfer.
     assert_eq!(types.len(), 7);
 }
 
@@ -191,7 +191,7 @@ fn the_rest_of_a_simulation_that_was_broken_off_ends_each_call_once() {
     for told in [0, 1, 7, 30, all.len()] {
         let (told, untold) = all.split_at(told);
         let mut events = told.to_vec();
-        // Somebody's own, and a call of an agent that is not asked for.
+        // An event of an agent that no simulation has: its call must not be ended.
         events.push(Event {
             agent_id: "2".into(),
             call_id: "1".into(),
@@ -425,7 +425,8 @@ fn bodies_and_headers_look_as_in_the_guide() {
     assert_eq!(seen.len(), 4);
 }
 
-/// Keeps the names and the kinds of values, and of each text its pattern where it is not free.
+/// Keeps names and types of values. Times and ids become patterns without their digits, and all
+/// other texts become empty.
 fn blank(value: &mut serde_json::Value) {
     use serde_json::Value;
     match value {

@@ -170,7 +170,7 @@ fn an_unusable_certificate_is_named_with_the_reason_and_what_to_do() {
     );
 }
 
-/// OpenSSL's strict mode, the default of Python 3.13, wants much that rustls does not ask for.
+/// OpenSSL's strict mode, the default of Python 3.13, requires much that rustls does not.
 #[tokio::test]
 async fn openssl_in_strict_mode_trusts_it_for_every_name_of_the_door() {
     const CLIENT: &str = "

@@ -164,7 +164,7 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    /// A certificate that is good from and until so many seconds after [`NOW`].
+    /// A certificate that is valid from and until this many seconds after [`NOW`].
     fn certificate(from: i64, until: i64) -> CertificateDer<'static> {
         let time = |after: i64| {
             let seconds = u64::try_from(NOW + after).unwrap();

@@ -37,7 +37,7 @@ impl Rest<'_> {
     }
 }
 
-/// How many unknown fields of one webhook are named.
+/// The most unknown fields that are named for one webhook.
 const UNKNOWN_MAX: usize = 20;
 
 /// An object that is being read.

@@ -18,14 +18,14 @@ use crate::{
     proto::{Event, EventType},
 };
 
-/// The name of a transfer. The guide's sample of one does not have it.
+/// The name of a transfer. The guide's sample of a transfer does not have it.
 const CALL_TRANSFERRED: &str = "CallHandler.CallTransferred";
 
-/// Turns a webhook into an event. Any JSON object is one.
+/// Turns a webhook into an event. Any JSON object is accepted.
 ///
-/// Of the headers only `x-webhook-*`, `user-agent` and `content-type` are read, whatever their
-/// case; they are kept with the event, up to 32 KiB. The same arguments give the same event; so do
-/// the body and the headers of [`NewEvent::raw`] with the same receive time.
+/// Of the headers only `x-webhook-*`, `user-agent` and `content-type` are read, in upper or lower
+/// case. They are stored with the event, up to 32 KiB. The same arguments give the same event. Body
+/// and headers of [`NewEvent::raw`], with the same receive time, also give that event.
 ///
 /// # Errors
 ///

@@ -1,19 +1,19 @@
-//! JSON numbers as decimals, without doubles in between.
+//! JSON numbers as decimals, without rounding to doubles.
 
 /// The value of a JSON number: ±0.`digits` × 10^`exponent`.
 ///
-/// Equal if and only if the values are, but for the sign of zero.
+/// Two are equal if and only if their values are, except that zero and minus zero differ.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decimal {
     pub(super) negative: bool,
-    /// ASCII digits; the first and the last are not `0`. None at all for zero.
+    /// ASCII digits. The first and the last are not `0`. Zero has no digits.
     pub(super) digits: Vec<u8>,
-    /// Clamped to its range.
+    /// Clamped to the range of the type.
     pub(super) exponent: i64,
 }
 
 impl Decimal {
-    /// Reads a number in JSON's grammar; anything else is none.
+    /// Reads a number in JSON's grammar. None for any other text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
@@ -53,7 +53,7 @@ impl Decimal {
     }
 }
 
-/// The nearest double, if there is a finite one.
+/// The nearest double. None if that is infinite.
 pub(super) fn double(number: &str) -> Option<f64> {
     number
         .parse()
@@ -61,8 +61,8 @@ pub(super) fn double(number: &str) -> Option<f64> {
         .filter(|double: &f64| double.is_finite())
 }
 
-/// The double whose shortest printed form has exactly the number's value: 0.1 has one, 2^53+1 and
-/// 1e400 have none.
+/// The double whose shortest decimal form has exactly the number's value. 0.1 has one; 2^53+1 and
+/// 1e400 do not.
 pub(super) fn exact_double(number: &str) -> Option<f64> {
     let double = double(number)?;
     // A number of up to fifteen digits is always exact, except near the ends of the exponent's

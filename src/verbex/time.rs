@@ -40,7 +40,7 @@ fn from_number(text: &str) -> Option<Timestamp> {
         12..=14 => 6,
         15..=17 => 3,
         18..=21 => 0,
-        // Beyond the year 9999, and too many digits for the arithmetic below.
+        // The time is after the year 9999, with too many digits for the arithmetic below.
         _ => return None,
     };
     // Keep the digits of 0.digits × 10^exponent units that are whole nanoseconds, and cut the rest.

@@ -19,8 +19,8 @@ pub(super) const LEVELS_MAX: usize = 30;
 
 const _: () = assert!(2 + 3 * LEVELS_MAX <= 100);
 
-/// What is left over of a body; none if nothing is. If it is too large or too deep, all of it is
-/// left out.
+/// What is left over of a body; none if nothing is. If it is too large or too deep, none of it is
+/// kept.
 pub(super) fn collect(body: &Fields<'_>) -> Result<Option<Struct>, Reason> {
     if body.is_done() {
         return Ok(None);
@@ -50,7 +50,7 @@ impl Budget {
         Ok(Struct { fields })
     }
 
-    /// A value that stands on this level.
+    /// A value at this level of nesting.
     fn value(&mut self, value: &Value<'_>, level: usize) -> Result<prost_types::Value, Reason> {
         self.spend(4)?;
         Ok(value_of(match value {

@@ -2,8 +2,8 @@
 
 use crate::proto::{CallTransferred, Caller, Event, event::Payload};
 
-/// The fields that are cleared in every event of a caller. The untyped parts of an event can repeat
-/// any field, so a redaction that is not empty leaves them all out.
+/// The fields that are cleared in every event for a caller. The untyped parts of an event can
+/// repeat any field, so every redaction clears them, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Redaction {
     pub caller_phone_number: bool,
@@ -18,7 +18,7 @@ impl Redaction {
         self == Self::default()
     }
 
-    /// Clears what is redacted.
+    /// Clears the redacted fields.
     pub(super) fn clear(self, event: &mut Event) {
         if self.is_empty() {
             return;
@@ -33,7 +33,7 @@ impl Redaction {
         }
     }
 
-    // Both patterns name every field: a new one does not compile before it is decided here.
+    // Both patterns name every field: a new field does not compile until somebody decides about it.
     fn clear_transfer(self, transfer: &mut CallTransferred) {
         let Self {
             caller_phone_number: hide_number,

@@ -9,7 +9,7 @@ use crate::{
 
 const VIEWS: [View; 3] = [View::Basic, View::Standard, View::Raw];
 
-/// What each field that can be redacted holds in [`transfer`]: the words of this run, as texts.
+/// A random text for each field of [`transfer`] that can be redacted.
 pub(crate) struct Secrets {
     pub caller_phone_number: String,
     pub transfer_to: String,
@@ -29,7 +29,7 @@ impl Secrets {
         }
     }
 
-    /// Each with whether it is redacted.
+    /// All texts, each with whether it is redacted.
     fn all(&self, redaction: Redaction) -> [(bool, &str); 5] {
         [
             (redaction.caller_phone_number, &self.caller_phone_number),

@@ -19,15 +19,15 @@ use crate::{
 /// The time that Verbex waits for an answer: see docs/operations.md.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Why there is no answer.
+/// The message of a log line for a request without an answer.
 const GONE: &str = "its client did not wait for the answer";
 
-/// A request in flight. If it is dropped without an answer, its client has gone.
+/// A request in flight. If it is dropped without an answer, the client has gone.
 pub(super) struct Course {
     metrics: Metrics,
     client: Client,
     started: Instant,
-    /// When the whole body was in.
+    /// When the last byte of the body arrived.
     body_came: Option<Instant>,
     gone: Gone,
     answered: bool,
@@ -46,12 +46,12 @@ impl Course {
         }
     }
 
-    /// The body has arrived: the time from here on is the gateway's own.
+    /// Notes that the body has arrived. The time from here on is the gateway's own.
     pub(super) fn body_came(&mut self) {
         self.body_came = Some(Instant::now());
     }
 
-    /// The answer is decided.
+    /// Counts and logs the answer.
     pub(super) fn answered(mut self, answer: Result<&Appended, &Refusal>) {
         self.answered = true;
         match answer {

@@ -1,4 +1,4 @@
-//! Limits: allowed addresses, requests in flight, and requests of one client.
+//! Limits: which addresses may send requests, how many requests in all, and how many of one client.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -25,7 +25,7 @@ const PLACE_RETRY: Duration = Duration::from_secs(1);
 /// After this number of requests, clients without recent requests are removed from memory.
 const FORGET_INTERVAL: u32 = 1024;
 
-/// Who and how many.
+/// The limits of the door, and the requests that count for them.
 pub(super) struct Limits {
     addresses_allowed: Vec<IpNet>,
     places: Arc<Semaphore>,
@@ -101,7 +101,7 @@ impl Clients {
     }
 }
 
-/// `::ffff:192.0.2.0/120` is `192.0.2.0/24`, since peers are compared in that form.
+/// Turns `::ffff:192.0.2.0/120` into `192.0.2.0/24`, since peers are compared in that form.
 fn unmapped(net: &IpNet) -> IpNet {
     const MAPPED_BITS: u8 = 96;
     let IpNet::V6(mapped) = net else { return *net };

@@ -138,7 +138,7 @@ struct Intake {
 }
 
 impl Webhook {
-    /// A door that passes events to `appender`, which `rules` make from webhooks.
+    /// A door that makes events by `rules` and passes them to `appender`.
     #[must_use]
     pub(crate) fn new(
         mut config: Config,
@@ -363,7 +363,7 @@ impl Intake {
     }
 }
 
-/// A request that has passed every check of its head. It is dropped when it has its answer.
+/// A request whose head passed every check. It is dropped when the request has its answer.
 struct Admitted {
     #[expect(dead_code, reason = "held for its drop: it frees the place")]
     place: OwnedSemaphorePermit,

@@ -107,7 +107,7 @@ pub(super) const OK: &str = "OK";
 /// The client closed or cancelled before its answer.
 pub(super) const CLIENT_GONE: &str = "CLIENT_GONE";
 
-/// `Retry-After` while the log is not available: the log tries again each second.
+/// `Retry-After` while the log is not available. The log itself tries again each second.
 const LOG_RETRY: Duration = Duration::from_secs(5);
 /// `Retry-After` after the log has closed: by then the gateway should have been started again.
 const DRAINING_RETRY: Duration = Duration::from_secs(5);

@@ -78,7 +78,7 @@ fn an_event_is_one_line_in_local_time_that_fits_a_screen() {
         &started(),
         "2026-04-27 18:53:25  call-started      success    69ef7c43425e3c729ab8c83f  c51aa1b1-7eac-452d-8ba5-86a922d694e7\n",
     );
-    // Where it goes to matters more than the whole of an id.
+    // The target gets space before the whole of an id.
     check(
         &pretty(),
         &transferred(),
@@ -172,7 +172,7 @@ proptest! {
     }
 }
 
-/// Bengali vowel signs take a column in terminals, and none of its characters takes more than one.
+/// In many terminals a Bengali vowel sign takes a column. No Bengali character takes more.
 #[test]
 fn bengali_is_not_wider_than_the_terminal() {
     let words = "আমার বিলটা দুইবার কাটা হয়েছে, একজনের সাথে কথা বলতে চাই। ";
@@ -290,14 +290,14 @@ fn what_was_said_is_shown_only_if_asked_for() {
     let mut lines = String::new();
     pipe.render(&transferred(), &mut lines);
     assert!(lines.contains("    reason        Customer requested to speak with a human agent.\n"));
-    // What is whole in the first line is not said again.
+    // What the first line shows in full is not repeated.
     assert!(
         !lines.contains("    agent    ") && !lines.contains("    to    "),
         "{lines}"
     );
 }
 
-/// The README's words of an event, as `tail` writes them for the README's terminal of 80 columns.
+/// The README shows these events as `tail` prints them on a terminal of 80 columns.
 #[test]
 fn the_readme_shows_what_tail_prints() {
     let readme = include_str!("../../../README.md");

@@ -1,4 +1,4 @@
-//! Where a gateway may be, and what is said when none is there.
+//! Addresses of gateways, and errors if no gateway is there.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn what_cannot_be_a_gateway_is_refused_before_connecting() {
     }
 }
 
-/// What a failed connection says.
+/// The error of a connection that fails.
 pub(super) async fn refused_by(gateway: Gateway) -> String {
     let error = match gateway.connect().await {
         Err(error) => error,

@@ -1,4 +1,4 @@
-//! What is waited for, and what ends a stream.
+//! For which errors the client waits, and which end the stream.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::client::{
 const DOCUMENTED: &str = include_str!("../../../docs/api.md");
 const STATUS: &str = include_str!("../../grpc/status.rs");
 
-/// The retry table that people read: whether to try again, and the code, by reason.
+/// The documented retry table: whether to try again, and the code, by reason.
 fn documented() -> BTreeMap<&'static str, (&'static str, Advice)> {
     let table = DOCUMENTED.split("\n## Errors\n").nth(1).unwrap();
     let rows = table.split("\n## ").next().unwrap().lines();
@@ -85,7 +85,7 @@ fn without_a_known_reason_the_code_decides() {
         let error = Error::from_status("http://gateway", &refusal(code, reason));
         assert_eq!(error.may_pass(), may_pass, "{code:?} {reason}");
     };
-    // A proxy on the way has none, a later gateway one that is not known here.
+    // A proxy gives no reason; a later gateway may give one that this version does not know.
     for reason in ["", "MOON_IS_FULL"] {
         for code in [
             Code::Unavailable,
@@ -112,7 +112,7 @@ fn without_a_known_reason_the_code_decides() {
             check(code, reason, false);
         }
     }
-    // A known reason counts for more than its code.
+    // A known reason takes precedence over the code.
     check(Code::Unavailable, "CURSOR_EXPIRED", false);
     check(Code::FailedPrecondition, "DRAINING", true);
 }

@@ -1,10 +1,10 @@
-//! What has to be said before a door opens.
+//! What must be configured before a door opens.
 
 use super::given;
 
 #[test]
 fn a_door_to_other_machines_needs_tls_and_credentials_or_to_be_called_insecure() {
-    /// `None`: opened. Else what the refusal has to say.
+    /// `expected` is `None` if the doors open; else the texts that the refusal must contain.
     fn check(flags: &[(&'static str, &str)], file: &str, expected: Option<&[&str]>) {
         let given = given().file("pem", "").config(file).flags(flags);
         match expected {
@@ -117,7 +117,7 @@ fn a_door_to_other_machines_needs_tls_and_credentials_or_to_be_called_insecure()
         "",
         Some(&["--allow-insecure-grpc"]),
     );
-    // The webhook's certificate is none for this door.
+    // The webhook door's certificate does not serve the gRPC door.
     check(
         &[
             open,

@@ -1,4 +1,4 @@
-//! What is wrong is said with its place and its name.
+//! Errors name the place and the setting.
 
 use super::given;
 
@@ -177,7 +177,7 @@ fn an_old_name_is_told_the_new_one_where_it_stands() {
         "log.level = 7\n[logging]\nlevel = \"debug\"\n",
         &[&format!("gateway.toml:1:5: {level}")],
     );
-    // Nothing else is told of: not that the file is not there, nor that a key is missing.
+    // No other error follows, such as a missing file or a missing key.
     check(
         "[webhook]\naddr = \"0.0.0.0:0\"\n[tls]\nhandshake_seconds = 3\ncert = \"none.pem\"\n",
         &["gateway.toml:5:1: tls.cert: is called webhook.tls_cert now"],
@@ -236,7 +236,7 @@ fn an_error_outside_the_file_names_the_flag_or_the_variable() {
         .variable("VERBEX_GATEWAY_ORGANIZATION", "")
         .flag("webhook.addr", "8443")
         .errors();
-    // All of them at once, and the file's though nothing else is wrong with it.
+    // All errors come at once, also the one in the file.
     let places: Vec<_> = errors
         .iter()
         .map(|error| error.rsplit_once(": ").unwrap())

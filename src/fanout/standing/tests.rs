@@ -1,4 +1,4 @@
-//! What a subscription does next, by table. `model` tries random orders.
+//! What a subscription does next, as tables. `model` tries random orders.
 
 mod model;
 
@@ -29,7 +29,7 @@ fn earliest(before: u64) -> Earliest {
     }
 }
 
-/// Messages of these events: each is its number, and fills more than half of a frame.
+/// One message for each of these events. It is the event's number, and more than half a frame.
 fn run(events: &[u64]) -> Run {
     let message = |&event: &u64| {
         let mut bytes = event.to_be_bytes().to_vec();
@@ -79,7 +79,7 @@ fn expired(before: u64) -> Came {
     failed(ReadError::Expired(earliest(before)))
 }
 
-/// What there is to do, and where the subscription stands then.
+/// The step, and where the subscription then stands, as a text.
 fn told(step: &Step, standing: &Standing) -> String {
     let at = standing.covered().sequence;
     match step {
@@ -103,7 +103,7 @@ fn told(step: &Step, standing: &Standing) -> String {
     }
 }
 
-/// Goes through a table of what comes and what is to be done then.
+/// Checks the steps of a table: what happens, and the expected text.
 fn check(standing: &mut Standing, table: Vec<(Came, &str)>) {
     for (came, expected) in table {
         let shown = format!("{came:?}");
@@ -121,7 +121,7 @@ fn at(sequence: u64) -> Place {
     Place::at(position(sequence))
 }
 
-/// One that is live at 5.
+/// A subscription that is live at 5.
 fn live() -> Standing {
     let mut standing = standing(at(5), Some(5), ExpiredAction::Fail);
     check(
@@ -136,7 +136,7 @@ fn live() -> Standing {
     standing
 }
 
-/// One that reads behind 5 up to 9.
+/// A subscription that reads from 5 up to 9.
 fn reading(place: Place, expired: ExpiredAction) -> Standing {
     let mut standing = standing(place, None, expired);
     check(
@@ -169,7 +169,7 @@ fn from_the_log_to_the_queue() {
             (Came::Attached(Some(position(11))), "look"),
             (look(12, true), "read 9..=11"),
             (Came::Nothing, "wait for log"),
-            // What was read for somebody else goes further.
+            // The segment of another subscriber goes further.
             (segment(8, 12, &[10, 12]), "send [10], at 11"),
             (Came::Nothing, "look"),
             (look(12, true), "look"),
@@ -227,7 +227,7 @@ fn a_log_that_is_away_is_told_once_and_tried_again() {
             (failed(ReadError::Damaged("torn".into())), "Damaged"),
         ],
     );
-    // The router cannot read it either.
+    // The router cannot read the log either.
     check(
         &mut standing(at(5), None, ExpiredAction::Fail),
         vec![
@@ -285,7 +285,7 @@ fn whoever_is_overtaken_by_retention_ends_hears_of_a_gap_or_moves() {
             (Came::Nothing, "wait for log"),
             (segment(7, 8, &[8]), "read 8..=9"),
             (Came::Nothing, "send [8], at 8"),
-            // It has an event now.
+            // It has got an event by now.
             (expired(7), &format!("{reason:?}")),
         ],
     );
@@ -339,7 +339,7 @@ fn a_progress_comes_when_nothing_was_sent_for_the_interval() {
     );
     standing.sent(due);
     assert_eq!(standing.due(), due + INTERVAL);
-    // One that reads knows nothing of the head.
+    // A subscription that reads does not look at the head.
     let mut standing = reading(at(5), ExpiredAction::Fail);
     let due = standing.due();
     check(&mut standing, vec![(Came::Timer(due), "CatchingUp, at 5")]);

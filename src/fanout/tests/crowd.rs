@@ -1,4 +1,4 @@
-//! Many who come or leave at once do not hold up those who are live.
+//! Many subscribers that come or leave at once do not hold up live ones.
 
 use futures_util::{FutureExt, future::join_all, poll};
 use tokio::task::unconstrained;
@@ -8,7 +8,7 @@ use crate::{event::Sequence, log::Followed};
 
 const CROWD: usize = 200;
 
-/// For an agent of a thousand, by a filter that nobody else has; or for everything.
+/// A request with a large filter that is unique to `number`; without a number, for everything.
 fn request(number: Option<usize>) -> Request {
     let filter = number.map(|number| EventFilter {
         agent_ids: (0..1_000).map(|agent| agent.to_string()).collect(),
@@ -29,8 +29,8 @@ fn request(number: Option<usize>) -> Request {
     }
 }
 
-/// The router takes its turns when the test says so, and hears of the log when the test says so. So
-/// nothing here depends on how fast the machine is.
+/// The test decides when the router runs and when it learns of new events, so nothing depends on
+/// how fast the machine is.
 #[tokio::test]
 async fn an_event_goes_out_while_many_with_large_filters_come_and_while_they_leave() {
     let dir = TempDir::new().unwrap();
@@ -53,7 +53,7 @@ async fn an_event_goes_out_while_many_with_large_filters_come_and_while_they_lea
         followers,
         Metrics::register(&mut metrics),
     );
-    // Else the test, which is one task, would soon be out of tokio's budget for a task.
+    // The test is one task, which would soon use up tokio's budget for a task.
     let mut router = Box::pin(unconstrained(router));
     let mut commit = async |id: u8| {
         log.appender.append(new_event(id, "a")).await.unwrap();

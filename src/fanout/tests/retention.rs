@@ -1,5 +1,5 @@
-//! Retention removes events from a log that runs: who has not got them ends, or gets one gap, or
-//! moves with the log.
+//! Retention removes events from a running log: a subscriber that has not got them ends, or gets
+//! one gap, or begins later.
 
 use rusqlite::Connection;
 
@@ -9,11 +9,11 @@ use crate::{
     log::{Followed, Follower, Publisher},
 };
 
-/// So large that a read of the log takes three.
+/// So large that one read of the log returns three events.
 const LARGE_BYTES: usize = 50_000;
 
 impl Rig {
-    /// As retention does it: through another connection.
+    /// Removes events as retention does: through another connection.
     fn remove(&self, through: u64) {
         let other = Connection::open(self.dir.path().join("events.db")).unwrap();
         let sql = format!(
@@ -52,7 +52,7 @@ impl Rig {
 #[derive(Debug, Default, PartialEq)]
 struct Got {
     events: Vec<u64>,
-    /// The places behind gaps.
+    /// The place after each gap.
     gaps: Vec<u64>,
     end: Option<EndReason>,
 }
@@ -126,7 +126,7 @@ async fn whoever_is_overtaken_between_two_reads_has_all_that_was_read_before() {
         let start = Start::Past(Past::Earliest);
         let mut client = rig.subscribe_with(None, start, action).await.unwrap();
         let mut got = read(&mut client, 1).await;
-        // What is sent and what is read ahead is six events at the most.
+        // The segment that is sent and the one that is read ahead have at most six events.
         rig.remove(18);
         let rest = read(&mut client, 20).await;
         got.events.extend(&rest.events);
@@ -144,7 +144,7 @@ async fn whoever_is_overtaken_between_two_reads_has_all_that_was_read_before() {
     }
 }
 
-/// A log whose router hears of groups when the test says so.
+/// A log whose router learns of groups only when the test says so.
 struct Late {
     rig: Rig,
     committed: Follower,
@@ -167,7 +167,7 @@ impl Late {
         }
     }
 
-    /// Tells the router of the newest group alone.
+    /// Tells the router of the newest group, and of no other.
     async fn publish(&mut self) {
         let last = self.rig.last();
         loop {

@@ -1,13 +1,12 @@
-//! Where messages begin and end in the bytes of a request.
+//! Finds where messages begin and end in the bytes of a request.
 
-/// The place in a message that a request has come to. A message is a flag, four bytes of length,
-/// and its content.
+/// How far a request has come within a message: a flag, four bytes of length, and the content.
 #[derive(Debug, Default)]
 pub(super) struct Framing {
     head: Vec<u8>,
-    /// Bytes of the content that are still to come, once the head is complete.
+    /// Bytes of the content that are still missing, once the length is known.
     left: usize,
-    /// Bytes of the incomplete message so far.
+    /// Bytes of the incomplete message that have arrived.
     pub unfinished: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What open calls hold: their number, and the bytes of requests that are not complete.
+//! Counts open calls, and the bytes of incomplete requests.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::grpc::status::Failure;
 
-/// What calls may hold that are not answered, or not even asked in full.
+/// How much calls may hold until they are answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     connection_bytes: usize,
@@ -17,7 +17,7 @@ pub(super) struct Bounds {
     calls: usize,
 }
 
-/// For the services without credentials: enough for a health watch on each channel of a proxy, and
+/// For the services without credentials: enough for a health watch on each channel of a proxy, but
 /// too little to fill the memory.
 pub(super) const OPEN: Bounds = Bounds {
     connection_bytes: 1 << 20,
@@ -25,7 +25,8 @@ pub(super) const OPEN: Bounds = Bounds {
     connection_calls: 1_000,
     calls: 20_000,
 };
-/// A filter may have 1.5 MiB, and a thousand subscriptions may come at once.
+/// For all other services: a filter may have 1.5 MiB, and a thousand subscriptions may come at
+/// once.
 pub(super) const OTHERS: Bounds = Bounds {
     connection_bytes: 16 << 20,
     bytes: 128 << 20,
@@ -41,7 +42,7 @@ pub(super) struct Counts {
 #[derive(Default)]
 struct Held {
     all: Share,
-    /// By the peer's address: while a connection is open no other one has the same.
+    /// By the peer's address, which no other connection has while this one is open.
     connections: HashMap<Option<SocketAddr>, Share>,
 }
 
@@ -94,7 +95,7 @@ impl Counts {
     }
 }
 
-/// A call, counted until it is dropped.
+/// A call that counts until it is dropped.
 pub(super) struct Call {
     counts: Arc<Counts>,
     peer: Option<SocketAddr>,

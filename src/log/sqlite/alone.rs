@@ -11,9 +11,9 @@ use crate::event::{Epoch, Sequence};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Alone {
     pub(super) epoch: Epoch,
-    /// The newest event that has been moved into it.
+    /// The newest event that a checkpoint has moved into the file.
     pub(super) last: Sequence,
-    /// Of the schema: `user_version`.
+    /// The schema's version: `user_version`.
     pub(super) version: i64,
 }
 
@@ -28,7 +28,7 @@ const READ: &str = "
                              encoded
                       FROM events WHERE FALSE)";
 
-/// Looks into the file. None if it has not the log's tables and columns.
+/// Reads the file. None if it lacks the log's tables and columns.
 ///
 /// # Errors
 /// If the file cannot be read, is no SQLite file, or is shorter than it says.
@@ -54,12 +54,12 @@ pub(super) fn of(conn: &Connection) -> rusqlite::Result<Option<Alone>> {
         Err(rusqlite::Error::SqliteFailure(error, message)) if error.code != ErrorCode::Unknown => {
             Err(rusqlite::Error::SqliteFailure(error, message))
         }
-        // No such table or column, no row, or something else in it.
+        // A table or column is missing, there is no row, or a value has another type.
         Err(_) => Ok(None),
     }
 }
 
-/// A path as a URI has it.
+/// A path, escaped for a URI.
 fn escaped(path: &Path) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
     path.as_os_str()

@@ -25,7 +25,6 @@ const DRAFT_NAME: &str = ".events.db.unfinished";
 /// The beginning of each SQLite file.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// How the log that is there now has come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beginning {
     /// It was there.
@@ -73,7 +72,7 @@ pub(super) fn ensure(
     Ok(Beginning::New)
 }
 
-/// Whether there is a log, or room for one, and nothing in between.
+/// Whether there is a log, or nothing at all. Anything else is an error.
 fn look(path: &Path) -> Result<Beginning, OpenError> {
     let failed = |source| OpenError::Files {
         path: path.to_owned(),
@@ -122,7 +121,7 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
     }
     let sqlite = OpenError::database(path);
     let alone = match alone::read(path) {
-        // With the write-ahead log it may be whole.
+        // Together with the write-ahead log it may be whole.
         Err(_) if has_wal => None,
         alone => alone.map_err(sqlite)?,
     };
@@ -167,7 +166,7 @@ fn header(path: &Path) -> io::Result<Option<u64>> {
     }))
 }
 
-/// Gives all files another name, under which they still belong together.
+/// Renames all files. Under their new names they still belong together.
 fn set_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let aside = place::beside(path, &now.strftime(".aside-%Y%m%dT%H%M%SZ").to_string());
     for (from, to) in all_of(path).zip(all_of(&aside)) {

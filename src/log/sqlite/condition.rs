@@ -13,15 +13,14 @@ use crate::{
 pub(super) struct Condition {
     sql: String,
     values: Vec<Value>,
-    /// An index leads to few rows but the wanted ones, so a read need not stop after a number of
-    /// rows.
+    /// An index leads almost only to wanted rows, so a read need not stop after a number of rows.
     pub(super) walks_an_index: bool,
 }
 
 /// What was selected.
 pub(super) struct Found {
     pub(super) events: Vec<StoredEvent>,
-    /// Whether it ended at a bound on what is returned.
+    /// Whether it stopped at a bound on what is returned.
     pub(super) stopped: bool,
 }
 
@@ -49,7 +48,8 @@ impl Condition {
         condition
     }
 
-    /// A plus sign keeps SQLite from an index that would not give the rows in order.
+    /// A plus sign before a column keeps SQLite from using an index that does not have the rows in
+    /// order.
     fn add(&mut self, column: &str, mut values: Vec<String>) {
         let parameter = self.values.len() + FIRST_VALUE;
         if is_indexed(column, &values) {
@@ -62,7 +62,7 @@ impl Condition {
         }
     }
 
-    /// Rows from `oldest` to `newest`, as many as the query wants.
+    /// Selects rows from `oldest` to `newest`, within the query's bounds.
     pub(super) fn select(
         self,
         conn: &Connection,
@@ -114,8 +114,8 @@ impl Condition {
 /// Number of the first parameter of a filter.
 const FIRST_VALUE: usize = 4;
 
-/// Whether an index has the rows with these values in the order of the log. It does for one call or
-/// one agent.
+/// Whether an index has the rows with these values in the order of the log. That is so for a
+/// single call or a single agent.
 fn is_indexed(column: &str, values: &[String]) -> bool {
     matches!(column, "call_id" | "agent_id") && matches!(values, [value] if !value.is_empty())
 }
@@ -131,7 +131,7 @@ mod tests {
         proto::EventFilter,
     };
 
-    /// How SQLite goes about a read with this filter.
+    /// SQLite's query plan for a read with this filter.
     fn plan(filter: &Filter, newest_first: bool) -> String {
         let mut conn = Connection::open_in_memory().unwrap();
         schema::migrate(&mut conn, "".as_ref(), Timestamp::UNIX_EPOCH, || Identity {

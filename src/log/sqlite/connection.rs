@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// How long a connection waits for another one, for example an operator's, before it gives up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Unit of the file, and of its write-ahead log.
+/// Page size of the file and of its write-ahead log.
 pub(super) const PAGE_BYTES: u64 = 8 * 1024;
 /// The size to which the write-ahead log is cut back once it is larger.
 pub(super) const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -26,7 +26,7 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    // Where a plain sync only reaches the drive's cache (macOS).
+    // On macOS a plain sync only reaches the drive's cache.
     conn.pragma_update(None, "fullfsync", true)?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     // The writer decides when; see `LogFile::checkpoint`.
@@ -55,7 +55,7 @@ pub(super) struct Checkpoint {
     pub(super) moved: u64,
 }
 
-/// Moves the write-ahead log into the file, as this mode does it. `NOOP` only looks.
+/// Runs a checkpoint in one of SQLite's modes. `NOOP` moves nothing and only reports.
 pub(super) fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<Checkpoint> {
     conn.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
         .query_row([], |row| {

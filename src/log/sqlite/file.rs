@@ -1,4 +1,4 @@
-//! The file as its appender sees it: groups go in, one transaction and one sync each.
+//! The file as its appender sees it. Each group is one transaction and one sync.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,8 +33,8 @@ pub(super) struct LogFile {
     last: Position,
     /// Pages in the write-ahead log after the last commit.
     pages: u64,
-    /// Pages that the write-ahead log may have before readers are waited for. A quarter of them
-    /// makes a checkpoint worth its syncs.
+    /// From this many pages on, a checkpoint waits for readers. One runs each time that a
+    /// quarter of them has been added, so that it is worth its syncs.
     wal_pages_max: u64,
     /// The pages in the write-ahead log when it was last moved into the file.
     checkpointed_at: u64,
@@ -52,7 +52,7 @@ pub(super) struct Committed {
 struct Draft<'t> {
     find: CachedStatement<'t>,
     insert: CachedStatement<'t>,
-    /// Where the log ends with these rows.
+    /// Where the log ends if these rows are committed.
     last: Position,
     bytes: u64,
     committed: Committed,
@@ -72,8 +72,8 @@ impl<'t> Draft<'t> {
         })
     }
 
-    /// Adds an event at a place behind the last one, unless the log has it already: the event may
-    /// be a row of this draft, too.
+    /// Adds an event after the last one, unless the log already has it. The one that it has may be
+    /// a row of this draft.
     fn insert(
         &mut self,
         event: NewEvent,
@@ -105,7 +105,7 @@ impl<'t> Draft<'t> {
     }
 }
 
-/// Makes durable what can be read, after a failed write or sync: see [`wal`].
+/// Makes everything that can be read durable, after a failed write or sync: see [`wal`].
 pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
     let before = connection::checkpoint(conn, "NOOP")?;
     // Nobody else may append meanwhile.
@@ -116,7 +116,8 @@ pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
     }
     place.sync_folder()?;
     alone.rollback()?;
-    // Had others moved pages at the same time, what was written again could be older.
+    // If others have moved pages at the same time, the pages written again may be older than
+    // theirs.
     if !moved.is_empty() {
         let now = connection::checkpoint(conn, "NOOP")?;
         if now.moved != before.moved || connection::checkpoint(conn, "PASSIVE")?.busy {
@@ -146,10 +147,10 @@ impl LogFile {
         })
     }
 
-    /// Opens the file again after an error, and makes sure that it is the same, that all in it is
-    /// durable and that it can be written. Where it ends is read anew. The old connection lasts
-    /// until then: without it the next one would take up what an error has left in the write-ahead
-    /// log, and readers could see it before it is durable.
+    /// Opens the file again after an error. Makes sure that it is the same file, that all in it is
+    /// durable and that it can be written, and reads anew where it ends. The old connection stays
+    /// open until then: else the new one would recover what the error left in the write-ahead log,
+    /// and readers could see that before it is durable.
     pub(super) fn renew(&mut self) -> Result<(), Trouble> {
         if !self.conn.is_autocommit() {
             self.conn.execute_batch("ROLLBACK")?;
@@ -174,7 +175,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Makes up for a checkpoint that failed: see [`settle`].
+    /// Repairs a failed checkpoint: see [`settle`].
     pub(super) fn settle(&mut self) -> Result<(), Trouble> {
         self.watch.torn();
         self.briefly(|file| settle(&file.conn, file.watch.place()))
@@ -185,7 +186,8 @@ impl LogFile {
         self.last
     }
 
-    /// Gives each event of a group the next place, and makes the group durable, or nothing of it.
+    /// Gives each event of a group the next place, and makes the whole group durable, or nothing of
+    /// it.
     pub(super) fn commit(
         &mut self,
         group: impl IntoIterator<Item = NewEvent>,
@@ -249,9 +251,9 @@ impl LogFile {
                 return Err(overwritten(self.watch.place()));
             }
         }
-        // Without a new row there is nothing to write, and no sync.
+        // If there is no new row, this writes and syncs nothing.
         transaction.commit()?;
-        // What is durable in a file that nobody finds again is lost all the same.
+        // If the file is no longer at its path, a restart does not find what was committed.
         self.check()?;
         self.last = last;
         Ok(committed)
@@ -397,7 +399,7 @@ mod tests {
             [
                 (event(1), Sequence(3), at(10)),
                 (event(2), Sequence(7), at(9)),
-                // The same event again, ordered a second time.
+                // The same event again, with a second place.
                 (event(1), Sequence(8), at(11)),
             ]
         };
@@ -416,13 +418,13 @@ mod tests {
         assert_eq!(placed, [(3, at(10)), (7, at(10))], "times never fall");
         assert_eq!(file.last(), committed.events[1].position());
 
-        // What comes again after a restart changes nothing.
+        // The same events come again after a restart, and change nothing.
         let again = file.apply(batch()).unwrap();
         assert_eq!(answers(&again), [(3, true), (7, true), (3, true)]);
         assert!(again.events.is_empty());
         let late = file.apply([(event(3), Sequence(5), at(20))]);
         assert!(matches!(late, Err(Trouble::OutOfOrder { .. })));
-        // This machine's own numbers go on behind them.
+        // Events that get their number here continue after them.
         let own = file.commit([event(4)]).unwrap();
         assert_eq!(answers(&own), [(8, false)]);
     }
@@ -438,7 +440,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 let readers = [(); 2].map(|()| connection::reader(&path).unwrap());
-                // Each lets go only when the other has begun.
+                // Each reader ends only when the other has begun.
                 let mut held = None;
                 for reader in readers.iter().cycle() {
                     let snapshot = reader.unchecked_transaction().unwrap();

@@ -1,4 +1,4 @@
-//! The data folder: made for its owner alone, and held by one gateway at a time.
+//! The data folder: only its owner can use it, and one gateway holds it at a time.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
@@ -61,8 +61,8 @@ fn make(path: &Path) -> io::Result<()> {
 }
 
 /// Opens a file for writing and leaves its content. Only the owner can read a new file. (SQLite
-/// would make it readable by everyone, and gives its side files the same mode.) A file that is there
-/// keeps its mode, since an operator may have let a group read it.
+/// would make it readable by everyone, and gives its side files the same mode.) A file that is
+/// there keeps its mode, since an operator may have let a group read it.
 pub(super) fn owners_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)

@@ -1,5 +1,5 @@
-//! Who waits for whom: reads of the log stand in lanes, and each of the few threads serves some of
-//! the lanes.
+//! The order of reads: each read of the log stands in a lane, and each of the few threads serves
+//! some of the lanes.
 //!
 //! | thread | serves |
 //! |---|---|
@@ -23,11 +23,11 @@ use tokio::sync::Semaphore;
 
 use crate::log::query::Lane;
 
-/// Reads that wait in one lane. When it is full, callers wait for a place, in order.
+/// The most reads that wait in one lane. When it is full, callers wait for a place, in order.
 const LANE_READS_MAX: usize = 256;
 const LANES: usize = 4;
 
-/// What a thread serves.
+/// The lanes that a thread serves.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Serves {
     Now,
@@ -35,7 +35,6 @@ pub(super) enum Serves {
     Scans,
 }
 
-/// The threads.
 pub(super) const THREADS: [Serves; 4] = [
     Serves::Now,
     Serves::NowAndNear,
@@ -43,9 +42,9 @@ pub(super) const THREADS: [Serves; 4] = [
     Serves::Scans,
 ];
 
-/// The lanes, with jobs in them.
+/// The jobs that wait, by lane.
 pub(super) struct Lanes<J> {
-    // A std mutex: held to put one in or take one out, never over an await.
+    // A std mutex: held to put a job in or take one out, never over an await.
     waiting: Mutex<Waiting<J>>,
     came: Condvar,
     places: [Semaphore; LANES],
@@ -97,7 +96,7 @@ impl<J> Lanes<J> {
         }
     }
 
-    /// Ends the threads, and drops what waits.
+    /// Ends the threads, and drops the jobs that wait.
     pub(super) fn close(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;

@@ -1,12 +1,12 @@
-//! The log's home: one SQLite file, `events.db` in the data folder.
+//! The log in one SQLite file, `events.db` in the data folder.
 //!
 //! # Locking
 //!
-//! `gateway.lock` beside the file is held by an OS lock for as long as the appender lives: one
-//! gateway writes, and a killed one leaves nothing to clean up. Within the process the appender's
-//! thread owns the one connection that writes, and each reader's thread one that only reads. Others
-//! may read with any SQLite tool at any time. They may write, too (remove events, add an index):
-//! appends wait for them, for 5 s at the most, and are refused from then on until the file is free.
+//! An OS lock on `gateway.lock` beside the file lasts as long as the appender: one gateway writes,
+//! and a killed one leaves nothing to clean up. Within the process, the appender's thread owns the
+//! one connection that writes, and each reader's thread has one that only reads. Others may read
+//! with any SQLite tool at any time. They may also write (remove events, add an index): appends
+//! wait for them for at most 5 s. After that they are refused until the file is free.
 //!
 //! # Compatibility
 //!

@@ -26,7 +26,7 @@ pub(super) struct Place {
     log: PathBuf,
     wal: PathBuf,
     shm: PathBuf,
-    /// Of each, in this order.
+    /// The marks of the log, the write-ahead log and the `-shm`, in this order.
     marks: [Mark; 3],
     wal_file: fs::File,
     /// Never closed, like [`Place::file`].
@@ -35,7 +35,7 @@ pub(super) struct Place {
     file: OnceLock<ManuallyDrop<fs::File>>,
 }
 
-/// Tells a file from any other for as long as somebody has it open.
+/// Tells a file from any other, as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     device: u64,
@@ -45,7 +45,7 @@ struct Mark {
 impl Place {
     /// Takes the marks of files that SQLite has open.
     pub(super) fn of(log: &Path) -> io::Result<Self> {
-        // SQLite follows links, and has the others beside what they lead to.
+        // SQLite follows links, and puts the other files beside the link's target.
         let real = fs::canonicalize(log)?;
         let (wal, shm) = (beside(&real, "-wal"), beside(&real, "-shm"));
         let wal_file = OpenOptions::new().read(true).write(true).open(&wal)?;
@@ -87,7 +87,7 @@ impl Place {
         self.look().map(|_| ())
     }
 
-    /// The same, with what the system says of the log.
+    /// The same. Returns the metadata of the log.
     fn look(&self) -> Result<Metadata, Changed> {
         let log = self.check_log()?;
         let is_there = |path, mark| fs::metadata(path).is_ok_and(|found| Mark::of(&found) == mark);
@@ -100,13 +100,13 @@ impl Place {
         Ok(log)
     }
 
-    /// The write-ahead log, to be read and written past SQLite, which takes no locks on it.
+    /// The write-ahead log, for use without SQLite. SQLite takes no locks on it.
     pub(super) fn wal_file(&self) -> &fs::File {
         &self.wal_file
     }
 
-    /// The log itself, to be written past SQLite. Never closed: that would take away the locks that
-    /// SQLite holds in this process (<https://sqlite.org/howtocorrupt.html>, 2.2).
+    /// The log itself, for writes without SQLite. It is never closed: that would release the locks
+    /// that SQLite holds in this process (<https://sqlite.org/howtocorrupt.html>, 2.2).
     pub(super) fn file(&self) -> io::Result<&fs::File> {
         if let Some(file) = self.file.get() {
             return Ok(file);
@@ -130,7 +130,7 @@ impl Mark {
     }
 }
 
-/// A file's path with an end as SQLite's side files have it.
+/// The path of one of SQLite's files beside this one: `end` is added to the name.
 pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut path = OsString::from(path);
     path.push(end);
@@ -150,9 +150,9 @@ pub(super) struct Watch {
     place: Arc<Place>,
     epoch: Epoch,
     page_bytes: u64,
-    /// Length of the log and time of its last change, from when it was last looked into.
+    /// Length and modification time of the log when it was last read alone.
     seen: Option<(u64, i64, i64)>,
-    /// How far the log itself went then, without the write-ahead log.
+    /// The newest event in the log alone, without the write-ahead log, at that time.
     moved: Option<Sequence>,
     /// Whether a checkpoint may have moved only a part of its pages. Then the file is not whole
     /// without its write-ahead log.
@@ -172,7 +172,7 @@ impl Watch {
         }
     }
 
-    /// A checkpoint has failed.
+    /// Notes that a checkpoint has failed.
     pub(super) fn torn(&mut self) {
         self.torn = true;
     }
@@ -181,7 +181,7 @@ impl Watch {
     pub(super) fn check(&mut self, now: &Checkpoint) -> Result<(), Trouble> {
         let log = self.place.look()?;
         self.check_wal()?;
-        // Only checkpoints change it, an operator's too.
+        // Only a checkpoint changes the log itself, whether ours or an operator's.
         if self.seen != Some(stamp(&log)) {
             self.recognize(&log, now)?;
         }
@@ -210,12 +210,11 @@ impl Watch {
         .into())
     }
 
-    /// The files.
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Looks into the log itself, past the write-ahead log, which hides much of it.
+    /// Checks the log alone. With the write-ahead log, much of its damage would not show.
     fn recognize(&mut self, log: &Metadata, now: &Checkpoint) -> Result<(), Trouble> {
         let path = self.place.log();
         let cut_short = || Err(Changed::CutShort(path.to_owned()).into());
@@ -242,7 +241,7 @@ impl Watch {
     }
 }
 
-/// Length, and time of the last change.
+/// Length and modification time.
 fn stamp(log: &Metadata) -> (u64, i64, i64) {
     (log.len(), log.mtime(), log.mtime_nsec())
 }

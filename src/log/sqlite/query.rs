@@ -1,4 +1,4 @@
-//! Reading, in SQL: each function answers from one snapshot of the file.
+//! Reads in SQL. Each function answers from one snapshot of the file.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
@@ -32,7 +32,7 @@ pub(super) fn read(conn: &Connection, query: &Query) -> Result<Batch, ReadError>
         });
     };
     let Some(filter) = query.selector.as_filter() else {
-        // No row of the stretch has to be looked at.
+        // No row of the stretch can match.
         return Ok(Batch {
             events: Vec::new(),
             covered: match query.newest_first {
@@ -106,7 +106,7 @@ pub(super) fn locate(conn: &Connection, sequence: Sequence) -> Result<Located, R
     })
 }
 
-/// See [`super::Reader::before_time`]. Receive times never decrease, so it is found by halving.
+/// See [`super::Reader::before_time`]. Receive times never decrease, so this is a binary search.
 pub(super) fn before_time(conn: &Connection, time: Timestamp) -> Result<Position, ReadError> {
     let snapshot = conn.unchecked_transaction()?;
     let ends = Ends::of(&snapshot)?;
@@ -141,7 +141,7 @@ pub(super) fn bounds(conn: &Connection) -> Result<Bounds, ReadError> {
 
 /// Where the log begins and ends.
 struct Ends {
-    /// The place before the first event that is left. A log without events begins where it ends.
+    /// The place before the earliest event that is left; the latest place if none is left.
     floor: Sequence,
     first: Option<Position>,
     latest: Position,
@@ -177,7 +177,7 @@ impl Ends {
     }
 }
 
-/// The first and the last event behind `after` and not behind `through`.
+/// The first and the last event after `after` and up to `through`.
 fn stretch(
     conn: &Connection,
     after: Sequence,
@@ -209,19 +209,19 @@ fn one(conn: &Connection, which: &str, sequence: Sequence) -> rusqlite::Result<O
         .optional()
 }
 
-/// The event at a place, if it is still there or the newest.
+/// The event at a place. None if it was removed, unless it is the newest.
 fn known(conn: &Connection, ends: &Ends, sequence: Sequence) -> rusqlite::Result<Option<Position>> {
     if sequence == ends.latest.sequence {
         return Ok(Some(ends.latest));
     }
     if sequence <= ends.floor {
-        // Its row may still be there until it is removed.
+        // The event counts as removed, even if its row is still there.
         return Ok(None);
     }
     one(conn, "sequence = ?1", sequence)
 }
 
-/// A place, with what is known of the event there.
+/// A place, with id tag and time if they are known.
 fn place(conn: &Connection, ends: &Ends, sequence: Sequence) -> rusqlite::Result<Position> {
     Ok(known(conn, ends, sequence)?.unwrap_or(without_event(sequence)))
 }

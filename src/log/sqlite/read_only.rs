@@ -1,4 +1,4 @@
-//! A log that is only read: beside the gateway that has it open, or while none does.
+//! A log opened only for reading, with or without a gateway that has it open.
 
 use std::{fs, path::Path};
 
@@ -14,8 +14,8 @@ pub(crate) struct ReadOnly {
     pub reader: Reader,
 }
 
-/// Opens the log in this folder to read it. Takes no lock, and writes nothing into the log. (If no
-/// gateway has it open, SQLite leaves an empty `-wal` file and its `-shm` beside it.)
+/// Opens the log in this folder for reading. Takes no lock, and writes nothing into the log. (If no
+/// gateway has it open, SQLite leaves an empty `-wal` file and a `-shm` file beside it.)
 pub(crate) fn open_read_only(data_dir: &Path) -> Result<ReadOnly, OpenError> {
     let path = data_dir.join(LOG_NAME);
     let failed = OpenError::database(&path);

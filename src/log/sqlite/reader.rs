@@ -113,12 +113,12 @@ impl Reader {
     }
 }
 
-/// Where readers open the log, and whether they may.
+/// Where readers open the log, and whether they may do so.
 #[derive(Clone)]
 pub(super) struct Source {
     place: Arc<Place>,
     settled: Arc<AtomicBool>,
-    /// Whether the appender has closed the file, and perhaps removed what stands beside it.
+    /// Whether the appender has closed the file and may have removed the files beside it.
     closed: Arc<AtomicBool>,
 }
 
@@ -142,7 +142,7 @@ impl Source {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Opens the log, and nothing that has taken its place.
+    /// Opens the log. A file that has taken its place is an error.
     pub(super) fn open(&self) -> Result<Connection, ReadError> {
         if !self.settled.load(Ordering::Acquire) {
             let reason = "the disk does not take what the last process may not have made durable";
@@ -162,7 +162,7 @@ impl Source {
     }
 }
 
-/// Starts the threads. Each opens the log with its first read, and again after an error.
+/// Starts the threads. Each opens the log at its first read, and again after an error.
 pub(super) fn start(
     open: impl Fn() -> Result<Connection, ReadError> + Clone + Send + 'static,
 ) -> io::Result<Reader> {
@@ -250,7 +250,7 @@ mod tests {
             with_raw: false,
         };
         let reads = async {
-            // All that search have come by then.
+            // By then all searches have been put into their lanes.
             tokio::task::yield_now().await;
             for _ in 0..10 {
                 log.reader.bounds().await.unwrap();

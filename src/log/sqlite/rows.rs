@@ -1,4 +1,4 @@
-//! An event as a row, written and read back.
+//! Writes an event as a row and reads it back.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -38,14 +38,14 @@ pub(super) static INSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// What [`position`] reads.
+/// The columns that [`position`] reads.
 pub(super) const POSITION: &str = "sequence, id, receive_time";
 
-/// What [`last`] reads.
+/// The statement whose row [`last`] reads.
 pub(super) const LAST: &str = "
     SELECT last_sequence AS sequence, last_id AS id, last_receive_time AS receive_time FROM log";
 
-/// Writes an event at its place. Returns it with the bytes that it counts.
+/// Writes an event at its place. Returns it, and the bytes that count for it.
 pub(super) fn insert(
     insert: &mut Statement<'_>,
     event: NewEvent,
@@ -70,7 +70,7 @@ pub(super) fn insert(
         &trace_id,
         &time_text(event_time),
         &time_text(receive_time),
-        // Bound as bytes: they are kept as they came, and need not be validated again.
+        // Bound as bytes: the text is stored as it came, and need not be validated again.
         &ToSqlOutput::Borrowed(ValueRef::Text(json)),
         &headers,
         &&stored.encoded[..],
@@ -91,7 +91,7 @@ pub(super) fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
     ))
 }
 
-/// The newest event that there ever was, from [`LAST`].
+/// The newest event ever committed, from a row of [`LAST`].
 pub(super) fn last(row: &Row<'_>) -> rusqlite::Result<Position> {
     match Sequence(row.get("sequence")?) {
         Sequence::ZERO => Ok(Position::ORIGIN),
@@ -99,8 +99,8 @@ pub(super) fn last(row: &Row<'_>) -> rusqlite::Result<Position> {
     }
 }
 
-/// Where the columns of an event stand in the rows of a statement: looked up once, not for each
-/// row.
+/// Where the columns of an event stand in the rows of a statement. They are looked up once, not
+/// for each row.
 pub(super) struct EventColumns {
     sequence: usize,
     id: usize,
@@ -108,7 +108,7 @@ pub(super) struct EventColumns {
     event_type: usize,
     encoded: usize,
     texts: ByTextKey<usize>,
-    /// Body and headers, where they are read.
+    /// Body and headers, if they are selected.
     raw: Option<(usize, usize)>,
 }
 
@@ -172,12 +172,12 @@ fn key_columns() -> impl Iterator<Item = &'static str> {
     TextKey::ALL.into_iter().map(TextKey::column)
 }
 
-/// SQLite has no larger numbers, and no event is beyond them.
+/// SQLite has no larger integers, and no sequence or length exceeds them.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// RFC 3339 in UTC, always with nine digits, so that texts sort as times do.
+/// RFC 3339 in UTC, always with nine decimal digits, so that texts sort as times do.
 pub(super) fn time_text(time: Timestamp) -> String {
     format!("{time:.9}")
 }
@@ -194,7 +194,7 @@ pub(super) fn time(time: prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::new(time.seconds, time.nanos).ok()
 }
 
-/// The type without what all of them begin with: `CALL_STARTED`.
+/// The type without the prefix that all types share: `CALL_STARTED`.
 pub(super) fn type_text(event_type: EventType) -> &'static str {
     let name = event_type.as_str_name();
     name.strip_prefix(TYPE_PREFIX).unwrap_or(name)
@@ -231,7 +231,7 @@ fn text<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a str> {
         .map_err(|_| not_written_here(index, "not a text"))
 }
 
-/// Text or blob, whatever bytes there are in it.
+/// A text or blob, as bytes that need not be valid UTF-8.
 fn bytes(row: &Row<'_>, index: usize) -> rusqlite::Result<Bytes> {
     match row.get_ref(index)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Ok(Bytes::copy_from_slice(bytes)),

@@ -1,4 +1,4 @@
-//! The tables, and how a file of an older version becomes one of this.
+//! The tables, and the migrations from older versions.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use crate::{
     log::{error::OpenError, parts::Identity},
 };
 
-/// What makes each version of the file from the one before; the first makes it from an empty file.
-/// This list only grows: `user_version` says how many of them a file has seen.
+/// Each migration makes a version of the file from the one before; the first starts from an empty
+/// file. Only ever append to this list: `user_version` is the number of migrations that were run.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE events (
         sequence        INTEGER PRIMARY KEY,
@@ -66,8 +66,8 @@ const MIGRATIONS: &[&str] = &["
 /// The newest version that this build knows.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// Brings the file to [`VERSION`], in one transaction or not at all. A new file gets the identity
-/// that `make` makes.
+/// Brings the file to [`VERSION`], in one transaction or not at all. A new file gets an identity
+/// from `make`.
 pub(super) fn migrate(
     conn: &mut Connection,
     path: &Path,
@@ -116,7 +116,6 @@ fn apply(
     transaction.commit()
 }
 
-/// Who the log is.
 pub(super) fn identity(conn: &Connection) -> rusqlite::Result<Identity> {
     conn.query_row("SELECT epoch, id_key FROM log", [], |row| {
         Ok(Identity {

@@ -1,4 +1,4 @@
-//! What is SQLite's own, beside the contract.
+//! Tests of what only SQLite's log does. The contract's tests are in `log/tests`.
 
 mod beginning;
 mod committing;
@@ -46,7 +46,7 @@ impl Home {
         open(&self.config(), Metrics::register(&mut Registry::default()))
     }
 
-    /// As `serve --new-log`.
+    /// Opens the log as `serve --new-log` does.
     fn open_new(&self) -> Log {
         let config = Config {
             new_log: true,
@@ -59,12 +59,12 @@ impl Home {
         self.folder.path().join("data/events.db")
     }
 
-    /// What SQLite has beside it: `-wal`, `-shm`.
+    /// One of SQLite's files beside the log: `-wal`, `-shm`.
     fn beside(&self, end: &str) -> PathBuf {
         super::place::beside(&self.file(), end)
     }
 
-    /// What an operator does with a tool of his own.
+    /// Runs SQL through another connection, as an operator's tool does.
     fn sql(&self, sql: &str) {
         Connection::open(self.file())
             .unwrap()

@@ -18,7 +18,7 @@ pub(super) enum Trouble {
     OutOfOrder { sequence: Sequence, last: Sequence },
 }
 
-/// What somebody else has done to the files.
+/// What another program has done to the files.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Changed {
     #[error(

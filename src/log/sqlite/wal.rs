@@ -22,22 +22,22 @@ const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 /// Bytes of the header of the `-shm`, which has it twice.
 const INDEX_BYTES: usize = 48;
-/// The first word; the last bit says in which order of bytes the checksums read the rest.
+/// The first word. Its last bit gives the byte order for the checksums.
 const MAGIC: u32 = 0x377f_0682;
 
-/// Where the newest frame of each page is that has been moved: what [`move_again`] needs.
+/// For each page that has been moved, the place of its newest frame: [`move_again`] needs it.
 pub(super) struct Moved {
     page_bytes: usize,
     places: BTreeMap<u32, u64>,
 }
 
-/// What SQLite's index of the write-ahead log, the `-shm`, says of it
+/// What SQLite's index of the write-ahead log, the `-shm`, says about it
 /// (<https://sqlite.org/walformat.html>).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Index {
-    /// Frames that are committed.
+    /// The number of committed frames.
     frames: u32,
-    /// Checksum of the last one, and so of all before it.
+    /// The last frame's checksum, which covers all frames before it, too.
     sums: (u32, u32),
     salts: [u8; 8],
 }
@@ -54,7 +54,7 @@ impl Index {
         if one != two || one[12] == 0 {
             return Ok(None);
         }
-        // In this machine's order of bytes, all but the salts.
+        // All but the salts are in this machine's byte order.
         let word = |at: usize| {
             one[at..]
                 .first_chunk()
@@ -67,8 +67,8 @@ impl Index {
         }))
     }
 
-    /// Whether the write-ahead log is the one that this is of: its header, and its last frame,
-    /// which SQLite writes before it says so here.
+    /// Whether this index describes this write-ahead log. Compares the header and the last frame:
+    /// SQLite writes both before it updates the index.
     pub(super) fn is_of(&self, wal: &File, page_bytes: u64) -> io::Result<bool> {
         if self.frames == 0 {
             return Ok(true);
@@ -85,7 +85,7 @@ impl Index {
             && wal.metadata()?.len() >= self.bytes(page_bytes))
     }
 
-    /// Whether the write-ahead log is what is left of the one that this is of.
+    /// Whether this index describes this write-ahead log as it was before it was cut short.
     pub(super) fn is_of_longer(&self, wal: &File, page_bytes: u64) -> io::Result<bool> {
         let is_short = wal.metadata()?.len() < self.bytes(page_bytes);
         Ok(is_short && salts(wal)?.is_none_or(|salts| salts == self.salts))
@@ -112,8 +112,8 @@ fn salts(wal: &File) -> io::Result<Option<[u8; 8]>> {
     }
 }
 
-/// Writes all frames again and syncs them. There are at least `frames`, of which `moved` have been
-/// moved into the file. Nobody may append meanwhile.
+/// Writes all frames again and syncs them. There are at least `frames`; `moved` of them have been
+/// moved into the file. The caller must keep others from appending.
 pub(super) fn write_again(wal: &File, frames: u64, moved: u64) -> io::Result<Moved> {
     // This makes the system write its length again, too.
     wal.set_modified(SystemTime::now())?;
@@ -184,7 +184,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// None if this is no header.
+    /// None if this is no header of a write-ahead log.
     fn begin(header: &[u8; HEADER_BYTES]) -> Option<Self> {
         let magic = word(header, 0);
         let page_bytes = usize::try_from(word(header, 8)).ok()?;

@@ -1,4 +1,4 @@
-//! The writer: a thread that owns the file and commits what waits as one group.
+//! The writer: a thread that owns the file and commits waiting events in groups.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// Events in a group at the most, and the bytes of raw bodies after which it takes no more. This
-/// bounds how long the events that come meanwhile wait for its commit.
+/// The most events in a group, and the bytes of raw bodies after which it takes no more events.
+/// They bound how long later events wait for its commit.
 const GROUP_EVENTS_MAX: usize = 512;
 const GROUP_BYTES_MAX: usize = 256 * 1024;
 /// How often the files are checked while no events come.
@@ -89,7 +89,6 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
     })
 }
 
-/// What the thread does next.
 enum Step {
     Append(Box<Offer>),
     /// No event has come for a while: check that the files are still there, so that `/readyz`
@@ -131,7 +130,7 @@ struct Writer {
     source: Source,
     publisher: Publisher,
     metrics: Metrics,
-    /// A timer for retries and looks; it drives nothing else.
+    /// A runtime that drives only the timers for retries and looks.
     clock: Runtime,
 }
 
@@ -161,7 +160,7 @@ impl Writer {
                 Some(offer) => return Some(Step::Append(offer)),
                 None => (Instant::now() + LOOK_INTERVAL, Step::Look),
             },
-            // Even if offers that are to be refused come without a pause.
+            // Retry in time, even if offers to refuse come without a pause.
             Standing::Away { retry_at, .. } if *retry_at <= Instant::now() => {
                 return Some(Step::Retry);
             }
@@ -181,7 +180,7 @@ impl Writer {
         }
     }
 
-    /// Commits one event and all that wait behind it.
+    /// Commits one event, together with events that wait behind it, as one group.
     fn append(&mut self, first: Offer) {
         if let Standing::Away { reason, .. } = &self.standing {
             let refusal = AppendError::Unavailable(reason.clone());
@@ -209,8 +208,8 @@ impl Writer {
         self.metrics.set_available(false);
     }
 
-    /// First the followers and the tail, then the callers: whoever has an answer can read the
-    /// event.
+    /// Tells the followers and moves the tail before it answers the callers: a caller that has its
+    /// answer can read the event.
     fn publish(&self, committed: Committed, callers: Vec<Caller>) {
         if !committed.events.is_empty() {
             self.metrics.committed(&committed.events);

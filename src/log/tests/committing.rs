@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::*;
 use crate::{event::StoredEvent, log::AppendError};
 
-/// Runs a future until it waits for somebody else.
+/// Polls a future until it waits for something else.
 async fn start(mut future: std::pin::Pin<&mut impl Future>) {
     let waits = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await;
     assert!(waits, "the future is done already");

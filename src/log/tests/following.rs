@@ -1,4 +1,4 @@
-//! Followers: each gets every event once and in order, or hears that it is gone.
+//! Followers: each gets every event once and in order, or learns that it was removed.
 
 use std::{task::Poll, time::Duration};
 
@@ -88,7 +88,7 @@ pub(crate) async fn a_slow_follower_reads_what_the_broadcast_has_lost_and_holds_
     }
     assert_eq!(slow.waiting(), None, "the first groups are gone");
     assert_eq!(take(&mut slow, count).await, numbers(1, count));
-    // It is up to date again, and needs no reads any more.
+    // The follower is up to date again, and needs no more reads.
     fill(&log, [count + 1]).await;
     assert!(slow.waiting().is_some());
 }
@@ -104,11 +104,11 @@ pub(crate) async fn what_retention_removes_from_a_running_log_is_told_and_passed
     };
     assert_eq!(earliest.before.sequence, Sequence(5));
     assert_eq!(take(&mut follower, 10).await, numbers(6, 10));
-    // Behind what was removed there is nothing to tell of.
+    // A follower that begins after the removed events is not told of them.
     let mut behind = log.followers.from(Sequence(5));
     assert_eq!(take(&mut behind, 10).await, numbers(6, 10));
 
-    // All of it, and more comes.
+    // If all events are removed and more come:
     let mut late = log.followers.from(Sequence(7));
     home.trim(10);
     let Some(Followed::Removed(earliest)) = next(&mut late).await else {
@@ -175,17 +175,17 @@ pub(crate) async fn what_became_durable_without_a_group_is_read_once_the_tail_mo
 
 #[derive(Clone, Debug)]
 enum Act {
-    /// So many events at the same time, or one after the other.
+    /// Appends this many events at the same time, or one after the other.
     Append(usize),
     Burst(usize),
-    /// Removes up to so much of what is there, in percent.
+    /// Removes up to this share of the events, in percent.
     Trim(u64),
     Restart,
-    /// A follower begins so far into the log, in percent.
+    /// A follower begins this far into the log, in percent.
     Begin(u64, bool),
-    /// A follower takes so many items, each after so many calls that are dropped.
+    /// A follower takes this many items, each after this many calls that are dropped.
     Take(usize, usize, usize),
-    /// As the router before it obeys commands.
+    /// Drains a follower, as the router does before it obeys commands.
     Drain(usize),
 }
 
@@ -202,13 +202,13 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// A follower, held against a list in memory.
+/// A follower, compared with a list in memory.
 struct Story {
     follower: Follower,
     position: u64,
 }
 
-/// What the log is by a list: events with sequences from 1 on, and how many were removed.
+/// The log as a list: events with sequences from 1 on, and how many were removed.
 #[derive(Default)]
 struct Model {
     ids: Vec<EventId>,

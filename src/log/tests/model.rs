@@ -1,4 +1,4 @@
-//! Whatever is appended and asked, the answers are those of a list in memory.
+//! Whatever is appended and read, the log answers as a list in memory would.
 
 use futures_util::future::join_all;
 use proptest::{collection::vec, prelude::*};
@@ -28,7 +28,7 @@ fn any_new_event() -> impl Strategy<Value = NewEvent> {
     )
 }
 
-/// What somebody asks for and may read, and a query for it.
+/// What a caller asks for and may read, and a query for it.
 #[derive(Clone, Debug)]
 struct Asked {
     filter: EventFilter,
@@ -68,7 +68,7 @@ fn any_query() -> impl Strategy<Value = Asked> {
         )
 }
 
-/// What a log without a file would hold.
+/// What an ideal log in memory would hold.
 fn place_all(events: &[NewEvent]) -> Vec<StoredEvent> {
     let mut placed: Vec<StoredEvent> = Vec::new();
     for event in events {
@@ -108,7 +108,7 @@ fn expected(model: &[StoredEvent], asked: &Asked) -> Vec<StoredEvent> {
     events
 }
 
-/// Reads on from where each batch ended. Each one keeps to its bounds.
+/// Reads on from where each batch ended, and checks that each batch keeps within its bounds.
 async fn read_on(log: &Log, mut query: Query) -> Vec<StoredEvent> {
     let size = |event: &StoredEvent| {
         event.encoded.len() + event.raw.as_ref().map_or(0, |raw| raw.json.len())

@@ -4,7 +4,7 @@ use super::{super::metrics::Metrics, *};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Places whose connections have no moment.
+/// Places whose new connections have no moment: they may have to give way at once.
 fn places(connections: usize, of_client: usize) -> Arc<Places> {
     places_with(connections, of_client, Duration::ZERO)
 }
@@ -35,7 +35,7 @@ impl Held {
         connection.since = connection.since.checked_sub(by).unwrap();
     }
 
-    /// A request that is answered.
+    /// Begins a request and ends it.
     fn asks(&self) {
         drop(self.place.request());
     }
@@ -49,7 +49,7 @@ fn admit(places: &Arc<Places>, peer: IpAddr) -> Option<Held> {
     Some(Held { place, left })
 }
 
-/// As if nothing had moved for a while.
+/// Makes it look as if nothing has changed for a while.
 fn stand_still(places: &Places) {
     let mut inner = places.lock();
     inner.idle.moved = None;

@@ -1,5 +1,5 @@
-//! While a request is inside, the connection looks whether its client is still there, and loses
-//! nothing that comes meanwhile.
+//! While a request is in flight, the connection checks whether its client is still there. It loses
+//! nothing that arrives meanwhile.
 
 use super::*;
 
@@ -20,7 +20,7 @@ async fn requests_that_come_while_one_is_inside_are_answered_after_it() {
         .await
         .unwrap();
     let go_on = running.requests.recv().await.unwrap();
-    // More than is read ahead, in pieces that cut requests in two.
+    // More requests than fit into the read-ahead, in pieces that cut requests in two.
     let next = "GET / HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n".repeat(REQUESTS);
     let last = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     for piece in (next + last).as_bytes().chunks(101) {

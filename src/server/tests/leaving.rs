@@ -1,4 +1,4 @@
-//! What a door does between the first word of leaving and its last connection.
+//! What a door does between the beginning of a shutdown and its last connection.
 
 use futures_util::FutureExt;
 
@@ -9,7 +9,7 @@ use super::{
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// One answer on a connection that stays open: its head, in small letters.
+/// Reads one answer on a connection that stays open. Returns its head in lower case.
 async fn answer(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     loop {
@@ -59,7 +59,7 @@ async fn while_it_leaves_http2_connections_end_behind_their_answers() {
     let answer = client.send_request(request).await.unwrap();
     assert_eq!(answer.status(), 200);
     drop(answer);
-    // The client still holds its end, so it is the server that ends it, and in order.
+    // The client has not closed its side, so the server ends the connection, in order.
     timeout(PATIENCE, connection)
         .await
         .unwrap()
@@ -72,7 +72,7 @@ async fn while_it_leaves_http2_connections_end_behind_their_answers() {
 #[tokio::test]
 async fn a_request_of_which_a_part_has_come_is_answered_after_the_door_is_closed() {
     let running = run(Config::default()).await;
-    // On a connection of its own, and behind another request.
+    // A new connection, and one on which another request came before.
     let mut streams = [running.connect().await, running.connect().await];
     streams[1].write_all(REQUEST).await.unwrap();
     answer(&mut streams[1]).await;
@@ -81,7 +81,7 @@ async fn a_request_of_which_a_part_has_come_is_answered_after_the_door_is_closed
         stream.write_all(part).await.unwrap();
     }
     running.stop.close();
-    // The door is closed once nobody gets in.
+    // The door is closed when nobody can connect.
     while TcpStream::connect(running.address).await.is_ok() {}
     sleep(BEGINNING + ARRIVING * 100).await;
     for stream in &mut streams {
@@ -173,7 +173,7 @@ async fn a_goaway_comes_behind_the_answer_and_not_before() {
     running.stop.leave();
     let mut stream = running.connect().await;
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    // GET http://a/, all of it from the static table but the authority (RFC 7541, appendix A).
+    // GET http://a/: everything but the authority is from the static table (RFC 7541, appendix A).
     let request = [0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'a'];
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let sent = [&preface[..], &settings, &request].concat();

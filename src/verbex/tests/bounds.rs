@@ -1,4 +1,4 @@
-//! No body, however deep, wide or odd, makes a message that a standard client cannot take.
+//! No body, however deep, wide or odd, makes a message that a standard client cannot read.
 
 use std::fmt::Write;
 
@@ -11,13 +11,13 @@ use crate::{
     verbex::headers,
 };
 
-/// What every gRPC client takes by default.
+/// The largest message that every gRPC client accepts by default.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The largest body that the door can be configured to take: 1.75 MiB.
+/// The largest body that the door can be configured to accept: 1.75 MiB.
 const BODY_BYTES_MAX: usize = 7 * 256 * 1024;
 
-/// Delivers the event as a subscriber to everything gets it; prost gives up at 100 levels, as other
+/// Delivers the event as to a subscriber that gets everything. prost stops at 100 levels, as other
 /// decoders do.
 fn check(body: String) {
     assert!(body.len() <= BODY_BYTES_MAX);
@@ -55,7 +55,7 @@ fn check(body: String) {
     assert_eq!(SubscribeResponse::decode(&*message).unwrap(), response);
 }
 
-/// `before`, as much of `repeated` as fits, `after`.
+/// `before`, then `repeated` as often as it fits, then `after`.
 fn filled(before: &str, repeated: &str, after: &str) -> String {
     let count = (BODY_BYTES_MAX - before.len() - after.len()) / repeated.len();
     format!("{before}{}{after}", repeated.repeat(count))

@@ -1,10 +1,10 @@
-//! JSON to test with, and unmodeled fields as JSON.
+//! Random JSON for tests, and unmodeled fields as JSON.
 
 use proptest::prelude::*;
 use prost_types::{Struct, value::Kind};
 use serde_json::{Map, Value, json};
 
-/// Any value, a few levels deep; numbers are such as every double holds.
+/// Any value, a few levels deep. A double can hold its numbers exactly.
 pub(in crate::verbex) fn value() -> impl Strategy<Value = Value> {
     leaf().prop_recursive(4, 32, 6, |inner| {
         prop_oneof![
@@ -26,13 +26,12 @@ fn leaf() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Mostly something that fits one type of field or another.
+/// A value that mostly fits some type of field.
 fn field() -> impl Strategy<Value = Value> {
     prop_oneof![4 => leaf(), 1 => value()]
 }
 
-/// A webhook that is nearly one of Verbex's: known names with values that fit or do not, and
-/// others.
+/// A webhook that resembles one of Verbex's: known names with values that may fit, and other names.
 pub(super) fn webhook() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec![
         "CallHandler.CallStarted",
@@ -123,7 +122,7 @@ fn payload() -> impl Strategy<Value = Map<String, Value>> {
     })
 }
 
-/// Some of these fields.
+/// A random selection of these fields.
 fn fields(
     names: Vec<&'static str>,
     value: BoxedStrategy<Value>,
@@ -137,7 +136,7 @@ fn fields(
     })
 }
 
-/// The same with every number as a double, as unmodeled fields have them.
+/// The same value with every number as a double, as unmodeled fields have them.
 pub(super) fn doubles(value: &Value) -> Value {
     match value {
         Value::Number(number) => number.as_f64().into(),
@@ -150,7 +149,7 @@ pub(super) fn doubles(value: &Value) -> Value {
     }
 }
 
-/// Unmodeled fields, as canonical protobuf JSON has them; null if there are none.
+/// Unmodeled fields in canonical protobuf JSON; null if there are none.
 pub(super) fn from_struct(unmodeled: Option<&Struct>) -> Value {
     unmodeled.map_or(Value::Null, object)
 }

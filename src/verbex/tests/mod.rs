@@ -1,4 +1,4 @@
-//! What normalization promises, by golden samples, by table and by property.
+//! The promises of normalization, by golden samples, by table and by property.
 
 mod bounds;
 mod golden;
@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use super::{Normalized, Reason, Rules, normalize};
 use crate::proto::{self, Event, event::Payload};
 
-/// What a transfer is called.
+/// The event name of a transfer.
 const TRANSFER: &str = "CallHandler.CallTransferred";
 
-/// When the webhooks of the tests come in.
+/// The receive time of the webhooks in these tests.
 const RECEIVE_TIME: &str = "2026-05-01T00:00:00.000000001Z";
 
 fn receive_time() -> Timestamp {
@@ -51,7 +51,7 @@ fn surprises(normalized: &Normalized) -> Vec<(String, Reason)> {
         .collect()
 }
 
-/// What is left of a body, and why.
+/// Checks what is left over of a body, and the reasons.
 #[track_caller]
 fn check_left(body: &Value, unmodeled: &Value, reasons: &[(&str, Reason)]) -> Event {
     let normalized = read(&[], body.to_string());
@@ -82,7 +82,7 @@ fn transfer(fields: Value) -> Value {
     body
 }
 
-/// Its payload.
+/// The payload of a transfer.
 fn transferred(event: Event) -> proto::CallTransferred {
     match event.payload {
         Some(Payload::CallTransferred(payload)) => payload,

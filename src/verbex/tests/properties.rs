@@ -1,4 +1,4 @@
-//! What holds for any JSON object.
+//! Properties that hold for any JSON object.
 
 use proptest::prelude::{prop_assert, prop_assert_eq, prop_assert_ne, proptest};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -37,7 +37,7 @@ proptest! {
             let found = left || has_home(&event, &body, &path, &leaf);
             prop_assert!(found, "{path} in {body}\n{event:?}");
         }
-        // And nothing is made up.
+        // Unmodeled fields have no value that is not in the body.
         for (path, leaf) in leaves(&unmodeled) {
             let written = body.pointer(&path).map(doubles);
             prop_assert!(unmodeled.is_null() || written == Some(leaf), "{path} in {body}");
@@ -121,8 +121,8 @@ fn leaves(value: &Value) -> Vec<(String, Value)> {
     found
 }
 
-/// Whether the typed field at this path holds the value, or the value says nothing there. Written
-/// against the contract, not against the code: by path, from the event's side.
+/// Whether the typed field at this path holds the value, or the value carries no information there.
+/// Written from the contract and not from the code: by path, from the event's side.
 fn has_home(event: &Event, body: &Value, path: &str, leaf: &Value) -> bool {
     let says_nothing = leaf.is_null() || *leaf == json!("");
     let text = |typed: &str| says_nothing || leaf.as_str() == Some(typed);
@@ -211,8 +211,7 @@ fn has_home(event: &Event, body: &Value, path: &str, leaf: &Value) -> bool {
     }
 }
 
-/// Writes JSON in one of its many ways: keys in any order and sometimes twice, white space,
-/// escapes.
+/// Writes JSON with random variations: keys in any order and sometimes twice, white space, escapes.
 struct Variation(StdRng);
 
 impl Variation {

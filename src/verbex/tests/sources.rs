@@ -255,7 +255,7 @@ fn the_analysis_has_its_own_time_and_reason() {
     );
     check(json!({"timestamp": {}}), "", None);
     check(json!({}), "", None);
-    // Flat, one timestamp is both.
+    // In a flat body, one timestamp serves as both.
     let flat = event(r#"{"event": "pcaCompleted", "timestamp": 1777294619200}"#);
     let Some(Payload::PcaCompleted(pca)) = flat.payload else {
         panic!()

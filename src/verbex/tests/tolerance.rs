@@ -1,4 +1,4 @@
-//! What becomes of what does not fit: each tolerance by example.
+//! Values that do not fit the schema: an example for each kind that is tolerated.
 
 use Reason::*;
 use serde_json::{Value, json};

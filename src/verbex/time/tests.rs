@@ -51,7 +51,7 @@ fn what_other_senders_write_for_rfc_3339_is_a_time() {
         "2026-01-28T12:33:37[Etc/GMT]",
         "2026-01-28T18:33:37+06:00[Asia/Dhaka]",
         "2026-01-28T18:33:37+0600[!Asia/Dhaka][u-ca=iso8601]",
-        // The offset counts, whatever the name.
+        // The offset counts, and the zone's name is ignored.
         "2026-01-28T18:33:37+06:00[America/Argentina/Buenos_Aires]",
         "2026-01-28T18:33:37+06:00[+06:00]",
         " 2026-01-28T12:33:37Z\n",

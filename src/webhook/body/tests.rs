@@ -211,7 +211,7 @@ proptest! {
     }
 }
 
-/// A body of unknown length, fed through a channel.
+/// A body of unknown length, and the sender of its pieces.
 fn fed() -> (
     mpsc::Sender<Bytes>,
     impl Body<Data = Bytes, Error = io::Error>,

@@ -1,5 +1,5 @@
-//! A subscription in a world of random events: each match comes once and in order, and what is told
-//! is true. The queue is the real one; log, router and clock are naive.
+//! A subscription in a world of random events: each match comes once and in order, and every
+//! progress and gap is true. The queue is the real one; log, router and clock are simple models.
 
 use std::task::{Context, Poll, Waker};
 
@@ -8,24 +8,24 @@ use proptest::prelude::*;
 use super::*;
 use crate::fanout::queue::Queue;
 
-/// A few messages fill it.
+/// Room for a few messages.
 const QUEUE_BYTES: usize = 4 * MESSAGE_BYTES;
 
 #[derive(Clone, Debug)]
 enum Act {
-    /// Events become durable. Those that are true match.
+    /// Events become durable. `true` is an event that matches.
     Commit(Vec<bool>),
-    /// The router takes what is durable.
+    /// The router routes what is durable.
     Route,
-    /// Retention removes so many events.
+    /// Retention removes this many events.
     Remove(u64),
-    /// The log goes away or comes back.
+    /// The log becomes available or unavailable.
     Log(bool),
-    /// A read that was begun ends after so many events.
+    /// The read that runs ends after this many events.
     Read(u64),
-    /// The router obeys.
+    /// The router obeys the attach command.
     Attach,
-    /// The client takes so many messages.
+    /// The client takes this many messages.
     Take(usize),
     /// Time passes.
     Tick(Duration),
@@ -66,7 +66,7 @@ prop_compose! {
             true => ExpiredAction::Earliest,
             false => ExpiredAction::Fail,
         };
-        // Who does not want to go on behind a gap is refused.
+        // A subscription that may not continue after a gap is refused if it begins before one.
         let covered = match goes_on && !moves {
             true => covered,
             false => covered.max(removed),
@@ -86,11 +86,11 @@ struct World {
     is_there: bool,
     head: u64,
     now: Instant,
-    /// A read that runs, and the place up to which it is to go.
+    /// The place after which a running read began, and the place up to which it goes.
     read: Option<(u64, u64)>,
-    /// The place that the router must have come to.
+    /// The place that the router must have reached to attach.
     attach: Option<u64>,
-    /// What was begun last has ended so.
+    /// The result of the read or attach that ended.
     answer: Option<Came>,
 
     action: ExpiredAction,
@@ -98,9 +98,9 @@ struct World {
     /// The client gets all matches after this place, except those in gaps.
     begin: u64,
     gaps: Vec<(u64, u64)>,
-    /// The gap that has to be told next.
+    /// The gap that the subscription has to tell next.
     untold: Option<u64>,
-    /// How it has to end now.
+    /// The reason with which the subscription has to end now.
     must_end: Option<EndReason>,
     end: Option<EndReason>,
 
@@ -114,7 +114,7 @@ impl World {
         let now = Instant::now();
         let untold = (begin.covered < begin.removed).then_some(begin.removed);
         let queue = Queue::new(QUEUE_BYTES);
-        // Before the router answers it routes what is durable.
+        // The router routes what is durable before it answers.
         let joins = untold.is_none() && begin.covered >= begin.head;
         let head = if joins {
             begin.events.len() as u64
@@ -222,7 +222,7 @@ impl World {
         self.answer = Some(Came::Attached(joined));
     }
 
-    /// Drives the subscription until it has sent so many messages, or waits.
+    /// Drives the subscription until it has sent this many messages, or waits.
     fn take(&mut self, messages: usize) {
         let mut came = Came::Nothing;
         let mut left = messages;
@@ -308,7 +308,7 @@ impl World {
         self.read.is_none() && self.attach.is_none() && self.answer.is_none()
     }
 
-    /// What an answer has to lead to.
+    /// Notes what the subscription has to do after this answer.
     fn expect(&mut self, answer: &Came) {
         let Came::Read(Err(ReadError::Expired(earliest))) = answer else {
             return;
@@ -323,7 +323,7 @@ impl World {
         }
     }
 
-    /// After each message: what was to come up to its place has come, and nothing else.
+    /// Checks after each message that all matches up to its place have come, and nothing else.
     fn sent(&mut self) {
         assert_eq!(self.must_end, None);
         self.standing.sent(self.now);
@@ -337,7 +337,7 @@ impl World {
         assert_eq!(self.got, wanted);
     }
 
-    /// In the end all is well, and the client gets the rest.
+    /// Makes everything available again, and checks that the client gets the rest.
     fn settle(&mut self) {
         self.act(Act::Log(true));
         let acts = [

@@ -1,4 +1,4 @@
-//! What is a log, what is none, and how a new one begins.
+//! Which files are a log, which are not, and how a new log begins.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 
 use super::*;
 
-/// A log with events that was closed, beside the write-ahead log that it had before.
+/// Fills and closes a log. Returns the write-ahead log that it had before it was closed.
 async fn closed(home: &Home) -> Vec<u8> {
     let log = home.open();
     fill(&log, 1..=3).await;
@@ -23,7 +23,7 @@ fn content(home: &Home) -> BTreeMap<String, Vec<u8>> {
     let files = files.map(|file| file.unwrap());
     let names = files.map(|file| (file.file_name().into_string().unwrap(), file.path()));
     names
-        // SQLite's index of the write-ahead log is made anew at will.
+        // SQLite may make its index of the write-ahead log anew at any time.
         .filter(|(name, _)| !name.ends_with("-shm"))
         .map(|(name, path)| (name, fs::read(path).unwrap_or_default()))
         .collect()
@@ -77,7 +77,7 @@ async fn what_is_no_log_is_refused_and_left_alone_until_a_new_one_is_asked_for()
         }),
         (Unfit::ForeignWal, |home, wal| {
             fs::remove_file(home.file()).unwrap();
-            // Another one, with a write-ahead log that is valid in itself.
+            // A write-ahead log of another log, valid in itself.
             let other = home.open();
             drop(other);
             while home.beside("-wal").exists() {
@@ -108,7 +108,7 @@ async fn what_is_no_log_is_refused_and_left_alone_until_a_new_one_is_asked_for()
         assert!(log.is_new);
         fill(&log, [1]).await;
         log.appender.finish().await;
-        // All that was there still is, under names that belong together.
+        // Everything that was there is kept, under names that belong together.
         let after = content(&home);
         for (name, bytes) in before
             .iter()

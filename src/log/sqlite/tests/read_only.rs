@@ -13,7 +13,7 @@ async fn a_log_is_read_beside_the_gateway_that_has_it_open() {
     assert_eq!(beside.identity.id_key, log.identity.id_key);
     let read = beside.reader.read(all()).await.unwrap();
     assert_eq!(read.events, log.reader.read(all()).await.unwrap().events);
-    // The gateway goes on, and what it commits is seen.
+    // The gateway goes on, and its new events can be read.
     fill(&log, [4]).await;
     assert_eq!(beside.reader.bounds().await.unwrap().event_count, 4);
     drop(beside);
@@ -38,7 +38,7 @@ async fn a_closed_log_is_read_and_opens_again_afterwards() {
         fs::read(home.file()).unwrap() == bytes,
         "nothing is written"
     );
-    // Nobody is kept out, not even meanwhile.
+    // A gateway can open the log meanwhile.
     let log = home.open();
     fill(&log, [4]).await;
     assert_eq!(reading.reader.bounds().await.unwrap().event_count, 4);

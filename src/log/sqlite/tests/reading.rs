@@ -1,4 +1,4 @@
-//! Files that others have removed events from, or written something else into.
+//! Files from which others have removed events, or into which they have written something else.
 
 use super::*;
 use crate::log::{Located, ReadError};

@@ -66,13 +66,13 @@ async fn a_filter_without_matches_is_answered_a_window_at_a_time() {
     let batch = log.reader.read(query.clone()).await.unwrap();
     assert!(batch.events.is_empty() && !batch.complete);
     assert_eq!(batch.covered, here(11).await);
-    // An index has the few events of one agent, wherever they are.
+    // An index finds the few events of one agent, wherever they are.
     let query = Query {
         selector: selector(&agent("nobody"), &everything),
         ..query
     };
     assert!(log.reader.read(query).await.unwrap().complete);
-    // What selects nothing has nothing to look for.
+    // A selector that matches nothing reads nothing.
     let nothing = selector(&agent("a"), &agent("b"));
     for newest_first in [false, true] {
         let query = Query {
