@@ -169,15 +169,15 @@ fn time(number: u64) -> Timestamp {
 /// Made of everyday words in no order, so that it shrinks about as much as real talk.
 fn conversation() -> CallTransferred {
     const WORDS: &str = "account address again agent all and another any april appointment because \
-                         been before bill by call can cannot change check could customer date day \
-                         delivery did do for from get give had has have help her here his hold how \
-                         I in invoice is it item just know last later let like line look make may \
-                         me minute moment month more my name need new no not now number of office \
-                         on one or order our out payment please price problem refund right said \
-                         see send service she so some somebody sorry support take team tell thank \
-                         that the their them then there they thing this time to today tomorrow \
-                         transfer two until up us wait want was way we week were what when which \
-                         who will with would yes you your";
+     been before bill by call can cannot change check could customer date day \
+      delivery did do for from get give had has have help her here his hold how \
+       I in invoice is it item just know last later let like line look make may \
+        me minute moment month more my name need new no not now number of office \
+         on one or order our out payment please price problem refund right said \
+          see send service she so some somebody sorry support take team tell thank \
+           that the their them then there they thing this time to today tomorrow \
+            transfer two until up us wait want was way we week were what when which \
+             who will with would yes you your";
     let words: Vec<&str> = WORDS.split_whitespace().collect();
     let mut random = 1_u64;
     let mut word = || {

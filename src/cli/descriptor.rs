@@ -21,7 +21,7 @@ pub(super) async fn run(_: Args) -> anyhow::Result<()> {
     let mut stdout = io::stdout();
     if stdout.is_terminal() {
         let advice = "the output is binary, not for a terminal; `verbex-gateway descriptor > \
-                      verbex-gateway.binpb` writes it to a file";
+         verbex-gateway.binpb` writes it to a file";
         return Err(UsageError(advice.to_owned()).into());
     }
     stdout.write_all(&grpc::descriptor_set()?)?;

@@ -288,11 +288,6 @@ impl fmt::Display for Failure {
                 "the {header} header does not name this machine, and this door asks for no \
                  credentials: connect to localhost, or configure a token or the allowed origin",
             ),
-            Self::SubscriberLimit { limit } => write!(
-                f,
-                "there are {limit} subscribers, as many \
-                                                          as this gateway takes"
-            ),
             Self::SubscriberLimit { limit } => {
                 write!(
                     f,
@@ -316,7 +311,7 @@ impl fmt::Display for Failure {
             Self::LogUnavailable => f.write_str("the log is unavailable at the moment"),
             Self::LogDamaged => f.write_str(
                 "the log is damaged here: restore it, or choose a \
-                                             later start",
+                 later start",
             ),
             Self::Disconnected => f.write_str("an operator ended this subscription"),
             Self::DeadlineExceeded => f.write_str("the deadline of this call has passed"),

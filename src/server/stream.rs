@@ -379,7 +379,7 @@ mod tests {
         let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\
                     date: now\r\n\r\n";
         let whole = "HTTP/1.1 431 Request Header Fields Too Large\r\n\
-                     content-type: application/json\r\ncontent-length: 5\r\ndate: now\r\n\r\n{431}";
+         content-type: application/json\r\ncontent-length: 5\r\ndate: now\r\n\r\n{431}";
         check(bare, Some(whole));
         let earlier = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
         check(

@@ -98,7 +98,7 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Initiated call transfer to human agent",
         ],
         transfer_reason: "Customer wants a refund for a parcel that is marked as delivered but did \
-                          not arrive.",
+         not arrive.",
         sentiment: "negative",
         unresolved: &[
             "Parcel marked as delivered was not received",
@@ -175,7 +175,7 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Initiated call transfer to reception",
         ],
         transfer_reason: "Patient needs an appointment sooner than the diary allows the agent to \
-                          book.",
+         book.",
         sentiment: "positive",
         unresolved: &[],
         turns: &[
@@ -211,7 +211,7 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Inició la transferencia a un asesor",
         ],
         transfer_reason: "La tarjeta fue bloqueada por sospecha de fraude y solo un asesor puede \
-                          desbloquearla.",
+         desbloquearla.",
         sentiment: "negative",
         unresolved: &["Tarjeta bloqueada", "Cargo de 389 dólares sin reconocer"],
         turns: &[
@@ -249,7 +249,7 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Transfert vers un technicien",
         ],
         transfer_reason: "La ligne ne se synchronise pas après le redémarrage ; un technicien est \
-                          nécessaire.",
+         nécessaire.",
         sentiment: "neutral",
         unresolved: &[
             "Pas de synchronisation de la fibre",
@@ -294,7 +294,7 @@ pub(super) const SCRIPTS: [Script; 8] = [
             "Weiterleitung an die Schadensabteilung",
         ],
         transfer_reason: "Der Kunde braucht eine Zusage für einen Notdienst, die nur die \
-                          Schadensabteilung geben kann.",
+         Schadensabteilung geben kann.",
         sentiment: "negative",
         unresolved: &["Kostenzusage für den Notdienst"],
         turns: &[

@@ -14,7 +14,7 @@ use verbex_gateway::proto::DESCRIPTOR_SET;
 
 /// What follows this line is made; what comes before it is written by hand.
 const MADE: &str = "<!-- From here on made from proto/: UPDATE_DOCS=1 cargo test --test gateway \
-                    api_document -->\n";
+ api_document -->\n";
 const GOOGLE: &str = "https://protobuf.dev/reference/protobuf/google.protobuf/#";
 
 #[test]

@@ -62,9 +62,7 @@ pub(crate) async fn what_waits_together_is_committed_together_in_order<B: Backen
     assert_eq!(followed, log.reader.read(all()).await.unwrap().events);
 }
 
-pub(crate) async fn an_event_is_stored_once_within_a_group_across_groups_and_across_restarts<
-    B: Backend,
->() {
+pub(crate) async fn an_event_is_stored_once_across_groups_and_restarts<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let mut follower = log.followers.from(Sequence::ZERO);
@@ -96,9 +94,7 @@ pub(crate) async fn an_event_is_stored_once_within_a_group_across_groups_and_acr
     assert_eq!(log.reader.bounds().await.unwrap().event_count, 3);
 }
 
-pub(crate) async fn receive_times_never_fall_and_an_event_time_that_follows_them_moves_along<
-    B: Backend,
->() {
+pub(crate) async fn receive_times_never_fall_and_event_times_move_along<B: Backend>() {
     let home = B::new();
     let log = home.open();
     fill(&log, [5, 3, 8]).await;

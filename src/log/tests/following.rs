@@ -37,9 +37,7 @@ fn numbers(first: u64, last: u64) -> Vec<u64> {
     (first..=last).collect()
 }
 
-pub(crate) async fn whoever_follows_from_the_origin_the_middle_or_the_tail_gets_all_that_comes_behind<
-    B: Backend,
->() {
+pub(crate) async fn whoever_follows_from_any_place_gets_all_that_comes_behind<B: Backend>() {
     let home = B::new();
     let log = home.open();
     fill(&log, 1..=10).await;
@@ -143,9 +141,7 @@ pub(crate) async fn while_the_file_cannot_be_read_a_follower_waits_and_then_goes
     assert_eq!(take(&mut follower, 5).await, numbers(2, 5));
 }
 
-pub(crate) async fn a_closed_log_ends_its_followers_behind_its_last_event_and_the_next_run_goes_on<
-    B: Backend,
->() {
+pub(crate) async fn a_closed_log_ends_its_followers_and_the_next_run_goes_on<B: Backend>() {
     let home = B::new();
     let log = home.open();
     let mut up_to_date = log.followers.from(Sequence::ZERO);
