@@ -201,21 +201,6 @@ impl Setting for OrganizationId {
     }
 }
 
-/// A user of HTTP basic authentication, where a colon ends the name.
-pub(super) struct Username(pub(super) String);
-
-impl Setting for Username {
-    const EXPECTED: &'static str = "a user name without a colon";
-
-    fn from_text(text: &str) -> Option<Self> {
-        (!text.contains(':')).then(|| Self(text.to_owned()))
-    }
-
-    fn to_toml(&self) -> String {
-        quoted(&self.0)
-    }
-}
-
 impl Setting for TokenHash {
     const EXPECTED: &'static str = "64 hex digits, as `verbex-gateway token new` prints them";
 

@@ -109,12 +109,21 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
         "gateway.toml:3:1: webhook.secret_file: webhook.secret is given too",
     );
     check(
+        "[webhook]\nsecret = \"a b\"\nsecret_file = \"b\"\n",
+        "gateway.toml:3:1: webhook.secret_file: webhook.secret is given too",
+    );
+    check(
         "[webhook]\nsecret_file = \"DIR/none\"\n",
         "gateway.toml:2:1: webhook.secret_file: none cannot be read: ",
     );
     check(
         "[webhook.basic]\nusername = \"a:b\"\npassword = \"c\"\n",
-        "gateway.toml:2:1: webhook.basic.username: ",
+        "gateway.toml:2:1: webhook.basic.username: a user name in HTTP basic authentication has \
+         no colon",
+    );
+    check(
+        "[webhook.basic]\nusername = \"\"\npassword = \"c\"\n",
+        "gateway.toml:2:1: webhook.basic.username: expected a text that is not empty",
     );
     check(
         "[webhook.bearer]\ntoken = \"a \"\n",
@@ -176,6 +185,32 @@ fn an_old_name_is_told_the_new_one_where_it_stands() {
     check(
         "log.level = 7\n[logging]\nlevel = \"debug\"\n",
         &[&format!("gateway.toml:1:5: {level}")],
+    );
+    // The table's old name is told even where it is no table with settings.
+    let table = "log: is called logging now";
+    for content in ["log = {}\n", "log = \"debug\"\n"] {
+        check(content, &[&format!("gateway.toml:1:1: {table}")]);
+    }
+    check("[log]\n", &[&format!("gateway.toml:1:2: {table}")]);
+    check(
+        "[[log]]\nlevel = \"debug\"\n",
+        &[&format!("gateway.toml:1:3: {table}")],
+    );
+    check(
+        "log.colour = true\n",
+        &["gateway.toml:1:5: log.colour: log is called logging now"],
+    );
+    check(
+        "tls.cert.x = 1\n",
+        &["gateway.toml:1:10: tls.cert.x: tls.cert is called webhook.tls_cert now"],
+    );
+    check(
+        "\"tls.cert\" = \"a\"\n",
+        &["gateway.toml:1:1: \"tls.cert\": tls.cert is called webhook.tls_cert now"],
+    );
+    check(
+        "\"log.level\" = \"debug\"\n",
+        &["gateway.toml:1:1: \"log.level\": log.level is called logging.level now"],
     );
     // Nothing else is told of: not that the file is not there, nor that a key is missing.
     check(
