@@ -1,4 +1,4 @@
-use crate::{event::Position, log::Earliest};
+use crate::log::Earliest;
 
 /// Why the gateway ends a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,31 +20,27 @@ pub(crate) enum EndReason {
 /// How a subscription ended: for a reason of the gateway, or because its client left.
 pub(super) type End = Option<EndReason>;
 
-/// Every end, whatever the place where an expired one may go on.
-pub(super) const ENDS: [End; 7] = [
-    None,
-    Some(EndReason::Draining),
-    Some(EndReason::Disconnected),
-    Some(EndReason::Expired(Earliest {
-        before: Position::ORIGIN,
-        time: None,
-    })),
-    Some(EndReason::Damaged),
-    Some(EndReason::Deadline),
-    Some(EndReason::CredentialsExpired),
-];
+/// Makes [`LABELS`] and [`label`]. An end that is not listed does not compile.
+macro_rules! labels {
+    ($($end:pat => $label:literal;)+) => {
+        /// The label of each end.
+        pub(super) const LABELS: [&str; [$($label),+].len()] = [$($label),+];
 
-/// What the log and the metrics call an end.
-pub(super) const fn label(end: End) -> &'static str {
-    match end {
-        None => "client left",
-        Some(EndReason::Draining) => "draining",
-        Some(EndReason::Disconnected) => "disconnected",
-        Some(EndReason::Expired(_)) => "cursor expired",
-        Some(EndReason::Damaged) => "log damaged",
-        Some(EndReason::Deadline) => "deadline",
-        Some(EndReason::CredentialsExpired) => "credentials expired",
-    }
+        /// What the log and the metrics call an end.
+        pub(super) const fn label(end: End) -> &'static str {
+            match end { $($end => $label),+ }
+        }
+    };
+}
+
+labels! {
+    None => "client left";
+    Some(EndReason::Draining) => "draining";
+    Some(EndReason::Disconnected) => "disconnected";
+    Some(EndReason::Expired(_)) => "cursor expired";
+    Some(EndReason::Damaged) => "log damaged";
+    Some(EndReason::Deadline) => "deadline";
+    Some(EndReason::CredentialsExpired) => "credentials expired";
 }
 
 #[cfg(test)]
@@ -55,8 +51,8 @@ mod tests {
 
     #[test]
     fn each_end_has_a_label_of_its_own_that_the_documents_name() {
-        let labels = BTreeSet::from(ENDS.map(label));
-        assert_eq!(labels.len(), ENDS.len());
+        let labels = BTreeSet::from(LABELS);
+        assert_eq!(labels.len(), LABELS.len());
         let operations = include_str!("../../docs/operations.md");
         let ended = operations
             .lines()
