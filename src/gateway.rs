@@ -81,7 +81,7 @@ impl Gateway {
             id_key: log.identity.id_key,
         };
         let webhook = Webhook::new(
-            config.webhook.service,
+            &config.webhook.service,
             rules,
             log.appender.clone(),
             webhook_metrics,

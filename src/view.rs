@@ -8,10 +8,11 @@ use bytes::Bytes;
 use prost::{DecodeError, Message};
 
 pub(crate) use redaction::Redaction;
+use redaction::clear_untyped;
 
 use crate::{
     event::StoredEvent,
-    proto::{self, EventView, event::Payload},
+    proto::{self, CallTransferred, EventView, event::Payload},
 };
 
 /// The view that a caller asks for. It is never unspecified.
@@ -41,13 +42,7 @@ impl View {
         let mut message = proto::Event::decode(event.encoded.clone())?;
         match (self, &event.raw) {
             (Self::Standard, _) | (Self::Raw, None) => {}
-            (Self::Basic, _) => {
-                message.unmodeled_fields = None;
-                if let Some(Payload::CallTransferred(transfer)) = &mut message.payload {
-                    transfer.transcript.clear();
-                    transfer.call_summary = None;
-                }
-            }
+            (Self::Basic, _) => clear_conversation(&mut message),
             (Self::Raw, Some(raw)) => {
                 message.raw_json = raw.json.clone();
                 message.raw_headers = raw.headers.iter().cloned().collect();
@@ -83,6 +78,26 @@ impl View {
                 Ok(encoded.into())
             }
             _ => Ok(self.show(redaction, event)?.encode_to_vec().into()),
+        }
+    }
+}
+
+/// Clears what a basic view does not show.
+fn clear_conversation(event: &mut proto::Event) {
+    clear_untyped(event);
+    match &mut event.payload {
+        // It names every field: a new one does not compile before it is decided here.
+        Some(Payload::CallTransferred(CallTransferred {
+            transfer_to: _,
+            caller: _,
+            call_summary,
+            transcript,
+            metadata: _,
+        })) => {
+            *call_summary = None;
+            transcript.clear();
+        }
+        Some(Payload::CallStarted(_) | Payload::CallEnded(_) | Payload::PcaCompleted(_)) | None => {
         }
     }
 }

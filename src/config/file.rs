@@ -10,7 +10,10 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use super::{names::nearest, problem::Problem};
+use super::{
+    names::{nearest, renamed},
+    problem::Problem,
+};
 
 /// The only key that may name several tables.
 pub(super) const TOKENS: &str = "tokens";
@@ -119,7 +122,10 @@ impl Table {
                 Value::EmptyTable if is_table => return None,
                 _ if is_table => "expected a table".to_owned(),
                 _ if prefix.is_empty() && key == TOKENS => "expected [[tokens]] entries".to_owned(),
-                _ => unknown(&key, known),
+                _ => {
+                    let renamed = prefix.is_empty().then(|| renamed(&key)).flatten();
+                    renamed.unwrap_or_else(|| unknown(&key, known))
+                }
             };
             Some(Problem {
                 place: format!("{}: {prefix}{key}", written.place),

@@ -12,7 +12,7 @@ use super::{
     file::ConfigFile,
     problem::Invalid,
     reader::Reader,
-    setting::{LogLevel, OrganizationId, Username},
+    setting::{LogLevel, OrganizationId},
     tree::{AdminDoor, Config, GrpcDoor, LogFormat, Logging, TlsFiles, WebhookDoor, WebhookTls},
 };
 use crate::{
@@ -191,7 +191,11 @@ fn credentials(read: &mut Reader) -> Vec<Credential> {
         )
         .map(|(name, value)| Credential::Header { name, value });
 
-    let username = read.optional("webhook.basic.username");
+    let username: Option<String> = read.optional("webhook.basic.username");
+    if username.as_ref().is_some_and(|user| user.contains(':')) {
+        let message = "a user name in HTTP basic authentication has no colon";
+        read.refuse("webhook.basic.username", message);
+    }
     let password = read.secret(
         "webhook.basic.password",
         "webhook.basic.password_file",
@@ -202,7 +206,7 @@ fn credentials(read: &mut Reader) -> Vec<Credential> {
             ("webhook.basic.username", username),
             ("webhook.basic.password", password),
         )
-        .map(|(Username(user), password)| Credential::basic(&user, password.expose()));
+        .map(|(user, password)| Credential::basic(&user, password.expose()));
 
     let bearer = read
         .secret(

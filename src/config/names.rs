@@ -15,6 +15,26 @@ const RENAMED: [(&str, &str); 4] = [
     ("tls.key", "webhook.tls_key"),
 ];
 
+/// Tables that have no setting left, since all of them were renamed.
+const RENAMED_TABLES: [(&str, &str); 1] = [("log", "logging")];
+
+/// What to say of a key that no setting has, if it is an old name, in quotes too, or stands in a
+/// table that has an old name.
+pub(super) fn renamed(key: &str) -> Option<String> {
+    let unquoted = key.replace('"', "");
+    let has_key = |old: &str| {
+        let rest = unquoted.strip_prefix(old);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let mut names = RENAMED.into_iter().chain(RENAMED_TABLES);
+    let (old, new) = names.find(|(old, _)| has_key(old))?;
+    Some(if key == old {
+        format!("is called {new} now")
+    } else {
+        format!("{old} is called {new} now")
+    })
+}
+
 /// The old names of a key.
 pub(super) fn old_names_of(key: &str) -> impl Iterator<Item = &'static str> {
     let renamed = RENAMED.into_iter().filter(move |(_, new)| *new == key);

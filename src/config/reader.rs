@@ -114,22 +114,24 @@ impl Reader {
         file_key: &'static str,
         objection: fn(&str) -> Option<&'static str>,
     ) -> Option<Secret> {
-        let secret = self.secret_of_layers(key, file_key, objection);
+        let mut secret = self.secret_of_layers(key, file_key);
+        if let Some(message) = secret
+            .as_ref()
+            .and_then(|secret| objection(secret.expose()))
+        {
+            // Of the two, only the one that counts has a value now.
+            let is_written = self.effective.layer(key) > self.effective.layer(file_key);
+            self.refuse(if is_written { key } else { file_key }, message);
+            secret = None;
+        }
         if secret.is_none() && self.bad.contains(&file_key) {
             self.bad.push(key);
         }
         secret
     }
 
-    fn secret_of_layers(
-        &mut self,
-        key: &'static str,
-        file_key: &'static str,
-        objection: fn(&str) -> Option<&'static str>,
-    ) -> Option<Secret> {
-        let written = self.within(key, |secret: &Secret| {
-            objection(secret.expose()).map(ToOwned::to_owned)
-        });
+    fn secret_of_layers(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
+        let written = self.optional(key);
         let Some(path) = self.optional::<PathBuf>(file_key) else {
             return written;
         };
@@ -149,23 +151,15 @@ impl Reader {
                 return written;
             }
         }
-        self.secret_in(file_key, &path, objection)
+        self.secret_in(file_key, &path)
     }
 
-    fn secret_in(
-        &mut self,
-        file_key: &'static str,
-        path: &Path,
-        objection: fn(&str) -> Option<&'static str>,
-    ) -> Option<Secret> {
+    fn secret_in(&mut self, file_key: &'static str, path: &Path) -> Option<Secret> {
         let problem = match fs::read_to_string(path) {
             // Editors and `echo` end a file with a newline.
             Ok(content) => match content.trim_end_matches(['\r', '\n']) {
                 "" => format!("{} is empty", path.display()),
-                secret => match objection(secret) {
-                    Some(objection) => objection.to_owned(),
-                    None => return Some(Secret::new(secret)),
-                },
+                secret => return Some(Secret::new(secret)),
             },
             Err(error) => format!("{} cannot be read: {error}", path.display()),
         };

@@ -303,6 +303,28 @@ fn a_secret_counts_from_the_higher_layer_written_or_in_a_file() {
 }
 
 #[test]
+fn only_the_secret_that_counts_has_to_be_one_that_can_be_sent() {
+    let secret = |given: Given| given.good().config.webhook.service.path_secret;
+    let written = || given().config("[webhook]\nsecret = \"a b\"\n");
+    assert_eq!(
+        secret(written().variable("VERBEX_GATEWAY_WEBHOOK_SECRET", "good")),
+        Some(Secret::new("good"))
+    );
+    let in_file = written().file("secret", "from-file");
+    assert_eq!(
+        secret(in_file.variable("VERBEX_GATEWAY_WEBHOOK_SECRET_FILE", "DIR/secret")),
+        Some(Secret::new("from-file"))
+    );
+    let covered = given()
+        .config("[webhook.basic]\nusername = \"a:b\"\npassword = \"c\"\n")
+        .variable("VERBEX_GATEWAY_WEBHOOK_BASIC_USERNAME", "verbex");
+    assert_eq!(
+        covered.good().config.webhook.service.credentials,
+        [Credential::basic("verbex", "c")]
+    );
+}
+
+#[test]
 fn no_secret_is_ever_printed() {
     let mut given = given().config(
         "[webhook]\nsecret = \"sesame1\"\n[webhook.header]\nname = \"x-key\"\nvalue = \"sesame2\"\n\

@@ -1,4 +1,4 @@
-use crate::{event::Position, log::Earliest};
+use crate::log::Earliest;
 
 /// Why the gateway ends a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +34,21 @@ pub(super) const ENDS: [End; 7] = [
     Some(EndReason::CredentialsExpired),
 ];
 
-/// What the log and the metrics call an end.
-pub(super) const fn label(end: End) -> &'static str {
-    match end {
-        None => "client left",
-        Some(EndReason::Draining) => "draining",
-        Some(EndReason::Disconnected) => "disconnected",
-        Some(EndReason::Expired(_)) => "cursor expired",
-        Some(EndReason::Damaged) => "log damaged",
-        Some(EndReason::Deadline) => "deadline",
-        Some(EndReason::CredentialsExpired) => "credentials expired",
-    }
+        /// What the log and the metrics call an end.
+        pub(super) const fn label(end: End) -> &'static str {
+            match end { $($end => $label),+ }
+        }
+    };
+}
+
+labels! {
+    None => "client left";
+    Some(EndReason::Draining) => "draining";
+    Some(EndReason::Disconnected) => "disconnected";
+    Some(EndReason::Expired(_)) => "cursor expired";
+    Some(EndReason::Damaged) => "log damaged";
+    Some(EndReason::Deadline) => "deadline";
+    Some(EndReason::CredentialsExpired) => "credentials expired";
 }
 
 #[cfg(test)]
@@ -55,8 +59,8 @@ mod tests {
 
     #[test]
     fn each_end_has_a_label_of_its_own_that_the_documents_name() {
-        let labels = BTreeSet::from(ENDS.map(label));
-        assert_eq!(labels.len(), ENDS.len());
+        let labels = BTreeSet::from(LABELS);
+        assert_eq!(labels.len(), LABELS.len());
         let operations = include_str!("../../docs/operations.md");
         let ended = operations
             .lines()

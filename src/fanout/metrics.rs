@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 
 use super::{
-    end::{ENDS, label},
+    end::LABELS,
     frame::Memory,
     head::Head,
     registry::{Record, Registry},
@@ -50,7 +50,7 @@ impl Metrics {
             "Subscriptions that ended, by reason",
             metrics.ends.clone(),
         );
-        for reason in ENDS.map(label) {
+        for reason in LABELS {
             drop(metrics.ends.get_or_create(&EndLabel { reason }));
         }
         metrics

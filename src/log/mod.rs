@@ -45,4 +45,6 @@ pub use query::{Lane, Query};
     expect(unused_imports, reason = "for commands that look into a log")
 )]
 pub(crate) use sqlite::open_read_only;
+#[cfg(test)]
+pub(crate) use sqlite::tests::trim;
 pub use sqlite::{Reader, open};

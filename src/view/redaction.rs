@@ -23,9 +23,7 @@ impl Redaction {
         if self.is_empty() {
             return;
         }
-        event.unmodeled_fields = None;
-        event.raw_json.clear();
-        event.raw_headers.clear();
+        clear_untyped(event);
         match &mut event.payload {
             Some(Payload::CallTransferred(transfer)) => self.clear_transfer(transfer),
             Some(Payload::CallStarted(_) | Payload::CallEnded(_) | Payload::PcaCompleted(_))
@@ -65,4 +63,30 @@ impl Redaction {
             *metadata = None;
         }
     }
+}
+
+/// Clears the parts that can repeat any other. It names every field: a new one does not compile
+/// before it is decided here, for redactions and for the basic view.
+pub(super) fn clear_untyped(event: &mut Event) {
+    let Event {
+        unmodeled_fields,
+        raw_json,
+        raw_headers,
+        sequence: _,
+        id: _,
+        r#type: _,
+        event_name: _,
+        trace_id: _,
+        organization_id: _,
+        agent_id: _,
+        call_id: _,
+        status: _,
+        event_time: _,
+        receive_time: _,
+        payload: _,
+        unmodeled_fields_omitted: _,
+    } = event;
+    *unmodeled_fields = None;
+    raw_json.clear();
+    raw_headers.clear();
 }

@@ -1,7 +1,8 @@
 //! Who may post: a secret in the path, and credentials in the headers.
 //!
-//! Secrets are compared as BLAKE3 hashes: the comparison takes the same time whatever was sent.
-//! They are masked in everything that is printed for debugging.
+//! The configuration has the secrets as texts, masked in everything that is printed for debugging.
+//! The door keeps only their BLAKE3 hashes, and compares those: the comparison takes the same time
+//! whatever was sent.
 
 use std::fmt;
 
@@ -12,41 +13,26 @@ use http::{
 };
 
 /// A secret text. Printing it for debugging masks it.
-#[derive(Clone)]
-pub(crate) struct Secret {
-    text: String,
-    hash: blake3::Hash,
-}
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
 
 impl Secret {
     #[must_use]
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        let text = text.into();
-        let hash = blake3::hash(text.as_bytes());
-        Self { text, hash }
+        Self(text.into())
     }
 
-    /// Compares in constant time.
-    pub(super) fn is(&self, candidate: &[u8]) -> bool {
-        self.hash == blake3::hash(candidate)
-    }
-
-    /// The text itself, to check its characters and to post with it. To compare it use
-    /// [`Self::is`].
+    /// The text itself, to check its characters and to post with it.
     #[must_use]
     pub(crate) fn expose(&self) -> &str {
-        &self.text
+        &self.0
+    }
+
+    /// What the door keeps. Hashes are compared in constant time.
+    pub(super) fn hash(&self) -> blake3::Hash {
+        blake3::hash(self.0.as_bytes())
     }
 }
-
-/// Compares in constant time.
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash
-    }
-}
-
-impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,18 +40,19 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A credential that a request must have. If several are configured, one of them is enough.
+/// A credential that a request must have. If several are configured, one of them is enough. `S` is
+/// a [`Secret`] in the configuration, and its hash in the door.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Credential {
+pub(crate) enum Credential<S = Secret> {
     /// A header with this value.
-    Header { name: HeaderName, value: Secret },
+    Header { name: HeaderName, value: S },
     /// `Authorization: Basic`; RFC 7617.
     Basic {
         /// `user:password`.
-        user_password: Secret,
+        user_password: S,
     },
     /// `Authorization: Bearer`; RFC 6750.
-    Bearer { token: Secret },
+    Bearer { token: S },
 }
 
 impl Credential {
@@ -93,16 +80,35 @@ impl Credential {
         })
     }
 
+    pub(super) fn hashed(&self) -> Credential<blake3::Hash> {
+        match self {
+            Self::Header { name, value } => Credential::Header {
+                name: name.clone(),
+                value: value.hash(),
+            },
+            Self::Basic { user_password } => Credential::Basic {
+                user_password: user_password.hash(),
+            },
+            Self::Bearer { token } => Credential::Bearer {
+                token: token.hash(),
+            },
+        }
+    }
+}
+
+impl Credential<blake3::Hash> {
     fn is_shown_in(&self, headers: &HeaderMap) -> bool {
         match self {
-            Self::Header { name, value } => any(headers, name, |shown| value.is(shown)),
+            Self::Header { name, value } => {
+                any(headers, name, |shown| *value == blake3::hash(shown))
+            }
             Self::Basic { user_password } => any(headers, &AUTHORIZATION, |shown| {
                 after_scheme(shown, b"Basic")
                     .and_then(|encoded| BASE64_STANDARD.decode(encoded).ok())
-                    .is_some_and(|decoded| user_password.is(&decoded))
+                    .is_some_and(|decoded| *user_password == blake3::hash(&decoded))
             }),
             Self::Bearer { token } => any(headers, &AUTHORIZATION, |shown| {
-                after_scheme(shown, b"Bearer").is_some_and(|shown| token.is(shown))
+                after_scheme(shown, b"Bearer").is_some_and(|shown| *token == blake3::hash(shown))
             }),
         }
     }
@@ -110,14 +116,14 @@ impl Credential {
 
 /// Whether this is the name of a header with a credential. Such a header is not stored with the
 /// event, because subscribers could read it.
-pub(super) fn is_secret(credentials: &[Credential], header_name: &str) -> bool {
+pub(super) fn is_secret(credentials: &[Credential<blake3::Hash>], header_name: &str) -> bool {
     credentials.iter().any(|credential| {
         matches!(credential, Credential::Header { name, .. } if name.as_str() == header_name)
     })
 }
 
 /// Whether the headers have one of the credentials; true if none is configured.
-pub(super) fn suffice(credentials: &[Credential], headers: &HeaderMap) -> bool {
+pub(super) fn suffice(credentials: &[Credential<blake3::Hash>], headers: &HeaderMap) -> bool {
     // Compare with all of them, so that the time does not show which one matched.
     let shown = credentials
         .iter()
@@ -158,7 +164,8 @@ mod tests {
             Credential::Bearer {
                 token: Secret::new("next-t0ken"),
             },
-        ];
+        ]
+        .map(|credential| credential.hashed());
         let check = |headers: &[(&'static str, &'static str)], expected: bool| {
             let map = headers
                 .iter()
@@ -203,7 +210,7 @@ mod tests {
             },
         ] {
             let headers = HeaderMap::from_iter([credential.header().unwrap()]);
-            assert!(suffice(&[credential], &headers), "{headers:?}");
+            assert!(suffice(&[credential.hashed()], &headers), "{headers:?}");
         }
     }
 

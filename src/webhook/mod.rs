@@ -128,7 +128,10 @@ pub fn server_config(metrics: Metrics) -> server::Config {
 pub(crate) struct Webhook(Arc<Intake>);
 
 struct Intake {
-    config: Config,
+    path_secret: Option<blake3::Hash>,
+    credentials: Vec<Credential<blake3::Hash>>,
+    body_bytes_max: usize,
+    body_timeout: Duration,
     limits: Limits,
     rules: Rules,
     appender: Appender,
@@ -140,16 +143,14 @@ struct Intake {
 impl Webhook {
     /// A door that makes events by `rules` and passes them to `appender`.
     #[must_use]
-    pub(crate) fn new(
-        mut config: Config,
-        rules: Rules,
-        appender: Appender,
-        metrics: Metrics,
-    ) -> Self {
-        config.body_bytes_max = config.body_bytes_max.min(BODY_BYTES_LIMIT);
+    pub(crate) fn new(config: &Config, rules: Rules, appender: Appender, metrics: Metrics) -> Self {
+        let credentials = config.credentials.iter();
         Self(Arc::new(Intake {
-            limits: Limits::new(&config),
-            config,
+            path_secret: config.path_secret.as_ref().map(Secret::hash),
+            credentials: credentials.map(Credential::hashed).collect(),
+            body_bytes_max: config.body_bytes_max.min(BODY_BYTES_LIMIT),
+            body_timeout: config.body_timeout,
+            limits: Limits::new(config),
             rules,
             appender,
             metrics,
@@ -223,12 +224,7 @@ impl Intake {
         B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
         let admitted = self.admit(head, peer)?;
-        let Config {
-            body_bytes_max,
-            body_timeout,
-            ..
-        } = self.config;
-        let packed = body::receive(body, body_bytes_max, body_timeout).await?;
+        let packed = body::receive(body, self.body_bytes_max, self.body_timeout).await?;
         Ok((admitted, packed))
     }
 
@@ -260,7 +256,7 @@ impl Intake {
             response.headers_mut().insert(header::CONNECTION, close);
         }
         if comes {
-            let deadline = tokio::time::Instant::now() + self.config.body_timeout;
+            let deadline = tokio::time::Instant::now() + self.body_timeout;
             let unread = head.extensions.remove::<server::Unread>();
             #[expect(clippy::disallowed_methods, reason = "ends at its deadline")]
             tokio::spawn(async move {
@@ -296,7 +292,7 @@ impl Intake {
         if head.method != Method::POST {
             return Err(Refusal::MethodNotAllowed);
         }
-        if !credentials::suffice(&self.config.credentials, &head.headers) {
+        if !credentials::suffice(&self.credentials, &head.headers) {
             return Err(Refusal::CredentialsInvalid);
         }
         self.limits.check_address(peer)
@@ -306,11 +302,11 @@ impl Intake {
         let Some(rest) = path.strip_prefix(PATH) else {
             return false;
         };
-        match &self.config.path_secret {
+        match self.path_secret {
             None => rest.is_empty(),
             Some(secret) => rest
                 .strip_prefix('/')
-                .is_some_and(|shown| secret.is(shown.as_bytes())),
+                .is_some_and(|shown| secret == blake3::hash(shown.as_bytes())),
         }
     }
 
@@ -322,9 +318,9 @@ impl Intake {
         admitted: Admitted,
     ) -> Result<Appended, Refusal> {
         let receive_time = Timestamp::now();
-        let body = body::unpack(packed, &admitted.codings, self.config.body_bytes_max)?;
+        let body = body::unpack(packed, &admitted.codings, self.body_bytes_max)?;
         let mut headers = texts(&head.headers);
-        headers.retain(|(name, _)| !credentials::is_secret(&self.config.credentials, name));
+        headers.retain(|(name, _)| !credentials::is_secret(&self.credentials, name));
 
         // In its own task, so that a client that disconnects does not cancel it.
         let storing = Arc::clone(&self).store(headers, body, receive_time, admitted);

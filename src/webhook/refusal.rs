@@ -79,28 +79,43 @@ pub(super) enum Refusal {
     Internal,
 }
 
-/// The label of a request's counter: `OK`, each code of the table, or `CLIENT_GONE`.
-pub(super) const CODES: [&str; 19] = [
-    OK,
-    "REQUEST_INVALID",
-    "PATH_TOO_LONG",
-    "HEADERS_TOO_LARGE",
-    "NOT_FOUND",
-    "METHOD_NOT_ALLOWED",
-    "CREDENTIALS_INVALID",
-    "ADDRESS_DENIED",
-    "RATE_LIMITED",
-    "CONTENT_TYPE_UNSUPPORTED",
-    "ENCODING_UNSUPPORTED",
-    "DRAINING",
-    "BODY_TOO_LARGE",
-    "BODY_TIMEOUT",
-    "BODY_INVALID",
-    "BODY_TOO_DEEP",
-    "LOG_UNAVAILABLE",
-    "INTERNAL",
-    CLIENT_GONE,
-];
+/// Makes [`CODES`], and the status and the code of each [`Refusal`]. One that is not listed does
+/// not compile.
+macro_rules! answers {
+    ($($($refusal:ident)|+ => $status:ident, $code:literal;)+) => {
+        /// The label of a request's counter: `OK`, each code of the table, or `CLIENT_GONE`.
+        pub(super) const CODES: [&str; [$($code),+].len() + 2] = [OK, $($code,)+ CLIENT_GONE];
+
+        impl Refusal {
+            #[cfg(test)]
+            const COUNT: usize = [$($(stringify!($refusal)),+),+].len();
+
+            const fn status_and_code(&self) -> (StatusCode, &'static str) {
+                match self { $($(Self::$refusal { .. })|+ => (StatusCode::$status, $code)),+ }
+            }
+        }
+    };
+}
+
+answers! {
+    RequestInvalid => BAD_REQUEST, "REQUEST_INVALID";
+    PathTooLong => URI_TOO_LONG, "PATH_TOO_LONG";
+    HeadersTooLarge => REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE";
+    NotFound => NOT_FOUND, "NOT_FOUND";
+    MethodNotAllowed => METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED";
+    CredentialsInvalid => UNAUTHORIZED, "CREDENTIALS_INVALID";
+    AddressDenied => FORBIDDEN, "ADDRESS_DENIED";
+    RateLimited => TOO_MANY_REQUESTS, "RATE_LIMITED";
+    ContentTypeUnsupported => UNSUPPORTED_MEDIA_TYPE, "CONTENT_TYPE_UNSUPPORTED";
+    EncodingUnsupported => UNSUPPORTED_MEDIA_TYPE, "ENCODING_UNSUPPORTED";
+    Draining => SERVICE_UNAVAILABLE, "DRAINING";
+    BodyTooLarge => PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE";
+    BodyTimeout => REQUEST_TIMEOUT, "BODY_TIMEOUT";
+    BodyInvalid | BodyUnframed | BodyBrokenOff => BAD_REQUEST, "BODY_INVALID";
+    BodyTooDeep => BAD_REQUEST, "BODY_TOO_DEEP";
+    LogUnavailable => SERVICE_UNAVAILABLE, "LOG_UNAVAILABLE";
+    Internal => INTERNAL_SERVER_ERROR, "INTERNAL";
+}
 
 /// The event is durable.
 pub(super) const OK: &str = "OK";
@@ -129,49 +144,17 @@ impl Refusal {
     }
 
     pub(super) fn answer(&self) -> Answer {
-        let row = |status, code| Answer {
+        let (status, code) = self.status_and_code();
+        let retry_after = match self {
+            Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::Draining => Some(DRAINING_RETRY),
+            Self::LogUnavailable => Some(LOG_RETRY),
+            _ => None,
+        };
+        Answer {
             status,
             code,
-            retry_after: None,
-        };
-        let later = |status, code, retry_after| Answer {
-            retry_after: Some(retry_after),
-            ..row(status, code)
-        };
-        match self {
-            Self::RequestInvalid => row(StatusCode::BAD_REQUEST, "REQUEST_INVALID"),
-            Self::PathTooLong => row(StatusCode::URI_TOO_LONG, "PATH_TOO_LONG"),
-            Self::HeadersTooLarge => row(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "HEADERS_TOO_LARGE",
-            ),
-            Self::NotFound => row(StatusCode::NOT_FOUND, "NOT_FOUND"),
-            Self::MethodNotAllowed => row(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
-            Self::CredentialsInvalid => row(StatusCode::UNAUTHORIZED, "CREDENTIALS_INVALID"),
-            Self::AddressDenied => row(StatusCode::FORBIDDEN, "ADDRESS_DENIED"),
-            Self::RateLimited { retry_after } => {
-                later(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", *retry_after)
-            }
-            Self::ContentTypeUnsupported => row(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "CONTENT_TYPE_UNSUPPORTED",
-            ),
-            Self::EncodingUnsupported => {
-                row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ENCODING_UNSUPPORTED")
-            }
-            Self::Draining => later(StatusCode::SERVICE_UNAVAILABLE, "DRAINING", DRAINING_RETRY),
-            Self::BodyTooLarge { .. } => row(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
-            Self::BodyTimeout { .. } => row(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
-            Self::BodyInvalid { .. } | Self::BodyUnframed | Self::BodyBrokenOff => {
-                row(StatusCode::BAD_REQUEST, "BODY_INVALID")
-            }
-            Self::BodyTooDeep => row(StatusCode::BAD_REQUEST, "BODY_TOO_DEEP"),
-            Self::LogUnavailable => later(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "LOG_UNAVAILABLE",
-                LOG_RETRY,
-            ),
-            Self::Internal => row(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
+            retry_after,
         }
     }
 
@@ -333,6 +316,7 @@ mod tests {
     #[test]
     fn every_code_is_counted_from_the_start_and_no_other() {
         let table = table();
+        assert_eq!(table.len(), Refusal::COUNT);
         let counted = table.iter().map(|(refusal, ..)| refusal.counted());
         let counted: BTreeSet<_> = counted.chain([OK]).collect();
         assert_eq!(counted, BTreeSet::from(CODES));

@@ -109,12 +109,21 @@ fn an_error_in_the_file_names_file_line_column_and_key() {
         "gateway.toml:3:1: webhook.secret_file: webhook.secret is given too",
     );
     check(
+        "[webhook]\nsecret = \"a b\"\nsecret_file = \"b\"\n",
+        "gateway.toml:3:1: webhook.secret_file: webhook.secret is given too",
+    );
+    check(
         "[webhook]\nsecret_file = \"DIR/none\"\n",
         "gateway.toml:2:1: webhook.secret_file: none cannot be read: ",
     );
     check(
         "[webhook.basic]\nusername = \"a:b\"\npassword = \"c\"\n",
-        "gateway.toml:2:1: webhook.basic.username: ",
+        "gateway.toml:2:1: webhook.basic.username: a user name in HTTP basic authentication has \
+         no colon",
+    );
+    check(
+        "[webhook.basic]\nusername = \"\"\npassword = \"c\"\n",
+        "gateway.toml:2:1: webhook.basic.username: expected a text that is not empty",
     );
     check(
         "[webhook.bearer]\ntoken = \"a \"\n",

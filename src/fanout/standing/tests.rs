@@ -181,6 +181,24 @@ fn from_the_log_to_the_queue() {
 }
 
 #[test]
+fn the_segment_that_was_read_last_is_kept_until_the_subscription_is_live() {
+    let read = Arc::new(Segment::new(Sequence(5), position(9), run(&[9])));
+    let mut standing = reading(at(5), ExpiredAction::Fail);
+    check(
+        &mut standing,
+        vec![
+            (Came::Read(Ok(read.clone())), "send [9], at 9"),
+            (Came::Nothing, "look"),
+            (look(9, false), "attach"),
+            (Came::Attached(Some(position(9))), "look"),
+        ],
+    );
+    assert_eq!(Arc::strong_count(&read), 2);
+    check(&mut standing, vec![(look(9, true), "look")]);
+    assert_eq!(Arc::strong_count(&read), 1);
+}
+
+#[test]
 fn an_overflow_is_told_and_the_log_serves() {
     check(
         &mut live(),

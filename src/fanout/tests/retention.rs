@@ -1,8 +1,6 @@
 //! Retention removes events from a running log: a subscriber that has not got them ends, or gets
 //! one gap, or begins later.
 
-use rusqlite::Connection;
-
 use super::*;
 use crate::{
     event::Sequence,
@@ -15,14 +13,7 @@ const LARGE_BYTES: usize = 50_000;
 impl Rig {
     /// Removes events as retention does: through another connection.
     fn remove(&self, through: u64) {
-        let other = Connection::open(self.dir.path().join("events.db")).unwrap();
-        let sql = format!(
-            "BEGIN IMMEDIATE;
-             UPDATE log SET trimmed_sequence = {through};
-             DELETE FROM events WHERE sequence <= {through};
-             COMMIT"
-        );
-        other.execute_batch(&sql).unwrap();
+        log::trim(&self.dir.path().join("events.db"), through);
     }
 
     async fn append_large(&self, ids: std::ops::RangeInclusive<u8>) {
@@ -223,4 +214,17 @@ async fn who_is_live_since_the_start_and_has_nothing_moves_over_what_was_not_rou
     late.publish().await;
     let got = read(&mut client, 5).await;
     assert_eq!((got.events, got.gaps, got.end), (vec![5], vec![], None));
+}
+
+#[tokio::test]
+async fn the_head_moves_when_everything_is_removed_before_it_is_routed() {
+    let mut late = Late::new();
+    for _ in 0..5 {
+        late.rig.append(&["a"]).await;
+    }
+    late.rig.remove(5);
+    late.publish().await;
+    let subscribed = late.rig.subscribe(None, Start::Latest).await;
+    let first = subscribed.unwrap().next().await.unwrap();
+    assert_eq!(Cursor::decode(&first.cursor).unwrap().sequence.0, 5);
 }

@@ -52,7 +52,7 @@ mod reader;
 mod rows;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod trouble;
 mod wal;
 mod writer;

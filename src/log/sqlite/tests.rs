@@ -7,7 +7,11 @@ mod read_only;
 mod reading;
 mod windows;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
@@ -103,12 +107,7 @@ impl Backend for Home {
     }
 
     fn trim(&self, through: u64) {
-        self.sql(&format!(
-            "BEGIN IMMEDIATE;
-             UPDATE log SET trimmed_sequence = {through};
-             DELETE FROM events WHERE sequence <= {through};
-             COMMIT"
-        ));
+        trim(&self.file(), through);
     }
 
     fn erase(&self, sequences: &[u64]) {
@@ -116,6 +115,17 @@ impl Backend for Home {
             self.sql(&format!("DELETE FROM events WHERE sequence = {sequence}"));
         }
     }
+}
+
+/// Removes events as retention does it: through another connection.
+pub(crate) fn trim(file: &Path, through: u64) {
+    let sql = format!(
+        "BEGIN IMMEDIATE;
+         UPDATE log SET trimmed_sequence = {through};
+         DELETE FROM events WHERE sequence <= {through};
+         COMMIT"
+    );
+    Connection::open(file).unwrap().execute_batch(&sql).unwrap();
 }
 
 fn unfit(home: &Home) -> Unfit {

@@ -207,7 +207,10 @@ fn no_two_files_of_a_room_need_each_other() {
             let is_inside = module(file)[0] == room;
             is_inside.then_some((file, text.as_str()))
         });
-        if let Some(circle) = Room::new(files).circle() {
+        let room_files = Room::new(files);
+        // One file has nobody to need: the room has gone, or has another name.
+        assert!(room_files.files.len() > 1, "{room} has no files");
+        if let Some(circle) = room_files.circle() {
             faults.push(circle.join(" needs "));
         }
     }
@@ -240,4 +243,11 @@ fn a_circle_is_found_and_what_is_passed_on_counts_where_it_is_defined() {
         two,
     ]);
     assert_eq!(found.unwrap().join(" "), "a a::a a");
+    let found = circle(&[
+        ("a/mod.rs", top),
+        ("a/a.rs", "use super::b::c::Three;"),
+        two,
+        ("a/b/c.rs", "use super::super::a::One;"),
+    ]);
+    assert_eq!(found.unwrap().join(" "), "a::a a::b::c a::a");
 }
