@@ -47,10 +47,20 @@ pub(super) struct FilterFlags {
     )]
     organizations: Vec<String>,
     /// Only events with this name, such as CallHandler.CallEnded
-    #[arg(long = "name", value_name = "EVENT_NAME", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        long = "name",
+        value_name = "EVENT_NAME",
+        value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     names: Vec<String>,
     /// Only events with this status, such as failed
-    #[arg(long = "status", value_name = "STATUS", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        long = "status",
+        value_name = "STATUS",
+        value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     statuses: Vec<String>,
 }
 

@@ -17,9 +17,10 @@ use crate::{
 
 /// Which layer overrides which, for the end of a `--help`.
 pub(super) const PRECEDENCE: &str = "\
-Every setting can also stand in the environment, as VERBEX_GATEWAY_ and its name (VERBEX_GATEWAY_WEBHOOK_ADDR), and in the \
-file that --config (or VERBEX_GATEWAY_CONFIG) names, where there are more of them. Flags override \
-the environment, and the environment overrides the file.";
+Every setting can also be in the environment, as VERBEX_GATEWAY_ and its name \
+(VERBEX_GATEWAY_WEBHOOK_ADDR), and in the file that --config (or VERBEX_GATEWAY_CONFIG) names. The \
+file can have more settings than there are flags. Flags override the environment, and the \
+environment overrides the file.";
 
 /// Each flag has the name of its setting. `config::load` checks the values, so that every layer has
 /// the same errors.

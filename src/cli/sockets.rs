@@ -86,8 +86,8 @@ impl Sockets {
             let Some(door) = socket.door(addresses) else {
                 return Err(UsageError(format!(
                     "LISTEN_FDS: the socket {} fits no door; name it webhook, grpc or admin \
-                     (FileDescriptorName= in a socket unit), or configure its address for one of them: \
-                     webhook.addr is {}, grpc.addr {}, admin.addr {}",
+                     (FileDescriptorName= in a socket unit), or configure its address for one of \
+                     them: webhook.addr is {}, grpc.addr {}, admin.addr {}",
                     socket.addr, addresses[0], addresses[1], addresses[2]
                 )));
             };

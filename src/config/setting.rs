@@ -16,13 +16,13 @@ use crate::{auth::TokenHash, fanout::Encoding, webhook::Secret};
 
 /// A type that a setting can have.
 pub(super) trait Setting: Sized {
-    /// What a valid value looks like. Errors show it after "expected".
+    /// Describes a good value. An error says it after "expected".
     const EXPECTED: &'static str;
 
     /// Reads the text of a flag or a variable, which is never empty.
     fn from_text(text: &str) -> Option<Self>;
 
-    /// Reads a value of the file. Most settings are texts in the file, too.
+    /// Reads a value of the file. Most settings are texts there too.
     fn from_file(value: &Value) -> Option<Self> {
         match value {
             Value::Text(text) if !text.is_empty() => Self::from_text(text),
@@ -34,7 +34,7 @@ pub(super) trait Setting: Sized {
     fn to_toml(&self) -> String;
 }
 
-/// A text as a TOML string.
+/// A text as TOML writes it.
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
@@ -163,7 +163,7 @@ impl Setting for LogFormat {
     }
 }
 
-/// The log level, in the syntax of `RUST_LOG`.
+/// How much is logged, in the language of `RUST_LOG`.
 pub(super) struct LogLevel(pub(super) String);
 
 impl Setting for LogLevel {
@@ -171,8 +171,8 @@ impl Setting for LogLevel {
         "error, warn, info, debug, trace or off, or directives such as info,verbex_gateway=debug";
 
     fn from_text(text: &str) -> Option<Self> {
-        // A directive without a level is taken as a target, and any word can be a target. So a
-        // mistyped level would turn off all other lines.
+        // A directive without a level names a target, and any word can be a target. So a mistyped
+        // level would turn off all other lines.
         let levels = text.split(',').filter(|directive| !directive.contains('='));
         let mut known = levels.map(|level| level.parse::<LevelFilter>());
         (known.all(|level| level.is_ok()) && EnvFilter::try_new(text).is_ok())
@@ -184,7 +184,7 @@ impl Setting for LogLevel {
     }
 }
 
-/// The id of an organisation. It must fit into a filter.
+/// The id of an organisation. It is no longer than an id in a filter may be.
 pub(super) struct OrganizationId(pub(super) String);
 
 impl Setting for OrganizationId {
@@ -194,21 +194,6 @@ impl Setting for OrganizationId {
         (1..=256)
             .contains(&text.len())
             .then(|| Self(text.to_owned()))
-    }
-
-    fn to_toml(&self) -> String {
-        quoted(&self.0)
-    }
-}
-
-/// A user of HTTP basic authentication. It has no colon, because a colon ends the name.
-pub(super) struct Username(pub(super) String);
-
-impl Setting for Username {
-    const EXPECTED: &'static str = "a user name without a colon";
-
-    fn from_text(text: &str) -> Option<Self> {
-        (!text.contains(':')).then(|| Self(text.to_owned()))
     }
 
     fn to_toml(&self) -> String {
@@ -247,7 +232,7 @@ impl Setting for Timestamp {
     }
 }
 
-/// An element of a list. In a flag or a variable, commas separate the elements.
+/// What a list may hold. In a flag or a variable, commas separate the elements.
 pub(super) trait Element: Setting {
     /// [`Setting::EXPECTED`] of the list.
     const LIST_EXPECTED: &'static str;
@@ -299,7 +284,7 @@ impl Setting for HeaderValue {
     fn from_text(text: &str) -> Option<Self> {
         let uri: http::Uri = text.parse().ok()?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        // A browser sends only scheme, host and port, so an origin with a path would never match.
+        // A browser sends scheme, host and port only, so an origin with a path would never match.
         let rest = uri.authority()?.as_str();
         let is_origin = text
             .split_once("://")

@@ -1,3 +1,5 @@
+//! The bounds of the fan-out.
+
 use super::frame::FRAME_BYTES;
 
 /// Bounds of the fan-out.

@@ -1,3 +1,5 @@
+//! Why a stream ends, and what log and metrics call that.
+
 use crate::log::Earliest;
 
 /// Why the gateway ends a stream.
@@ -5,9 +7,9 @@ use crate::log::Earliest;
 pub(crate) enum EndReason {
     /// The gateway shuts down.
     Draining,
-    /// An operator ended the stream.
+    /// An operator ended it.
     Disconnected,
-    /// Retention has removed events before the subscriber got them.
+    /// Retention has removed events that the subscriber has not got.
     Expired(Earliest),
     /// The log is damaged.
     Damaged,
@@ -20,19 +22,11 @@ pub(crate) enum EndReason {
 /// How a subscription ended: for a reason of the gateway, or because its client left.
 pub(super) type End = Option<EndReason>;
 
-/// Every end. The place in [`EndReason::Expired`] does not matter here.
-pub(super) const ENDS: [End; 7] = [
-    None,
-    Some(EndReason::Draining),
-    Some(EndReason::Disconnected),
-    Some(EndReason::Expired(Earliest {
-        before: Position::ORIGIN,
-        time: None,
-    })),
-    Some(EndReason::Damaged),
-    Some(EndReason::Deadline),
-    Some(EndReason::CredentialsExpired),
-];
+/// Makes [`LABELS`] and [`label`]. An end that is not listed does not compile.
+macro_rules! labels {
+    ($($end:pat => $label:literal;)+) => {
+        /// The label of each end.
+        pub(super) const LABELS: [&str; [$($label),+].len()] = [$($label),+];
 
         /// What the log and the metrics call an end.
         pub(super) const fn label(end: End) -> &'static str {

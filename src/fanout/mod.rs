@@ -9,8 +9,8 @@
 //!
 //! ```text
 //!  log ──catch-up reads──▶ … covered ]( covered … head ]    1. read up to the head
-//!  router ─────────────────────────────────── head ]( …──▶  2. attach: later events are queued
-//!                                covered ]( … head ]        3. read up to `head`, then pop the queue
+//!  router ─────────────────────────────────── head ]( …──▶  2. attach: later events queue up
+//!                                covered ]( … head ]        3. read up to `head`, then the queue
 //! ```
 //!
 //! So no event is missed or sent twice, whatever happens between the steps. If the queue overflows

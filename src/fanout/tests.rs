@@ -230,7 +230,8 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     let agent = prop::sample::select(vec![None, Some("a"), Some("b"), Some("nobody")]);
     prop_oneof![
-        4 => prop::collection::vec(prop::sample::select(vec!["a", "b"]), 1..20).prop_map(Act::Append),
+        4 => prop::collection::vec(prop::sample::select(vec!["a", "b"]), 1..20)
+            .prop_map(Act::Append),
         2 => (agent, any::<bool>()).prop_map(|(agent, earliest)| Act::Subscribe(agent, earliest)),
         4 => (any::<usize>(), 1usize..6).prop_map(|(who, count)| Act::Read(who, count)),
         1 => any::<usize>().prop_map(Act::Resume),
@@ -296,8 +297,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn each_match_comes_once_in_order_and_progress_never_passes_one(acts in prop::collection::vec(act(), 0..40)) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    fn each_match_comes_once_in_order_and_progress_never_passes_one(
+        acts in prop::collection::vec(act(), 0..40),
+    ) {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).enable_time().build().unwrap();
         runtime.block_on(play(acts));
     }
 }

@@ -114,7 +114,12 @@ mod tests {
             let token = PageToken { snapshot, at };
             let text = pages("ListEvents", false, 1).encode(&token);
             prop_assert_eq!(pages("ListEvents", false, 1).decode(&text).unwrap(), Some(token));
-            for other in [pages("ListSubscribers", false, 1), pages("ListEvents", true, 1), pages("ListEvents", false, 2)] {
+            let others = [
+                pages("ListSubscribers", false, 1),
+                pages("ListEvents", true, 1),
+                pages("ListEvents", false, 2),
+            ];
+            for other in others {
                 prop_assert!(other.decode(&text).is_err());
             }
         }

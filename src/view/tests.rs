@@ -148,7 +148,8 @@ proptest! {
         let secrets = Secrets::of(&word);
         let rendered = view.render(redaction, &stored).unwrap();
         for (redacted, secret) in secrets.all(redaction) {
-            let left_out = view == View::Basic && [&secrets.call_summary, &secrets.transcript].contains(&&secret.to_owned());
+            let conversation = [&secrets.call_summary, &secrets.transcript];
+            let left_out = view == View::Basic && conversation.contains(&&secret.to_owned());
             prop_assert_eq!(holds(&rendered, secret), !redacted && !left_out, "{}", secret);
         }
         let shown = proto::Event::decode(rendered).unwrap();

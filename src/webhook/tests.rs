@@ -1,4 +1,4 @@
-//! The door, called as a service and over real TLS, with a real log.
+//! The door as a service, and in-process behind real TLS; its log is a real one.
 
 mod secrets;
 
@@ -31,7 +31,7 @@ use crate::{
     tls,
 };
 
-/// Far more time than anything here takes. A test fails if it is exceeded.
+/// Far more than anything here takes; a promise that is not kept fails by it.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PEER: &str = "192.0.2.1:1234";
 const EVENT: &str = r#"{"eventName": "CallHandler.CallEnded", "payload": {"call_id": "c"}}"#;
@@ -66,13 +66,13 @@ fn site(config: Config) -> Site {
     }
 }
 
-/// A valid request from [`PEER`]. Tests make it invalid.
+/// A request from [`PEER`] that is fine, to be spoilt.
 fn post() -> http::request::Builder {
     let peer: SocketAddr = PEER.parse().unwrap();
     Request::post(PATH).extension(Peer(peer))
 }
 
-/// Sends a request. Returns the status and the JSON of the answer.
+/// Status and JSON of an answer.
 async fn ask<B>(webhook: &Webhook, request: Request<B>) -> (u16, Value)
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -103,7 +103,7 @@ async fn an_event_is_stored_once_and_told_so() {
     assert_eq!(stored.unwrap().raw.unwrap().json, EVENT);
 }
 
-/// One request with every fault. The fault that the answer names is mended, and so on.
+/// One request with every fault; then the first one told is mended, and the next one is told.
 #[tokio::test]
 async fn of_several_faults_the_first_in_the_table_is_told() {
     let mut config = Config {
@@ -194,8 +194,8 @@ async fn a_body_is_refused_only_for_what_it_is_not() {
     check(b"{\"a\": \"\xff\"}", "BODY_INVALID").await;
 }
 
-/// Some clients read the answer only after they have sent everything. A reset would look like a
-/// failure to them.
+/// Clients that look for an answer only once they have sent everything would take a reset for a
+/// failure.
 #[tokio::test]
 async fn a_request_is_refused_by_its_head_at_once_and_its_body_taken_behind_the_answer() {
     let site = site(Config::default());
@@ -220,8 +220,7 @@ async fn it_is_empty_when_the_last_request_inside_has_its_answer() {
         let request = post().body(StreamBody::new(frames)).unwrap();
         ask(&webhook, request).await
     });
-    // The channel holds one piece. When both are sent, the first was read, so the request is in
-    // flight.
+    // Two pieces in a channel of one: the first has been read, so the request is inside.
     feed.send(Bytes::from_static(b" ")).await.unwrap();
     feed.send(Bytes::from_static(b" ")).await.unwrap();
 

@@ -15,6 +15,9 @@ use std::{
 /// Longer files have a second idea in them.
 const LINES_MAX: usize = 500;
 
+/// rustfmt's width. The test also covers long strings and macros, which rustfmt leaves alone.
+const COLUMNS_MAX: usize = 100;
+
 /// What each room may know of the others. `gateway` and `cli` may know all, and nobody knows them.
 const ROOMS: [(&str, &[&str]); 19] = [
     ("admin", &["log"]),
@@ -122,6 +125,25 @@ fn a_file_has_one_idea_and_so_an_end() {
         let lines = text.lines().count();
         if lines > LINES_MAX {
             faults.push(format!("{name} has {lines} lines, more than {LINES_MAX}"));
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn a_line_ends_at_100_columns() {
+    let mut faults = Vec::new();
+    for folder in ["src", "tests", "benches", "examples"] {
+        for (name, text) in files(folder, ".rs") {
+            // How a terminal shows it.
+            let shows = |line: &str| name == "src/cli/pretty/tests.rs" && line.ends_with("\\n\",");
+            for (line, number) in text.lines().zip(1..) {
+                // A raw string cannot go on in the next line.
+                let may = line.contains("r#\"") || shows(line);
+                if line.chars().count() > COLUMNS_MAX && !may {
+                    faults.push(format!("{name}:{number}: {}", line.trim()));
+                }
+            }
         }
     }
     report(&faults);

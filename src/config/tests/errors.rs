@@ -1,4 +1,4 @@
-//! Errors name the place and the setting.
+//! What is wrong is said with its place and its name.
 
 use super::given;
 
@@ -186,7 +186,33 @@ fn an_old_name_is_told_the_new_one_where_it_stands() {
         "log.level = 7\n[logging]\nlevel = \"debug\"\n",
         &[&format!("gateway.toml:1:5: {level}")],
     );
-    // No other error follows, such as a missing file or a missing key.
+    // The table's old name is told even where it is no table with settings.
+    let table = "log: is called logging now";
+    for content in ["log = {}\n", "log = \"debug\"\n"] {
+        check(content, &[&format!("gateway.toml:1:1: {table}")]);
+    }
+    check("[log]\n", &[&format!("gateway.toml:1:2: {table}")]);
+    check(
+        "[[log]]\nlevel = \"debug\"\n",
+        &[&format!("gateway.toml:1:3: {table}")],
+    );
+    check(
+        "log.colour = true\n",
+        &["gateway.toml:1:5: log.colour: log is called logging now"],
+    );
+    check(
+        "tls.cert.x = 1\n",
+        &["gateway.toml:1:10: tls.cert.x: tls.cert is called webhook.tls_cert now"],
+    );
+    check(
+        "\"tls.cert\" = \"a\"\n",
+        &["gateway.toml:1:1: \"tls.cert\": tls.cert is called webhook.tls_cert now"],
+    );
+    check(
+        "\"log.level\" = \"debug\"\n",
+        &["gateway.toml:1:1: \"log.level\": log.level is called logging.level now"],
+    );
+    // Nothing else is told of: not that the file is not there, nor that a key is missing.
     check(
         "[webhook]\naddr = \"0.0.0.0:0\"\n[tls]\nhandshake_seconds = 3\ncert = \"none.pem\"\n",
         &["gateway.toml:5:1: tls.cert: is called webhook.tls_cert now"],
@@ -245,7 +271,7 @@ fn an_error_outside_the_file_names_the_flag_or_the_variable() {
         .variable("VERBEX_GATEWAY_ORGANIZATION", "")
         .flag("webhook.addr", "8443")
         .errors();
-    // All errors come at once, also the one in the file.
+    // All of them at once, and the file's though nothing else is wrong with it.
     let places: Vec<_> = errors
         .iter()
         .map(|error| error.rsplit_once(": ").unwrap())

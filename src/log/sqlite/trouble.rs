@@ -50,8 +50,8 @@ pub(super) enum Changed {
     ShmGone(PathBuf),
     #[error(
         "{0} was emptied or cut short while the gateway had it open, together with events that had \
-         not been moved into events.db yet; stop the gateway, restore a backup if you have one, and \
-         start again"
+         not been moved into events.db yet; stop the gateway, restore a backup if you have one, \
+         and start again"
     )]
     WalCutShort(PathBuf),
     #[error(
