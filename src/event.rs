@@ -121,7 +121,7 @@ pub struct Raw {
 /// An event that is not durable yet.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// Its identity.
+    /// The same for every delivery of the same event.
     pub id: EventId,
     /// The event in `EVENT_VIEW_STANDARD`, with the time at which the door received it and without
     /// a sequence.
@@ -160,7 +160,7 @@ impl NewEvent {
 pub struct StoredEvent {
     /// Its place in the log.
     pub sequence: Sequence,
-    /// Its identity.
+    /// The same for every delivery of the same event.
     pub id: EventId,
     /// When the gateway took it; never decreases along `sequence`.
     pub receive_time: Timestamp,

@@ -62,7 +62,7 @@ pub enum Error {
     Read {
         /// "certificate" or "private key".
         what: &'static str,
-        /// The file.
+        /// As it was configured.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -72,7 +72,7 @@ pub enum Error {
     Content {
         /// "certificate" or "private key".
         what: &'static str,
-        /// The file.
+        /// As it was configured.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,

@@ -77,7 +77,7 @@ pub(super) enum Answer {
     Refused(Refusal),
 }
 
-/// A refusal.
+/// What an answer other than 2xx says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     status: StatusCode,

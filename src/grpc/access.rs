@@ -37,7 +37,7 @@ pub(super) struct Access {
     pub serving: Arc<AtomicBool>,
 }
 
-/// The middleware.
+/// Lets a request in with its caller's grant, or answers why not.
 pub(super) async fn admit(
     State(access): State<Arc<Access>>,
     mut request: Request,

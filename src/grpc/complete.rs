@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use super::status::Failure;
 
-/// The middleware.
+/// Gives details to errors that the library makes.
 pub(super) async fn complete(request: Request, next: Next) -> Result<Response, Failure> {
     check_content(request.headers())?;
     let uri = request.uri().clone();

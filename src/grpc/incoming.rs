@@ -54,7 +54,7 @@ impl Default for Incoming {
     }
 }
 
-/// The middleware.
+/// Bounds how long and how large a request message may be.
 pub(super) async fn bound(
     State(incoming): State<Incoming>,
     request: Request,

@@ -148,7 +148,7 @@ pub(crate) struct Peer(pub SocketAddr);
 /// Where connections come from.
 #[derive(Debug)]
 pub struct Listener {
-    /// The socket.
+    /// Bound, and not blocking.
     pub socket: TcpListener,
     /// Whether the socket keeps listening when this process ends. Then connections in its backlog
     /// are left to the next process.

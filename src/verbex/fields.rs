@@ -194,7 +194,6 @@ pub(super) enum Left<'f, 'b> {
     Part(&'f Fields<'b>),
 }
 
-/// A string.
 pub(super) fn text<'b>(value: &'b Value<'b>) -> Read<'b, String> {
     match value {
         Value::String(text) => (Some(text.text().into_owned()), Rest::Nothing),
@@ -219,7 +218,6 @@ pub(super) fn double<'b>(value: &'b Value<'b>) -> Read<'b, f64> {
     }
 }
 
-/// A time.
 pub(super) fn time<'b>(value: &'b Value<'b>) -> Read<'b, prost_types::Timestamp> {
     match time::from_value(value) {
         Some(time) => (Some(time), Rest::Nothing),

@@ -66,7 +66,6 @@ impl Place {
         })
     }
 
-    /// The log.
     pub(super) fn log(&self) -> &Path {
         &self.log
     }
