@@ -25,7 +25,8 @@ const INDEX_BYTES: usize = 48;
 /// The first word. Its last bit gives the byte order for the checksums.
 const MAGIC: u32 = 0x377f_0682;
 
-/// For each page that has been moved, the place of its newest frame: [`Moved::move_again`] needs it.
+/// For each page that has been moved, the place of its newest frame. [`Moved::move_again`] needs
+/// it.
 pub(super) struct Moved {
     page_bytes: usize,
     places: BTreeMap<u32, u64>,
