@@ -2,32 +2,40 @@
 
 use std::time::Duration;
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
 use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use super::status::Failure;
-use crate::auth::Grant;
+use crate::{auth::Grant, event::Epoch, fanout::EndReason};
 
-/// The latest end of a call, and the failure that the caller then gets. It is in the extensions of
-/// every request that has one.
-#[derive(Clone, Debug)]
+/// The latest end of a call, and why it then ends. It is in the extensions of every request that
+/// has one.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     pub at: Instant,
-    pub failure: Failure,
+    pub reason: EndReason,
 }
 
 /// The middleware. It applies to the time until the answer begins; the body of a stream watches its
 /// deadline itself.
-pub(super) async fn enforce(mut request: Request, next: Next) -> Result<Response, Failure> {
+pub(super) async fn enforce(
+    State(epoch): State<Epoch>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
     let Some(deadline) = Deadline::of(&request) else {
         return Ok(next.run(request).await);
     };
-    request.extensions_mut().insert(deadline.clone());
+    request.extensions_mut().insert(deadline);
     timeout_at(deadline.at, next.run(request))
         .await
-        .map_err(|_| deadline.failure)
+        .map_err(|_| Failure::end(deadline.reason, epoch))
 }
 
 impl Deadline {
@@ -35,14 +43,14 @@ impl Deadline {
     fn of(request: &Request) -> Option<Self> {
         let timeout = grpc_timeout(request.headers()).map(|timeout| Self {
             at: Instant::now() + timeout,
-            failure: Failure::DeadlineExceeded,
+            reason: EndReason::Deadline,
         });
         let grant: Option<&Grant> = request.extensions().get();
         let expiry = grant.and_then(|grant| grant.until).map(|until| {
             let left = until.duration_since(Timestamp::now());
             Self {
                 at: Instant::now() + Duration::try_from(left).unwrap_or_default(),
-                failure: Failure::CredentialsInvalid,
+                reason: EndReason::CredentialsExpired,
             }
         });
         let deadlines = timeout.into_iter().chain(expiry);

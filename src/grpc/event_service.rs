@@ -44,7 +44,7 @@ impl EventService for Events {
             .get::<Peer>()
             .map(|peer| peer.0.to_string())
             .unwrap_or_default();
-        let deadline = request.extensions().get::<Deadline>().cloned();
+        let deadline = request.extensions().get::<Deadline>().copied();
         let encoding = self.encoding(request.metadata());
         let (grant, message) = granted(request)?;
         let request = request::subscribe(message, encoding, peer, &grant)?;

@@ -115,6 +115,7 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 /// See [`DescriptorError`].
 pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), DescriptorError> {
     let health = Health::new();
+    let epoch = parts.epoch;
     let services = services(parts, config.compression, &health)?;
     let cors = (!config.cors_origins.is_empty()).then(|| cors(config.cors_origins.clone()));
     let local = (config.tokens.is_empty() && config.loopback).then(|| {
@@ -144,7 +145,7 @@ pub fn service(config: Config, parts: Parts) -> Result<(Router, Health), Descrip
                 Arc::new(access),
                 access::admit,
             ))
-            .layer(middleware::from_fn(deadline::enforce))
+            .layer(middleware::from_fn_with_state(epoch, deadline::enforce))
             .layer(middleware::from_fn(complete::complete))
             .layer(middleware::from_fn_with_state(
                 Incoming::default(),

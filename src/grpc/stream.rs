@@ -32,7 +32,7 @@ pub(super) struct Outgoing(Arc<Mutex<Option<Sending>>>);
 
 struct Sending {
     subscription: Subscription,
-    deadline: Option<(Pin<Box<Sleep>>, Failure)>,
+    deadline: Option<(Pin<Box<Sleep>>, EndReason)>,
     epoch: Epoch,
 }
 
@@ -42,7 +42,7 @@ impl Outgoing {
         deadline: Option<Deadline>,
         epoch: Epoch,
     ) -> Self {
-        let deadline = deadline.map(|end| (Box::pin(sleep_until(end.at)), end.failure));
+        let deadline = deadline.map(|end| (Box::pin(sleep_until(end.at)), end.reason));
         Self(Arc::new(Mutex::new(Some(Sending {
             subscription,
             deadline,
@@ -77,28 +77,24 @@ impl Sending {
         let deadline = &mut self.deadline;
         let passed = async {
             match deadline {
-                Some((timer, failure)) => {
+                Some((timer, reason)) => {
                     timer.await;
-                    failure.clone()
+                    *reason
                 }
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let next = tokio::select! {
             // The deadline comes first: else a subscription that always has messages would never
             // end.
             biased;
-            failure = passed => {
-                self.subscription.end(match failure {
-                    Failure::DeadlineExceeded => EndReason::Deadline,
-                    _ => EndReason::CredentialsExpired,
-                });
-                Err(failure)
+            reason = passed => {
+                self.subscription.end(reason);
+                Err(reason)
             }
-            next = self.subscription.next() => {
-                next.map_err(|reason| Failure::end(reason, self.epoch))
-            }
-        }
+            next = self.subscription.next() => next,
+        };
+        next.map_err(|reason| Failure::end(reason, self.epoch))
     }
 }
 
