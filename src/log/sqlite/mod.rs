@@ -38,6 +38,7 @@ mod alone;
 mod beginning;
 mod condition;
 mod connection;
+mod draft;
 mod file;
 mod folder;
 mod lanes;

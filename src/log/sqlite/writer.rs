@@ -8,7 +8,8 @@ use tokio::{
 };
 
 use super::{
-    file::{Committed, LogFile},
+    draft::Committed,
+    file::LogFile,
     reader::{Reader, Source},
     trouble::Trouble,
 };

@@ -1,0 +1,112 @@
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use super::*;
+use crate::{
+    event::{EventId, Raw},
+    log::parts::Identity,
+    proto,
+};
+
+fn event(number: u8) -> NewEvent {
+    NewEvent {
+        id: EventId([number; 16]),
+        event: proto::Event::default(),
+        event_time_given: false,
+        raw: Raw::default(),
+    }
+}
+
+fn open(folder: &tempfile::TempDir) -> LogFile {
+    let path = folder.path().join("events.db");
+    std::fs::File::create(&path).unwrap();
+    let mut conn = connection::writer(&path).unwrap();
+    let identity = || Identity {
+        epoch: Epoch([0; 16]),
+        id_key: [0; 32],
+    };
+    schema::migrate(&mut conn, &path, Timestamp::UNIX_EPOCH, identity).unwrap();
+    let place = Arc::new(Place::of(&path).unwrap());
+    LogFile::new(conn, place).unwrap()
+}
+
+#[test]
+fn events_whose_places_are_given_are_kept_at_them_once_and_in_order() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut file = open(&folder);
+    let at = |seconds| Timestamp::from_second(seconds).unwrap();
+    let batch = || {
+        [
+            (event(1), Sequence(3), at(10)),
+            (event(2), Sequence(7), at(9)),
+            // The same event again, with a second place.
+            (event(1), Sequence(8), at(11)),
+        ]
+    };
+    let committed = file.apply(batch()).unwrap();
+    let answers = |committed: &Committed| -> Vec<(u64, bool)> {
+        let answers = committed.answers.iter();
+        answers
+            .map(|answer| (answer.sequence.0, answer.duplicate))
+            .collect()
+    };
+    assert_eq!(answers(&committed), [(3, false), (7, false), (3, true)]);
+    let events = committed.events.iter();
+    let placed: Vec<_> = events
+        .map(|event| (event.sequence.0, event.receive_time))
+        .collect();
+    assert_eq!(placed, [(3, at(10)), (7, at(10))], "times never fall");
+    assert_eq!(file.last(), committed.events[1].position());
+
+    // The same events come again after a restart, and change nothing.
+    let again = file.apply(batch()).unwrap();
+    assert_eq!(answers(&again), [(3, true), (7, true), (3, true)]);
+    assert!(again.events.is_empty());
+    let late = file.apply([(event(3), Sequence(5), at(20))]);
+    assert!(matches!(late, Err(Trouble::OutOfOrder { .. })));
+    // Events that get their number here continue after them.
+    let own = file.commit([event(4)]).unwrap();
+    assert_eq!(answers(&own), [(8, false)]);
+}
+
+#[test]
+fn the_write_ahead_log_stays_short_though_somebody_always_reads() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("events.db");
+    let mut file = open(&folder);
+    file.wal_pages_max = 64;
+
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let readers = [(); 2].map(|()| connection::reader(&path).unwrap());
+            // Each reader ends only when the other has begun.
+            let mut held = None;
+            for reader in readers.iter().cycle() {
+                let snapshot = reader.unchecked_transaction().unwrap();
+                last(&snapshot, Epoch([0; 16])).unwrap();
+                held = Some(snapshot);
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            drop(held);
+        });
+        let pages: Result<Vec<u64>, Trouble> = (0..150)
+            .map(|number| {
+                file.commit([event(number)])?;
+                file.checkpoint()?;
+                Ok(connection::checkpoint(&file.conn, "NOOP")?.pages)
+            })
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        let pages_max = pages.unwrap().into_iter().max().unwrap_or(0);
+        assert!(
+            pages_max >= 16,
+            "that little needs no checkpoint: {pages_max}"
+        );
+        assert!(pages_max <= 2 * 64, "{pages_max}");
+    });
+}
