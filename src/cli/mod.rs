@@ -12,6 +12,7 @@ mod events;
 mod filter_flags;
 mod interrupt;
 mod lines;
+mod log;
 mod logging;
 mod moment;
 mod output;
@@ -60,6 +61,7 @@ enum Command {
     Events(events::Args),
     Send(send::Args),
     Simulate(simulate::Args),
+    Log(log::Args),
     CheckConfig(check_config::Args),
     Token(token::Args),
     Completions(completions::Args),
@@ -87,6 +89,7 @@ impl Cli {
             Command::Events(args) => events::run(args).await,
             Command::Send(args) => send::run(args).await,
             Command::Simulate(args) => simulate::run(args).await,
+            Command::Log(args) => log::run(args).await,
             Command::CheckConfig(args) => check_config::run(args).await,
             Command::Token(args) => token::run(args).await,
             Command::Completions(args) => completions::run(args).await,

@@ -103,6 +103,15 @@ pub(super) struct Settings {
     log_level: Option<String>,
 }
 
+/// The environment of this process.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where the configuration is read"
+)]
+pub(super) fn environment() -> Environment {
+    Environment::from_iter(env::vars_os())
+}
+
 /// The error of a command line, with the new name of each flag that was renamed.
 pub(super) fn with_new_names(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     let cli = super::Cli::command();
@@ -160,10 +169,6 @@ const OPERATIONS: &str = "Operations";
 
 impl Settings {
     /// Reads the configuration of this process. The settings in `decided` override all others.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where the configuration is read"
-    )]
     pub(super) fn load(
         self,
         decided: Vec<(&'static str, String)>,
@@ -171,7 +176,7 @@ impl Settings {
         let mut loaded = config::load(Layers {
             demo: self.demo,
             flags: [self.flags(), decided].concat(),
-            environment: Environment::from_iter(env::vars_os()),
+            environment: environment(),
         })?;
         // The variables of other commands are known, but not settings.
         let cli = super::Cli::command();

@@ -10,7 +10,7 @@ use super::{
     effective::Effective,
     environment::Environment,
     file::ConfigFile,
-    problem::Invalid,
+    problem::{Invalid, Problem},
     reader::Reader,
     setting::{LogLevel, OrganizationId},
     tree::{AdminDoor, Config, GrpcDoor, LogFormat, Logging, TlsFiles, WebhookDoor, WebhookTls},
@@ -56,13 +56,28 @@ pub(crate) struct Loaded {
 /// If the file cannot be read, a value is bad, a key is unknown or a rule is broken. If the file
 /// can be read, the error has all problems at once.
 pub(crate) fn load(layers: Layers) -> Result<Loaded, Invalid> {
+    load_by(layers, check::rules)
+}
+
+/// The same for a command that opens no doors: it follows no rules between settings, since all of
+/// them are about doors.
+///
+/// # Errors
+/// The same as for [`load`].
+pub(crate) fn load_without_doors(layers: Layers) -> Result<Loaded, Invalid> {
+    load_by(layers, |_, _| Vec::new())
+}
+
+fn load_by(
+    layers: Layers,
+    rules: impl FnOnce(&Config, &Effective) -> Vec<Problem>,
+) -> Result<Loaded, Invalid> {
     let mut reader = Reader::new(layers.flags, layers.environment);
     if let Some(path) = reader.path_of_file(FILE) {
         reader.file = ConfigFile::read(&path).map_err(|problem| Invalid(vec![problem]))?;
     }
     let config = config(&mut reader, layers.demo);
-    let (effective, unknown_variables) =
-        reader.finish(|effective| check::rules(&config, effective))?;
+    let (effective, unknown_variables) = reader.finish(|effective| rules(&config, effective))?;
     Ok(Loaded {
         config,
         effective,

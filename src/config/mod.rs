@@ -36,7 +36,7 @@ mod tree;
 mod tests;
 
 pub(crate) use environment::Environment;
-pub(crate) use load::{Layers, Loaded, load};
+pub(crate) use load::{Layers, Loaded, load, load_without_doors};
 #[cfg(test)]
 pub(crate) use names::flag_of;
 pub(crate) use names::{nearest, renamed_flags, variable_of};

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::query::Earliest;
+use super::{progress::Stopped, query::Earliest};
 
 /// How long to wait before a file is tried again that could not be read or written.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,6 +37,24 @@ pub enum ReadError {
     /// Retention has removed events between the place asked for and the earliest.
     #[error("the events after that place have been removed")]
     Expired(Earliest),
+}
+
+/// Why work on a whole log has ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// SQLite's errors are about the file that is read.
+impl From<rusqlite::Error> for WorkError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Read(error.into())
+    }
 }
 
 /// Why a log could not be opened. Each says what to do.

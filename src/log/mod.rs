@@ -26,18 +26,20 @@ mod error;
 mod follow;
 mod metrics;
 mod parts;
+mod progress;
 mod query;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use appender::{Appended, Appender};
-pub(crate) use error::{AppendError, OpenError, RETRY_INTERVAL, ReadError};
+pub(crate) use error::{AppendError, OpenError, RETRY_INTERVAL, ReadError, WorkError};
 pub(crate) use follow::{Followed, Follower};
 pub use follow::{Followers, Publisher, Tail, followers};
 pub use metrics::Metrics;
 pub(crate) use parts::FILES;
 pub use parts::{Config, Log};
+pub(crate) use progress::Progress;
 pub(crate) use query::{Batch, Bounds, Earliest, Located, SCAN_ROWS_MAX};
 pub use query::{Lane, Query};
 #[cfg_attr(
@@ -45,6 +47,7 @@ pub use query::{Lane, Query};
     expect(unused_imports, reason = "for commands that look into a log")
 )]
 pub(crate) use sqlite::open_read_only;
+pub(crate) use sqlite::stats;
 #[cfg(test)]
 pub(crate) use sqlite::tests::trim;
 pub use sqlite::{Reader, open};

@@ -33,6 +33,7 @@ mod filters;
 mod handshakes;
 mod health;
 mod history_pages;
+mod log_commands;
 mod names;
 mod odd_bodies;
 mod old_names;

@@ -44,14 +44,11 @@ mod folder;
 mod lanes;
 mod place;
 mod query;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for commands that look into a log")
-)]
 mod read_only;
 mod reader;
 mod rows;
 mod schema;
+pub(crate) mod stats;
 #[cfg(test)]
 pub(super) mod tests;
 mod trouble;

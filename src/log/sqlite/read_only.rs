@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use rusqlite::Connection;
+
 use super::{alone, connection, folder::LOG_NAME, reader, reader::Reader, schema};
 use crate::log::{
     error::{OpenError, Unfit},
@@ -9,6 +11,10 @@ use crate::log::{
 };
 
 /// A log, opened by [`open_read_only`].
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for commands that read events from a log")
+)]
 pub(crate) struct ReadOnly {
     pub identity: Identity,
     pub reader: Reader,
@@ -16,24 +22,41 @@ pub(crate) struct ReadOnly {
 
 /// Opens the log in this folder for reading. Takes no lock, and writes nothing into the log. (If no
 /// gateway has it open, SQLite leaves an empty `-wal` file and a `-shm` file beside it.)
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for commands that read events from a log")
+)]
 pub(crate) fn open_read_only(data_dir: &Path) -> Result<ReadOnly, OpenError> {
     let path = data_dir.join(LOG_NAME);
-    let failed = OpenError::database(&path);
-    if let Err(source) = fs::metadata(&path) {
-        return Err(OpenError::Files { path, source });
+    let conn = connect(&path)?;
+    let identity = schema::identity(&conn).map_err(OpenError::database(&path))?;
+    let reader = reader::start(move || Ok(connection::reader(&path)?))
+        .map_err(|source| OpenError::Threads { source })?;
+    Ok(ReadOnly { identity, reader })
+}
+
+/// The same, as one connection.
+pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
+    let failed = OpenError::database(path);
+    let owned = || path.to_owned();
+    if let Err(source) = fs::metadata(path) {
+        return Err(OpenError::Files {
+            path: owned(),
+            source,
+        });
     }
-    let conn = connection::reader(&path).map_err(failed)?;
+    let conn = connection::reader(path).map_err(failed)?;
     let unfit = match alone::of(&conn).map_err(failed)? {
         None => Some(Unfit::Foreign),
         Some(found) if found.version < 1 => Some(Unfit::Version(found.version)),
         Some(_) => None,
     };
     if let Some(what) = unfit {
-        return Err(OpenError::Unfit { path, what });
+        return Err(OpenError::Unfit {
+            path: owned(),
+            what,
+        });
     }
-    schema::known(&conn, &path)?;
-    let identity = schema::identity(&conn).map_err(failed)?;
-    let reader = reader::start(move || Ok(connection::reader(&path)?))
-        .map_err(|source| OpenError::Threads { source })?;
-    Ok(ReadOnly { identity, reader })
+    schema::known(&conn, path)?;
+    Ok(conn)
 }

@@ -1,0 +1,25 @@
+//! `verbex-gateway log`: looks after a log, with or without a gateway that uses it.
+
+mod place;
+mod stats;
+mod work;
+
+use clap::Subcommand;
+
+/// Look after the log
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Stats(stats::Args),
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Stats(args) => stats::run(args).await,
+    }
+}
