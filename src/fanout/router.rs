@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task,
 };
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     event::{Group, Position, Raw, Sequence, StoredEvent},
-    log::{Followed, Follower, Followers, Tail},
+    log::{Followed, Follower, Followers},
 };
 
 /// The way to the router. The channel has no bound, but a subscription never has more than one
@@ -50,7 +50,6 @@ pub(super) struct Router {
     head: Arc<Head>,
     registry: Arc<Registry>,
     commands: mpsc::UnboundedReceiver<Command>,
-    tail: watch::Receiver<Tail>,
     follower: Follower,
     live: Live,
     /// See [`ROUTE_BYTES_MAX`].
@@ -77,7 +76,6 @@ impl Router {
     ) -> Self {
         Self {
             commands,
-            tail: followers.tail(),
             follower: followers.from(head.position().sequence).urgent(),
             head,
             registry,
@@ -87,8 +85,8 @@ impl Router {
     }
 
     pub(super) async fn run(mut self) {
-        let mut available = self.tail.borrow().available;
-        let (mut tail_open, mut following) = (true, true);
+        self.available(self.follower.tail().available);
+        let mut following = true;
         loop {
             let mut commands = Vec::new();
             let mut followed = None;
@@ -102,18 +100,9 @@ impl Router {
                     following = next.is_some();
                     followed = next;
                 }
-                changed = self.tail.wait_for(|tail| tail.available != available), if tail_open => {
-                    tail_open = changed.is_ok();
-                }
             }
             if let Some(followed) = followed {
-                self.route(followed);
-            }
-            let now_available = self.tail.borrow().available;
-            if now_available != available {
-                available = now_available;
-                self.head.available.store(available, Ordering::Relaxed);
-                self.registry.nudge_all();
+                self.take(followed);
             }
             if !commands.is_empty() {
                 self.obey(commands).await;
@@ -163,14 +152,14 @@ impl Router {
 
     /// Routes what is durable now, and no more, so that commands are obeyed under load, too.
     async fn follow(&mut self) {
-        let tail = self.tail.borrow().position.sequence;
+        let tail = self.follower.tail().position.sequence;
         // An error means that the log cannot be read. The follower logs it and tries again.
         while let Ok(Some(followed)) = self.follower.next_through(tail).await {
-            self.route(followed);
+            self.take(followed);
         }
     }
 
-    fn route(&mut self, followed: Followed) {
+    fn take(&mut self, followed: Followed) {
         match followed {
             Followed::Group(group) => {
                 let (groups, too_large) = self.with_waiting(group);
@@ -183,6 +172,14 @@ impl Router {
                 self.live.detach_all();
                 self.head.advance(earliest.before);
             }
+            Followed::Available(available) => self.available(available),
+        }
+    }
+
+    /// Notes whether the log takes events. A change of that is told to all subscribers.
+    fn available(&self, available: bool) {
+        if self.head.available.swap(available, Ordering::Relaxed) != available {
+            self.registry.nudge_all();
         }
     }
 

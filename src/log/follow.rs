@@ -97,6 +97,7 @@ impl Followers {
     pub(crate) fn from(&self, after: Sequence) -> Follower {
         Follower {
             reader: self.reader.clone(),
+            available: self.tail.borrow().available,
             tail: self.tail.clone(),
             groups: self.groups.subscribe(),
             position: after,
@@ -120,12 +121,16 @@ pub(crate) enum Followed {
     Group(Group),
     /// Retention has removed the next events before this follower had them. It goes on after them.
     Removed(Earliest),
+    /// The log takes events again, or takes none: [`Tail::available`].
+    Available(bool),
 }
 
 /// Yields the events of the log in order, from one place on.
 pub(crate) struct Follower {
     reader: Reader,
     tail: watch::Receiver<Tail>,
+    /// What was last yielded of [`Tail::available`].
+    available: bool,
     groups: broadcast::Receiver<Group>,
     /// All events up to here were yielded or are gone.
     position: Sequence,
@@ -154,24 +159,44 @@ impl Follower {
         }
     }
 
+    /// Where the log ends.
+    pub(crate) fn tail(&self) -> Tail {
+        *self.tail.borrow()
+    }
+
     /// Waits for what comes next. While the file cannot be read, it is tried again from time to
     /// time. None once the log is closed and everything in it was yielded.
     ///
     /// Cancel safe: dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Option<Followed> {
         loop {
-            if let Some(at) = self.retry_at {
-                sleep_until(at).await;
-                self.retry_at = None;
-            }
             let tail = *self.tail.borrow_and_update();
-            match self.next_through(tail.position.sequence).await {
+            if tail.available != self.available {
+                self.available = tail.available;
+                return Some(Followed::Available(tail.available));
+            }
+            // A read of the file may take long. Whether the log takes events is yielded meanwhile.
+            let mut standing = self.tail.clone();
+            let next = tokio::select! {
+                biased;
+                next = self.next_or_retry(tail.position.sequence) => next,
+                Ok(_) = standing.wait_for(|now| now.available != tail.available) => continue,
+            };
+            match next {
                 Ok(Some(followed)) => return Some(followed),
                 Ok(None) => self.tail.changed().await.ok()?,
                 // `next_through` has set the time to try again.
                 Err(_) => {}
             }
         }
+    }
+
+    async fn next_or_retry(&mut self, through: Sequence) -> Result<Option<Followed>, ReadError> {
+        if let Some(at) = self.retry_at {
+            sleep_until(at).await;
+            self.retry_at = None;
+        }
+        self.next_through(through).await
     }
 
     /// What comes next, up to a place that the log has reached: at once, or after a read. None if

@@ -76,6 +76,7 @@ macro_rules! keeps_the_contract {
             what_retention_removes_from_a_running_log_is_told_and_passed,
             a_group_that_is_on_its_way_is_yielded_though_retention_has_removed_it,
             while_the_file_cannot_be_read_a_follower_waits_and_then_goes_on,
+            whether_the_log_takes_events_is_told_also_to_who_waits_for_the_file,
             a_closed_log_ends_its_followers_and_the_next_run_goes_on,
             what_became_durable_without_a_group_is_read_once_the_tail_moves,
         ]);

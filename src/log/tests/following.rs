@@ -27,6 +27,8 @@ async fn take(follower: &mut Follower, through: u64) -> Vec<u64> {
                 assert!(!group.is_empty());
                 sequences.extend(group.iter().map(|event| event.sequence.0));
             }
+            // A file that is hidden for a test may be noticed.
+            Some(Followed::Available(_)) => {}
             other => panic!("{other:?} after {sequences:?}"),
         }
     }
@@ -141,6 +143,26 @@ pub(crate) async fn while_the_file_cannot_be_read_a_follower_waits_and_then_goes
     assert_eq!(take(&mut follower, 5).await, numbers(2, 5));
 }
 
+pub(crate) async fn whether_the_log_takes_events_is_told_also_to_who_waits_for_the_file<
+    B: Backend,
+>() {
+    let home = B::new();
+    let log = home.open();
+    fill(&log, 1..=5).await;
+    let (publisher, followers) = followers(log.reader.clone(), *log.tail.borrow());
+    let mut up_to_date = followers.from(Sequence(5));
+    let mut behind = followers.from(Sequence(1));
+    let hidden = home.hide();
+    let read = behind.next_through(Sequence(5)).await;
+    assert!(matches!(read, Err(ReadError::Unavailable(_))), "{read:?}");
+    publisher.away();
+    for follower in [&mut up_to_date, &mut behind] {
+        assert_eq!(next(follower).await, Some(Followed::Available(false)));
+    }
+    drop(hidden);
+    assert_eq!(take(&mut behind, 5).await, numbers(2, 5));
+}
+
 pub(crate) async fn a_closed_log_ends_its_followers_and_the_next_run_goes_on<B: Backend>() {
     let home = B::new();
     let log = home.open();
@@ -229,6 +251,7 @@ impl Story {
                 assert!(before <= model.removed, "only what is gone is passed");
                 self.position = before;
             }
+            Followed::Available(_) => panic!("nothing is wrong with the disk"),
         }
     }
 }
