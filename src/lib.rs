@@ -99,7 +99,8 @@ pub mod inside {
     }
     pub mod log {
         pub use crate::log::{
-            Config, Followers, Lane, Log, Metrics, Publisher, Query, Reader, Tail, followers, open,
+            Age, Config, Followers, Lane, Limits, Log, Metrics, Publisher, Query, Reader, Tail,
+            followers, open,
         };
         pub mod cursor {
             pub use crate::log::cursor::{Cursor, encode};

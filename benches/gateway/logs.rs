@@ -154,6 +154,7 @@ fn open(data_dir: &Path) -> anyhow::Result<Log> {
     let config = log::Config {
         data_dir: data_dir.to_owned(),
         new_log: false,
+        limits: log::Limits::NONE,
     };
     log::open(&config, log::Metrics::register(&mut Registry::default())).with_context(|| {
         format!(

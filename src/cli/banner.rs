@@ -28,7 +28,8 @@ pub(super) fn banner(
     new_log: bool,
 ) -> String {
     format!(
-        "verbex-gateway {version}{demo}, data in {data}{log}\n\n{doors}\n\n{steps}\n",
+        "verbex-gateway {version}{demo}, data in {data}{log}, events kept {kept}\n\n{doors}\n\n\
+         {steps}\n",
         version = env!("CARGO_PKG_VERSION"),
         demo = if config.demo {
             " with made-up calls"
@@ -37,6 +38,7 @@ pub(super) fn banner(
         },
         data = config.log.data_dir.display(),
         log = if new_log { ", a new log" } else { "" },
+        kept = config.log.limits,
         doors = doors(config, addresses).join("\n"),
         steps = first_steps(config, addresses, program).join("\n"),
     )

@@ -34,6 +34,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<String>,
 
+    /// Remove events this long after they were received: 30d, 12h, or never [default: 30d]
+    #[arg(long, value_name = "AGE")]
+    retention_age: Option<String>,
+
     /// The organisation of events that name none
     #[arg(long, value_name = "ID")]
     organization: Option<String>,
@@ -212,6 +216,7 @@ impl Settings {
         [
             ("config", self.config),
             ("data_dir", self.data_dir),
+            ("log.retention_age", self.retention_age),
             ("organization", self.organization),
             ("allow_insecure_webhook", said(self.allow_insecure_webhook)),
             ("allow_insecure_grpc", said(self.allow_insecure_grpc)),
@@ -261,6 +266,6 @@ mod tests {
             assert_eq!(text, if takes_value { "x" } else { "true" });
             flags += 1;
         }
-        assert_eq!(flags, 17);
+        assert_eq!(flags, 18);
     }
 }

@@ -28,6 +28,8 @@ const DEMO_FOLDER: &str = "verbex-gateway-demo";
 const COUNT_MAX: usize = 1_000_000;
 const SECONDS_MAX: u64 = 3_600;
 const QUEUE_BYTES_MAX: usize = 1 << 30;
+/// More than any disk has.
+const LOG_BYTES_MAX: u64 = 1 << 60;
 
 /// The layers besides the file.
 #[derive(Debug, Default)]
@@ -115,6 +117,20 @@ fn log(read: &mut Reader, demo: bool) -> log::Config {
         data_dir: data_dir(read, demo),
         // Only `serve --new-log` sets it, for one start.
         new_log: false,
+        limits: limits(read),
+    }
+}
+
+fn limits(read: &mut Reader) -> log::Limits {
+    let default = log::Limits::default();
+    log::Limits {
+        age: read.value("log.retention_age", default.age),
+        bytes: read.optional_number("log.retention_bytes", log::BYTES_MIN..=LOG_BYTES_MAX),
+        disk_free_bytes_min: read.number(
+            "log.disk_free_bytes_min",
+            default.disk_free_bytes_min,
+            0..=LOG_BYTES_MAX,
+        ),
     }
 }
 

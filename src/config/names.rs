@@ -15,19 +15,14 @@ const RENAMED: [(&str, &str); 4] = [
     ("tls.key", "webhook.tls_key"),
 ];
 
-/// Tables that have no setting left, since all of them were renamed.
-const RENAMED_TABLES: [(&str, &str); 1] = [("log", "logging")];
-
-/// What to say of a key that no setting has, if it is an old name, in quotes too, or stands in a
-/// table that has an old name.
+/// What to say of a key that no setting has, if it is an old name, in quotes too.
 pub(super) fn renamed(key: &str) -> Option<String> {
     let unquoted = key.replace('"', "");
     let has_key = |old: &str| {
         let rest = unquoted.strip_prefix(old);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    let mut names = RENAMED.into_iter().chain(RENAMED_TABLES);
-    let (old, new) = names.find(|(old, _)| has_key(old))?;
+    let (old, new) = RENAMED.into_iter().find(|(old, _)| has_key(old))?;
     Some(if key == old {
         format!("is called {new} now")
     } else {
@@ -43,18 +38,23 @@ pub(super) fn old_names_of(key: &str) -> impl Iterator<Item = &'static str> {
 
 /// Flags that were renamed: the old one and the new one.
 pub(crate) fn renamed_flags() -> impl Iterator<Item = (String, String)> {
-    let flags = RENAMED.map(|(old, new)| (flag_of(old), flag_of(new)));
+    let flags = RENAMED.map(|(old, new)| (plain_flag(old), flag_of(new)));
     flags.into_iter().filter(|(old, new)| old != new)
 }
 
 /// The flag that sets a key.
 #[must_use]
 pub(crate) fn flag_of(key: &str) -> String {
-    // Other programs call it `--log-level`, too.
-    let key = match key.strip_prefix("logging.") {
-        Some(name) => format!("log.{name}"),
-        None => key.to_owned(),
+    // Other programs call it `--log-level`, too. So flags about the log itself do not say `log`.
+    let key = match key.split_once('.') {
+        Some(("logging", name)) => format!("log.{name}"),
+        Some(("log", name)) => name.to_owned(),
+        _ => key.to_owned(),
     };
+    plain_flag(&key)
+}
+
+fn plain_flag(key: &str) -> String {
     format!("--{}", key.replace(['.', '_'], "-"))
 }
 

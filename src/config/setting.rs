@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{file::Value, tree::LogFormat};
-use crate::{auth::TokenHash, fanout::Encoding, webhook::Secret};
+use crate::{auth::TokenHash, fanout::Encoding, log::Age, webhook::Secret};
 
 /// A type that a setting can have.
 pub(super) trait Setting: Sized {
@@ -203,6 +203,19 @@ impl Setting for OrganizationId {
 
 impl Setting for TokenHash {
     const EXPECTED: &'static str = "64 hex digits, as `verbex-gateway token new` prints them";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Setting for Age {
+    const EXPECTED: &'static str =
+        "how long events are kept, such as 30d, 12h or 90m, at least 1s, or never";
 
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()

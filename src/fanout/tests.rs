@@ -49,6 +49,7 @@ impl Rig {
         let log_config = log::Config {
             data_dir: dir.path().to_owned(),
             new_log: false,
+            limits: log::Limits::NONE,
         };
         let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();
         let followers = followers(&log);

@@ -14,6 +14,7 @@ pub struct Metrics {
     append_seconds: Histogram,
     group_events: Histogram,
     events: Family<TypeLabel, Counter>,
+    removed_events: Counter,
     available: Gauge,
 }
 
@@ -36,6 +37,7 @@ impl Metrics {
             append_seconds: Histogram::new(seconds),
             group_events: Histogram::new(sizes),
             events: Family::default(),
+            removed_events: Counter::default(),
             available: Gauge::default(),
         };
         // All counters exist from the start, so that Prometheus sees the first event as an
@@ -62,6 +64,11 @@ impl Metrics {
             metrics.events.clone(),
         );
         registry.register(
+            "verbex_gateway_log_removed_events",
+            "Events that retention has removed",
+            metrics.removed_events.clone(),
+        );
+        registry.register(
             "verbex_gateway_log_available",
             "Whether the log can take events: 1 or 0",
             metrics.available.clone(),
@@ -81,6 +88,10 @@ impl Metrics {
             let label = TypeLabel { r#type };
             self.events.get_or_create(&label).inc();
         }
+    }
+
+    pub(super) fn removed(&self, events: u64) {
+        self.removed_events.inc_by(events);
     }
 
     pub(super) fn set_available(&self, available: bool) {

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::{
     appender::Appender,
     follow::{Followers, Tail},
+    limits::Limits,
     sqlite::Reader,
 };
 use crate::event::Epoch;
@@ -22,6 +23,8 @@ pub struct Config {
     /// Whether a new log may begin although there are files that are no log, or not a whole one.
     /// These files get another name. If there is a whole log, this has no effect.
     pub new_log: bool,
+    /// How much is kept.
+    pub limits: Limits,
 }
 
 /// An open log, in its parts.

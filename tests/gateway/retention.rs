@@ -2,11 +2,14 @@
 
 use tonic::Code;
 use verbex_gateway::proto::{
-    ExpiredCursorAction, SubscribeRequest, SubscriptionState, subscribe_response::Response,
+    ExpiredCursorAction, GetStatusRequest, GetStatusResponse, SubscribeRequest, SubscriptionState,
+    subscribe_response::Response,
 };
 
 use crate::support::{
-    bodies::large,
+    PATIENCE,
+    bodies::{call_started, large},
+    eventually_asking,
     grpc::{Refusal, Stream},
     history::covered,
     process::{Gateway, Setup},
@@ -28,6 +31,12 @@ fn remove(gateway: &Gateway) {
          COMMIT"
     );
     log.execute_batch(&sql).unwrap();
+}
+
+async fn status(gateway: &Gateway) -> GetStatusResponse {
+    let mut admin = gateway.admin().await;
+    let status = admin.get_status(GetStatusRequest {}).await;
+    status.expect("a status").into_inner()
 }
 
 async fn live(gateway: &Gateway, action: ExpiredCursorAction) -> Stream {
@@ -79,4 +88,25 @@ async fn a_slow_subscriber_that_is_overtaken_ends_or_gets_one_gap() {
     let rest = (1..=before as u64).chain(REMOVED + 1..=EVENTS);
     assert_eq!(got, rest.collect::<Vec<u64>>());
     assert_eq!(gaps, [(before, REMOVED)]);
+}
+
+#[tokio::test]
+async fn events_go_when_they_are_too_old_and_come_again_as_new_ones() {
+    let gateway = Setup::new().arg("--retention-age").arg("2s").start().await;
+    assert!(gateway.output().0.contains(", events kept for 2s\n"));
+    let first = gateway.post(call_started(1)).await;
+    gateway.post(call_started(2)).await;
+    let gone = eventually_asking(PATIENCE, "both are gone", async || {
+        let status = status(&gateway).await;
+        (status.event_count == 0).then_some(status)
+    });
+    let gone = gone.await;
+    assert_eq!((gone.earliest_sequence, gone.latest_sequence), (0, 2));
+    assert_eq!(gone.event_bytes, 0);
+    let removed = "verbex_gateway_log_removed_events_total 2\n";
+    assert!(gateway.operations("/metrics").await.text.contains(removed));
+
+    let again = gateway.post(call_started(1)).await;
+    assert_eq!((&again.id, again.duplicate), (&first.id, false));
+    assert_eq!(again.sequence, 3);
 }

@@ -190,6 +190,45 @@ impl LogFile {
         Ok(committed)
     }
 
+    /// Reads what the file says now.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Trouble> {
+        Ok(read(&self.conn)?)
+    }
+
+    /// Changes rows besides appends, in a transaction of its own. It does not wait for others, and
+    /// not for the disk: the change becomes durable with the next group. Until then a power loss
+    /// takes back all of it.
+    pub(super) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        self.check()?;
+        self.conn.busy_timeout(Duration::ZERO)?;
+        self.conn.pragma_update(None, "synchronous", "NORMAL")?;
+        let changed = self.changed(change);
+        self.conn.pragma_update(None, "synchronous", "FULL")?;
+        self.conn.busy_timeout(BUSY_TIMEOUT)?;
+        changed
+    }
+
+    fn changed<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let transaction = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if last(&transaction, self.epoch)? != Some(self.last) {
+            return Err(overwritten(self.watch.place()));
+        }
+        let changed = change(&transaction)?;
+        transaction.commit()?;
+        Ok(changed)
+    }
+
     /// Fails if somebody has changed the files.
     pub(super) fn check(&mut self) -> Result<(), Trouble> {
         let now = connection::checkpoint(&self.conn, "NOOP")?;

@@ -36,6 +36,7 @@
 
 mod alone;
 mod beginning;
+mod chores;
 mod condition;
 mod connection;
 mod draft;
@@ -46,6 +47,7 @@ mod place;
 mod query;
 mod read_only;
 mod reader;
+mod retention;
 mod rows;
 mod schema;
 pub(crate) mod stats;
@@ -61,7 +63,10 @@ use jiff::Timestamp;
 
 pub(crate) use self::read_only::open_read_only;
 pub use self::reader::Reader;
-use self::{beginning::Beginning, file::LogFile, folder::Folder, place::Place, reader::Source};
+use self::{
+    beginning::Beginning, chores::Chore, file::LogFile, folder::Folder, place::Place,
+    reader::Source, retention::Retention,
+};
 use super::{
     error::OpenError,
     metrics::Metrics,
@@ -108,6 +113,8 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let file = LogFile::new(conn, place.clone()).map_err(failed)?;
     let threads = |source: io::Error| OpenError::Threads { source };
     let source = Source::new(place, settled.is_ok());
+    let chores: Vec<Box<dyn Chore>> =
+        vec![Box::new(Retention::new(config.limits, metrics.clone()))];
     let reader = {
         let source = source.clone();
         reader::start(move || source.open()).map_err(threads)?
@@ -118,6 +125,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
         source,
         reader: reader.clone(),
         lock,
+        chores,
         metrics,
     })
     .map_err(threads)?;

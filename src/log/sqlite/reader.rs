@@ -223,6 +223,7 @@ mod tests {
         let config = log::Config {
             data_dir: dir.path().to_owned(),
             new_log: false,
+            limits: log::Limits::NONE,
         };
         let metrics = log::Metrics::register(&mut Default::default());
         let log = log::open(&config, metrics).unwrap();

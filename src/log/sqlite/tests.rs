@@ -21,7 +21,7 @@ use super::open;
 use crate::{
     event::{EventId, Sequence},
     log::{
-        Config, Log, Metrics, OpenError, Query,
+        Config, Limits, Log, Metrics, OpenError, Query,
         error::Unfit,
         tests::{Backend, all, at, event, fill, keeps_the_contract, numbers},
     },
@@ -43,6 +43,7 @@ impl Home {
         Config {
             data_dir: self.folder.path().join("data"),
             new_log: false,
+            limits: Limits::NONE,
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{
+    chores::{Chore, Chores},
     draft::Committed,
     file::LogFile,
     reader::{Reader, Source},
@@ -39,6 +40,7 @@ pub(super) struct Parts {
     pub(super) source: Source,
     pub(super) reader: Reader,
     pub(super) lock: std::fs::File,
+    pub(super) chores: Vec<Box<dyn Chore>>,
     pub(super) metrics: Metrics,
 }
 
@@ -72,6 +74,8 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
         source: parts.source,
         publisher,
         metrics: parts.metrics,
+        chores: Chores::new(parts.chores),
+        look_at: Instant::now() + LOOK_INTERVAL,
         clock: runtime::Builder::new_current_thread()
             .enable_time()
             .build()?,
@@ -95,6 +99,7 @@ enum Step {
     /// No event has come for a while: check that the files are still there, so that `/readyz`
     /// reports it before a webhook is refused.
     Look,
+    Chore,
     Retry,
 }
 
@@ -131,6 +136,9 @@ struct Writer {
     source: Source,
     publisher: Publisher,
     metrics: Metrics,
+    chores: Chores,
+    /// When to look at the files, if no event comes before.
+    look_at: Instant,
     /// A runtime that drives only the timers for retries and looks.
     clock: Runtime,
 }
@@ -141,6 +149,7 @@ impl Writer {
             match step {
                 Step::Append(first) => self.append(*first),
                 Step::Look => self.look(),
+                Step::Chore => self.chore(),
                 Step::Retry => self.retry(),
             }
         }
@@ -155,14 +164,19 @@ impl Writer {
     }
 
     fn next(&mut self) -> Option<Step> {
+        let now = Instant::now();
         let (until, otherwise) = match &self.standing {
+            Standing::Open if self.chores.are_overdue(now.into_std()) => return Some(Step::Chore),
             // Under load the timer is not needed.
             Standing::Open => match self.offers.waiting() {
                 Some(offer) => return Some(Step::Append(offer)),
-                None => (Instant::now() + LOOK_INTERVAL, Step::Look),
+                None => match self.chores.due().map(Instant::from_std) {
+                    Some(due) if due < self.look_at => (due, Step::Chore),
+                    _ => (self.look_at, Step::Look),
+                },
             },
             // Retry in time, even if offers to refuse come without a pause.
-            Standing::Away { retry_at, .. } if *retry_at <= Instant::now() => {
+            Standing::Away { retry_at, .. } if *retry_at <= now => {
                 return Some(Step::Retry);
             }
             Standing::Away { retry_at, .. } => (*retry_at, Step::Retry),
@@ -174,7 +188,15 @@ impl Writer {
         }
     }
 
+    fn chore(&mut self) {
+        match self.chores.step(&mut self.file) {
+            Ok(()) => self.checkpoint(),
+            Err(error) => self.leave(&error),
+        }
+    }
+
     fn look(&mut self) {
+        self.look_at = Instant::now() + LOOK_INTERVAL;
         // Another program may have locked the file for a moment. Only a change matters.
         if let Err(error @ Trouble::Changed(_)) = self.file.look() {
             self.leave(&error);
@@ -187,6 +209,7 @@ impl Writer {
             let refusal = AppendError::Unavailable(reason.clone());
             return first.caller.answer(Err(refusal), &self.metrics);
         }
+        self.look_at = Instant::now() + LOOK_INTERVAL;
         let (events, callers) = gather(first, &mut self.offers);
         match self.file.commit(events) {
             Ok(committed) => {
