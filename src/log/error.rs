@@ -87,6 +87,15 @@ pub enum OpenError {
         found: i64,
         known: i64,
     },
+    #[error(
+        "the log {path} has schema version {found}, and this gateway reads version {known}; start \
+         it once with `serve`, which upgrades the log"
+    )]
+    OlderSchema {
+        path: PathBuf,
+        found: i64,
+        known: i64,
+    },
     #[error("cannot start the threads of the log: {source}; raise this user's limit")]
     Threads { source: io::Error },
     /// Any other error of the database.

@@ -24,7 +24,7 @@ fn fill(setup: &Setup) {
     log.execute_batch(&format!(
         "INSERT INTO events
              SELECT value, randomblob(16), type, event_name, trace_id, organization_id, agent_id,
-                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded
+                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded, 0
              FROM events, (WITH RECURSIVE numbers(value) AS (
                  SELECT 2 UNION ALL SELECT value + 1 FROM numbers WHERE value < {EVENTS}
              ) SELECT * FROM numbers);

@@ -17,7 +17,7 @@ pub(super) struct Alone {
     pub(super) version: i64,
 }
 
-/// Reads no row of `events`, but fails if one of its columns is missing.
+/// Reads no row of `events`, but fails if one of the columns is missing that all versions have.
 const READ: &str = "
     SELECT epoch, last_sequence, user_version FROM log, pragma_user_version
     WHERE NOT EXISTS (SELECT id_key, created, trimmed_sequence, last_id, last_receive_time,
@@ -27,6 +27,14 @@ const READ: &str = "
                              call_id, status, event_time, receive_time, raw_json, raw_headers,
                              encoded
                       FROM events WHERE FALSE)";
+
+/// Fails if something is missing that version 2 has added.
+const READ_2: &str = "
+    SELECT events.checksum, base_sequence, indexed_sequence, run, tier, id_runs.entries,
+           first_sequence,
+           id_runs.last_sequence, filter, place, id_parts.entries, agent_places.agent_id, first,
+           sequences, events_by_agent.sequence
+    FROM events, log, id_runs, id_parts, agent_places, events_by_agent WHERE FALSE";
 
 /// Reads the file. None if it lacks the log's tables and columns.
 ///
@@ -42,14 +50,20 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Option<Alone>> {
 
 /// What an open file says of itself.
 pub(super) fn of(conn: &Connection) -> rusqlite::Result<Option<Alone>> {
-    let read = conn.query_row(READ, [], |row| {
-        Ok(Alone {
-            epoch: Epoch(row.get(0)?),
-            last: Sequence(row.get(1)?),
-            version: row.get(2)?,
-        })
-    });
-    match read {
+    let read = || {
+        let found = conn.query_row(READ, [], |row| {
+            Ok(Alone {
+                epoch: Epoch(row.get(0)?),
+                last: Sequence(row.get(1)?),
+                version: row.get(2)?,
+            })
+        })?;
+        if found.version >= 2 {
+            conn.prepare(READ_2)?;
+        }
+        Ok(found)
+    };
+    match read() {
         Ok(found) => Ok(Some(found)),
         Err(rusqlite::Error::SqliteFailure(error, message)) if error.code != ErrorCode::Unknown => {
             Err(rusqlite::Error::SqliteFailure(error, message))

@@ -172,7 +172,7 @@ mod tests {
             &["a"],
             &[],
             &[],
-            "INDEX events_by_agent (agent_id=? AND rowid>? AND rowid<?)",
+            "INDEX events_agent_id (agent_id=? AND rowid>? AND rowid<?)",
         );
         check(
             &[],
@@ -180,6 +180,6 @@ mod tests {
             &["failed"],
             "INDEX events_by_call (call_id=? AND rowid>? AND rowid<?)",
         );
-        check(&["a"], &["c"], &[], "INDEX events_by_");
+        check(&["a"], &["c"], &[], "INDEX events_");
     }
 }

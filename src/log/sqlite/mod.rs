@@ -10,8 +10,8 @@
 //!
 //! # Compatibility
 //!
-//! `user_version` counts the migrations that the file has seen. An older file is migrated at the
-//! start, in one transaction. A newer one is refused. Users query the columns of `events`, so these
+//! `user_version` is the version of the schema. An older file is upgraded at the start, in one
+//! transaction. A newer one is refused. Users query the columns of `events`, so these
 //! keep their meaning.
 //!
 //! # Performance

@@ -57,6 +57,13 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
             what,
         });
     }
-    schema::known(&conn, path)?;
+    let found = schema::known(&conn, path)?;
+    if found < schema::VERSION {
+        return Err(OpenError::OlderSchema {
+            path: owned(),
+            found,
+            known: schema::VERSION,
+        });
+    }
     Ok(conn)
 }

@@ -1,4 +1,4 @@
-//! The tables, and the migrations from older versions.
+//! The tables, and how an older file gets them.
 
 use std::path::Path;
 
@@ -11,9 +11,11 @@ use crate::{
     log::{error::OpenError, parts::Identity},
 };
 
-/// Each migration makes a version of the file from the one before; the first starts from an empty
-/// file. Only ever append to this list: `user_version` is the number of migrations that were run.
-const MIGRATIONS: &[&str] = &["
+/// The version of the files that this build makes: `PRAGMA user_version`.
+pub(super) const VERSION: i64 = 2;
+
+/// The events, and what belongs to them.
+const EVENTS: &str = "
     CREATE TABLE events (
         sequence        INTEGER PRIMARY KEY,
         id              BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -29,27 +31,12 @@ const MIGRATIONS: &[&str] = &["
         receive_time    TEXT NOT NULL,
         raw_json        TEXT NOT NULL,
         raw_headers     TEXT NOT NULL,
-        encoded         BLOB NOT NULL
+        encoded         BLOB NOT NULL,
+        -- 0: not made yet. Only rows of files of version 1 have that.
+        checksum        INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    CREATE INDEX events_by_agent ON events (agent_id);
+    CREATE INDEX events_agent_id ON events (agent_id);
     CREATE INDEX events_by_call ON events (call_id);
-
-    -- One row. What is last here outlives the event itself.
-    CREATE TABLE log (
-        only              INTEGER PRIMARY KEY CHECK (only = 1),
-        epoch             BLOB NOT NULL CHECK (length(epoch) = 16),
-        id_key            BLOB NOT NULL CHECK (length(id_key) = 32),
-        created           TEXT NOT NULL,
-        trimmed_sequence  INTEGER NOT NULL DEFAULT 0,
-        last_sequence     INTEGER NOT NULL DEFAULT 0,
-        last_id           BLOB,
-        last_receive_time TEXT,
-        event_count       INTEGER NOT NULL DEFAULT 0,
-        event_bytes       INTEGER NOT NULL DEFAULT 0,
-        -- Filled and emptied to find out whether the disk takes an event. Last, so that reading
-        -- the others never touches it.
-        probe             BLOB
-    ) STRICT;
 
     -- Whoever removes an event, the sums stay true. (octet_length() is too new for the tools that
     -- operators have.)
@@ -61,13 +48,84 @@ const MIGRATIONS: &[&str] = &["
                 - length(CAST(old.raw_headers AS BLOB))
                 - length(old.encoded);
     END;
-"];
+";
 
-/// The newest version that this build knows.
-pub(super) const VERSION: usize = MIGRATIONS.len();
+/// What is known of the log beside its events, and how events are found.
+const REST: &str = "
+    -- One row. What is last here outlives the event itself.
+    CREATE TABLE log (
+        only              INTEGER PRIMARY KEY CHECK (only = 1),
+        epoch             BLOB NOT NULL CHECK (length(epoch) = 16),
+        id_key            BLOB NOT NULL CHECK (length(id_key) = 32),
+        created           TEXT NOT NULL,
+        -- The log began behind this place.
+        base_sequence     INTEGER NOT NULL DEFAULT 0,
+        trimmed_sequence  INTEGER NOT NULL DEFAULT 0,
+        -- Events up to here are in id_runs and agent_places.
+        indexed_sequence  INTEGER NOT NULL DEFAULT 0,
+        last_sequence     INTEGER NOT NULL DEFAULT 0,
+        last_id           BLOB,
+        last_receive_time TEXT,
+        event_count       INTEGER NOT NULL DEFAULT 0,
+        event_bytes       INTEGER NOT NULL DEFAULT 0,
+        -- Filled and emptied to find out whether the disk takes an event. Last, so that reading
+        -- the others never touches it.
+        probe             BLOB
+    ) STRICT;
 
-/// Brings the file to [`VERSION`], in one transaction or not at all. A new file gets an identity
-/// from `make`.
+    CREATE TABLE id_runs (
+        run            INTEGER PRIMARY KEY,
+        tier           INTEGER NOT NULL,
+        entries        INTEGER NOT NULL,
+        first_sequence INTEGER NOT NULL,
+        last_sequence  INTEGER NOT NULL,
+        filter         BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE id_parts (
+        place   INTEGER PRIMARY KEY,
+        entries BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE agent_places (
+        agent_id  TEXT NOT NULL,
+        first     INTEGER NOT NULL,
+        sequences TEXT NOT NULL,
+        PRIMARY KEY (agent_id, first)
+    ) STRICT, WITHOUT ROWID;
+
+    -- For queries on one agent: the events that its lists name, and those that are in no list yet.
+    CREATE VIEW events_by_agent AS
+        SELECT event.*
+        FROM agent_places AS place
+            JOIN json_each(place.sequences) AS entry
+            JOIN events AS event
+                ON event.sequence = entry.value AND event.agent_id = place.agent_id
+        WHERE place.first <= (SELECT indexed_sequence FROM log)
+        UNION ALL
+        SELECT * FROM events WHERE sequence > (SELECT indexed_sequence FROM log);
+";
+
+/// Makes a file of version 2 of one of version 1.
+const FROM_1: &str = "
+    ALTER TABLE events ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX events_by_agent;
+    CREATE INDEX events_agent_id ON events (agent_id);
+    -- The new columns of `log` stand before its last one, so the table is made anew.
+    CREATE TEMP TABLE log_of_1 AS SELECT * FROM log;
+    DROP TABLE log;
+";
+
+/// Takes over what `log` had.
+const LOG_OF_1: &str = "
+    INSERT INTO log (only, epoch, id_key, created, trimmed_sequence, last_sequence, last_id,
+                     last_receive_time, event_count, event_bytes)
+        SELECT only, epoch, id_key, created, trimmed_sequence, last_sequence, last_id,
+               last_receive_time, event_count, event_bytes
+        FROM log_of_1;
+    DROP TABLE temp.log_of_1;
+";
+
+/// Makes the tables in an empty file, which gets its identity from `make`, and brings an older file
+/// to [`VERSION`]: in one transaction or not at all.
 pub(super) fn migrate(
     conn: &mut Connection,
     path: &Path,
@@ -75,43 +133,41 @@ pub(super) fn migrate(
     make: impl FnOnce() -> Identity,
 ) -> Result<(), OpenError> {
     match known(conn, path)? {
-        found if found < VERSION => {
-            apply(conn, found, now, make).map_err(OpenError::database(path))
-        }
-        _ => Ok(()),
+        VERSION => Ok(()),
+        1 => upgrade(conn).map_err(OpenError::database(path)),
+        _ => begin(conn, now, &make()).map_err(OpenError::database(path)),
     }
 }
 
 /// The version of the file, if this build knows it.
-pub(super) fn known(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
-    let found = version(conn).map_err(OpenError::database(path))?;
-    match usize::try_from(found) {
-        Ok(version) if version > VERSION => Err(OpenError::NewerSchema {
+pub(super) fn known(conn: &Connection, path: &Path) -> Result<i64, OpenError> {
+    match version(conn).map_err(OpenError::database(path))? {
+        found if found > VERSION => Err(OpenError::NewerSchema {
             path: path.to_owned(),
             found,
-            known: i64::try_from(VERSION).unwrap_or(i64::MAX),
+            known: VERSION,
         }),
-        version => Ok(version.unwrap_or(0)),
+        found => Ok(found),
     }
 }
 
-fn apply(
-    conn: &mut Connection,
-    found: usize,
-    now: Timestamp,
-    make: impl FnOnce() -> Identity,
-) -> rusqlite::Result<()> {
+fn begin(conn: &mut Connection, now: Timestamp, identity: &Identity) -> rusqlite::Result<()> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    for migration in MIGRATIONS.iter().skip(found) {
-        transaction.execute_batch(migration)?;
-    }
-    if found == 0 {
-        let identity = make();
-        transaction.execute(
-            "INSERT INTO log (only, epoch, id_key, created) VALUES (1, ?1, ?2, ?3)",
-            params![identity.epoch.0, identity.id_key, rows::time_text(now)],
-        )?;
-    }
+    transaction.execute_batch(EVENTS)?;
+    transaction.execute_batch(REST)?;
+    transaction.execute(
+        "INSERT INTO log (only, epoch, id_key, created) VALUES (1, ?1, ?2, ?3)",
+        params![identity.epoch.0, identity.id_key, rows::time_text(now)],
+    )?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+fn upgrade(conn: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    transaction.execute_batch(FROM_1)?;
+    transaction.execute_batch(REST)?;
+    transaction.execute_batch(LOG_OF_1)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }

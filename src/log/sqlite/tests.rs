@@ -2,9 +2,11 @@
 
 mod beginning;
 mod committing;
+mod migration;
 mod opening;
 mod read_only;
 mod reading;
+mod version_1;
 mod windows;
 
 use std::{

@@ -78,7 +78,7 @@ async fn what_turns_out_durable_after_an_error_moves_the_tail() {
         "BEGIN; {MEND}
          INSERT INTO events
              SELECT 2, zeroblob(16), type, event_name, trace_id, organization_id, agent_id,
-                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded
+                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded, 0
              FROM events;
          UPDATE log SET last_sequence = 2, last_id = zeroblob(16);
          COMMIT"

@@ -19,7 +19,9 @@ async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     home.open().appender.finish().await;
     home.sql("PRAGMA user_version = 99");
     match home.try_open() {
-        Err(OpenError::NewerSchema { found, known, .. }) => assert_eq!((found, known), (99, 1)),
+        Err(OpenError::NewerSchema { found, known, .. }) => {
+            assert_eq!((found, known), (99, super::super::schema::VERSION))
+        }
         other => panic!("opened: {:?}", other.map(|_| ())),
     }
 }
@@ -96,7 +98,7 @@ async fn an_operators_tool_reads_times_ids_and_bodies() {
         1,
     );
     assert_eq!(row, expected);
-    let version: usize = other
+    let version: i64 = other
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .unwrap();
     assert_eq!(version, super::super::schema::VERSION);

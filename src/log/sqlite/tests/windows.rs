@@ -25,7 +25,7 @@ async fn a_filter_without_matches_is_answered_a_window_at_a_time() {
     home.sql(&format!(
         "INSERT INTO events
              SELECT value, randomblob(16), type, event_name, trace_id, organization_id, agent_id,
-                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded
+                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded, 0
              FROM events, (WITH RECURSIVE numbers(value) AS (
                  SELECT 2 UNION ALL SELECT value + 1 FROM numbers WHERE value < {count}
              ) SELECT * FROM numbers);
