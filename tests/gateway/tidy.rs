@@ -73,7 +73,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Files below a folder whose names end so, by their path in the project.
+/// Texts below a folder whose names end so, by their path in the project.
 fn files(folder: &str, end: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root().join(folder)];
@@ -84,7 +84,10 @@ fn files(folder: &str, end: &str) -> BTreeMap<String, String> {
                 folders.push(path);
             } else if path.to_string_lossy().ends_with(end) {
                 let name = path.strip_prefix(root()).unwrap().display().to_string();
-                found.insert(name, fs::read_to_string(&path).unwrap());
+                // A file that is no text is a fixture.
+                if let Ok(text) = String::from_utf8(fs::read(&path).unwrap()) {
+                    found.insert(name, text);
+                }
             }
         }
     }
