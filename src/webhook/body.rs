@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 use http_body::Body;
@@ -14,7 +14,10 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 use tower::BoxError;
 
-use super::refusal::Refusal;
+use super::{
+    refusal::Refusal,
+    room::{FREE_BYTES, Room, Taken},
+};
 
 /// How much of a refused body is read and discarded, so that the client reads the answer.
 pub(super) const THROWN_AWAY_MAX: u64 = 64 * 1024 * 1024;
@@ -102,13 +105,22 @@ fn is_charset(name: &str) -> bool {
     )
 }
 
-/// Reads a body as it was sent, of at most `bytes_max`, before `time` has passed. The rest of a
-/// larger body is not read.
+/// A body as it was sent, and the room that it takes.
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    pub(super) room: Taken,
+    /// Until when the body was allowed to arrive.
+    pub(super) deadline: Instant,
+}
+
+/// Reads a body of at most `bytes_max`, before `time` has passed. The rest of a larger body is not
+/// read. A body that is not small waits for room; meanwhile the client cannot send more of it.
 pub(super) async fn receive<B>(
     mut body: B,
     bytes_max: usize,
     time: Duration,
-) -> Result<Bytes, Refusal>
+    room: &Room,
+) -> Result<Received, Refusal>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
@@ -117,11 +129,18 @@ where
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large);
     }
-    let mut received = BytesMut::new();
+    let mut taken = None;
+    let mut received = Vec::new();
     loop {
         let frame = match timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(Refusal::BodyTimeout { limit: time }),
-            Ok(None) => return Ok(received.freeze()),
+            Ok(None) => {
+                return Ok(Received {
+                    bytes: received.into(),
+                    room: taken,
+                    deadline,
+                });
+            }
             Ok(Some(Err(error))) => return Err(broken(&*error.into())),
             Ok(Some(Ok(frame))) => frame,
         };
@@ -129,6 +148,16 @@ where
         let data = frame.into_data().unwrap_or_default();
         if data.len() > bytes_max - received.len() {
             return Err(too_large);
+        }
+        if taken.is_none() && received.len() + data.len() > FREE_BYTES {
+            // The body's length, or the most that it may have if the client does not say it.
+            let rest = body
+                .size_hint()
+                .upper()
+                .map_or(bytes_max, |rest| rest as usize);
+            let whole = bytes_max.min(received.len() + data.len() + rest);
+            taken = room.for_body(whole, deadline).await?;
+            received.reserve_exact(whole - received.len());
         }
         received.extend_from_slice(&data);
     }

@@ -20,8 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Config, refusal::Refusal};
 use crate::server;
 
-/// `Retry-After` when too many requests are in flight.
-const PLACE_RETRY: Duration = Duration::from_secs(1);
+/// `Retry-After` when too many requests are in flight, or their bodies take all the room.
+pub(super) const PLACE_RETRY: Duration = Duration::from_secs(1);
 /// After this number of requests, clients without recent requests are removed from memory.
 const FORGET_INTERVAL: u32 = 1024;
 

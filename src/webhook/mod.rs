@@ -12,6 +12,7 @@
 //! | requests of a client | [`Config::client_requests_per_second_max`] | `RATE_LIMITED` |
 //! | a request's head | [`HEAD_BYTES_MAX`], `HEADERS_MAX` headers | `HEADERS_TOO_LARGE` |
 //! | a body, before and after decompression | [`Config::body_bytes_max`] | `BODY_TOO_LARGE` |
+//! | bytes of all bodies, and of what is made of them | see [`room`] | waits, then `RATE_LIMITED` |
 //! | a body's time | [`Config::body_timeout`] | `BODY_TIMEOUT` |
 
 mod body;
@@ -20,6 +21,7 @@ mod credentials;
 mod limits;
 mod metrics;
 mod refusal;
+mod room;
 
 use std::{
     convert::Infallible,
@@ -51,10 +53,11 @@ use crate::{
     server::{self, Peer},
     verbex::{self, Normalized, Rules},
 };
-use body::Coding;
+use body::{Coding, Received};
 use course::Course;
 use limits::Limits;
 use refusal::Refusal;
+use room::{Room, Taken};
 
 /// The path of webhooks. A path secret is one more segment after it.
 pub const PATH: &str = "/webhooks/verbex";
@@ -133,6 +136,7 @@ struct Intake {
     body_bytes_max: usize,
     body_timeout: Duration,
     limits: Limits,
+    room: Room,
     rules: Rules,
     appender: Appender,
     metrics: Metrics,
@@ -151,6 +155,7 @@ impl Webhook {
             body_bytes_max: config.body_bytes_max.min(BODY_BYTES_LIMIT),
             body_timeout: config.body_timeout,
             limits: Limits::new(config),
+            room: Room::default(),
             rules,
             appender,
             metrics,
@@ -197,9 +202,9 @@ impl Intake {
         let mut course = Course::begin(self.metrics.clone(), peer, gone.unwrap_or_default());
         let mut body = Box::pin(body);
         let taken = match self.receive(&head, peer, &mut body).await {
-            Ok((admitted, packed)) => {
+            Ok((admitted, received)) => {
                 course.body_came();
-                Arc::clone(&self).take(&head, packed, admitted).await
+                Arc::clone(&self).take(&head, received, admitted).await
             }
             Err(refusal) => {
                 course.answered(Err(&refusal));
@@ -219,13 +224,14 @@ impl Intake {
         head: &request::Parts,
         peer: IpAddr,
         body: B,
-    ) -> Result<(Admitted, Bytes), Refusal>
+    ) -> Result<(Admitted, Received), Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
         let admitted = self.admit(head, peer)?;
-        let packed = body::receive(body, self.body_bytes_max, self.body_timeout).await?;
-        Ok((admitted, packed))
+        let (bytes_max, time) = (self.body_bytes_max, self.body_timeout);
+        let received = body::receive(body, bytes_max, time, &self.room).await?;
+        Ok((admitted, received))
     }
 
     /// Refuses at once, and reads the rest of the body after the answer, so that the client reads
@@ -314,16 +320,15 @@ impl Intake {
     async fn take(
         self: Arc<Self>,
         head: &request::Parts,
-        packed: Bytes,
+        received: Received,
         admitted: Admitted,
     ) -> Result<Appended, Refusal> {
         let receive_time = Timestamp::now();
-        let body = body::unpack(packed, &admitted.codings, self.body_bytes_max)?;
         let mut headers = texts(&head.headers);
         headers.retain(|(name, _)| !credentials::is_secret(&self.credentials, name));
 
         // In its own task, so that a client that disconnects does not cancel it.
-        let storing = Arc::clone(&self).store(headers, body, receive_time, admitted);
+        let storing = Arc::clone(&self).store(headers, received, receive_time, admitted);
         #[expect(
             clippy::disallowed_methods,
             reason = "awaited, and counted by its place"
@@ -340,10 +345,13 @@ impl Intake {
     async fn store(
         self: Arc<Self>,
         headers: Vec<(String, String)>,
-        body: Bytes,
+        received: Received,
         receive_time: Timestamp,
-        _admitted: Admitted,
+        admitted: Admitted,
     ) -> Result<Appended, Refusal> {
+        let deadline = received.deadline;
+        let (body, _body_room) = self.unpack(received, &admitted.codings).await?;
+        let _event_room = self.room.for_event(&body, deadline).await?;
         let Normalized {
             event,
             surprises,
@@ -356,6 +364,27 @@ impl Intake {
         let appended = self.appender.append(event).await?;
         self.metrics.stored(&appended);
         Ok(appended)
+    }
+
+    /// Decompresses a body. Returns the room for what came out.
+    async fn unpack(
+        &self,
+        received: Received,
+        codings: &[Coding],
+    ) -> Result<(Bytes, Taken), Refusal> {
+        let Received {
+            bytes,
+            room,
+            deadline,
+        } = received;
+        if codings.is_empty() {
+            return Ok((bytes, room));
+        }
+        let bytes_max = self.body_bytes_max;
+        let mut unpacked_room = self.room.to_unpack(bytes_max, deadline).await?;
+        let body = body::unpack(bytes, codings, bytes_max)?;
+        room::shrink(&mut unpacked_room, body.len());
+        Ok((body, unpacked_room))
     }
 }
 

@@ -33,6 +33,7 @@ mod filters;
 mod handshakes;
 mod health;
 mod history_pages;
+mod large_bodies;
 mod log_commands;
 mod names;
 mod odd_bodies;

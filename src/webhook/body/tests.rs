@@ -223,6 +223,14 @@ fn fed() -> (
 
 const TIME: Duration = Duration::from_secs(10);
 
+async fn receive<B>(body: B, bytes_max: usize, time: Duration) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let received = super::receive(body, bytes_max, time, &Room::default()).await?;
+    Ok(received.bytes)
+}
+
 #[tokio::test]
 async fn a_body_up_to_the_limit_is_read_and_one_byte_more_is_not() {
     let body = |length| Full::new(Bytes::from(vec![b'a'; length]));

@@ -22,6 +22,7 @@ async fn the_door_keeps_no_secret_but_its_hash() {
         appender: _,
         metrics: _,
         inside: _,
+        room: _,
     } = &*site.webhook.0;
     assert_eq!(*path_secret, Some(blake3::hash(b"s3cret")));
     let token = blake3::hash(b"t0ken");
