@@ -54,6 +54,7 @@ pub(crate) mod stats;
 #[cfg(test)]
 pub(super) mod tests;
 mod trouble;
+mod upgrade;
 mod wal;
 mod writer;
 

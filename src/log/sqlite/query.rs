@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn read(conn: &Connection, query: &Query) -> Result<Batch, ReadError> {
     let snapshot = conn.unchecked_transaction()?;
     let ends = Ends::of(&snapshot)?;
-    if query.after < ends.floor && !query.newest_first {
+    if ends.lacks(query.after) && !query.newest_first {
         return Err(ReadError::Expired(ends.earliest()));
     }
     let after = query.after.max(ends.floor);
@@ -96,7 +96,7 @@ pub(super) fn locate(conn: &Connection, sequence: Sequence) -> Result<Located, R
         Located::Here(Position::ORIGIN)
     } else if sequence > ends.latest.sequence {
         Located::Beyond
-    } else if sequence < ends.floor {
+    } else if ends.lacks(sequence) {
         Located::Expired(ends.earliest())
     } else {
         match known(&snapshot, &ends, sequence)? {
@@ -141,6 +141,8 @@ pub(super) fn bounds(conn: &Connection) -> Result<Bounds, ReadError> {
 
 /// Where the log begins and ends.
 struct Ends {
+    /// The log began after this place.
+    base: Sequence,
     /// The place before the earliest event that is left; the latest place if none is left.
     floor: Sequence,
     first: Option<Position>,
@@ -150,9 +152,9 @@ struct Ends {
 impl Ends {
     fn of(conn: &Connection) -> rusqlite::Result<Self> {
         let latest = conn.prepare_cached(rows::LAST)?.query_row([], rows::last)?;
-        let trimmed = conn
-            .prepare_cached("SELECT trimmed_sequence FROM log")?
-            .query_row([], |row| row.get(0).map(Sequence))?;
+        let (base, trimmed) = conn
+            .prepare_cached("SELECT base_sequence, trimmed_sequence FROM log")?
+            .query_row([], |row| Ok((Sequence(row.get(0)?), Sequence(row.get(1)?))))?;
         let first = at_or_after(conn, trimmed.next())?;
         // Events that somebody removed from the front by hand count as trimmed, too.
         let floor = match first {
@@ -160,10 +162,17 @@ impl Ends {
             None => latest.sequence,
         };
         Ok(Self {
+            base,
             floor,
             first,
             latest,
         })
+    }
+
+    /// Whether events right behind this place are gone. From the origin on, that is so only if the
+    /// log has lost events since it began.
+    fn lacks(&self, after: Sequence) -> bool {
+        after < self.floor && (after > Sequence::ZERO || self.floor > self.base)
     }
 
     fn earliest(&self) -> Earliest {

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::rows;
+use super::{rows, upgrade};
 use crate::{
     event::Epoch,
     log::{error::OpenError, parts::Identity},
@@ -104,26 +104,6 @@ const REST: &str = "
         SELECT * FROM events WHERE sequence > (SELECT indexed_sequence FROM log);
 ";
 
-/// Makes a file of version 2 of one of version 1.
-const FROM_1: &str = "
-    ALTER TABLE events ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-    DROP INDEX events_by_agent;
-    CREATE INDEX events_agent_id ON events (agent_id);
-    -- The new columns of `log` stand before its last one, so the table is made anew.
-    CREATE TEMP TABLE log_of_1 AS SELECT * FROM log;
-    DROP TABLE log;
-";
-
-/// Takes over what `log` had.
-const LOG_OF_1: &str = "
-    INSERT INTO log (only, epoch, id_key, created, trimmed_sequence, last_sequence, last_id,
-                     last_receive_time, event_count, event_bytes)
-        SELECT only, epoch, id_key, created, trimmed_sequence, last_sequence, last_id,
-               last_receive_time, event_count, event_bytes
-        FROM log_of_1;
-    DROP TABLE temp.log_of_1;
-";
-
 /// Makes the tables in an empty file, which gets its identity from `make`, and brings an older file
 /// to [`VERSION`]: in one transaction or not at all.
 pub(super) fn migrate(
@@ -165,9 +145,9 @@ fn begin(conn: &mut Connection, now: Timestamp, identity: &Identity) -> rusqlite
 
 fn upgrade(conn: &mut Connection) -> rusqlite::Result<()> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    transaction.execute_batch(FROM_1)?;
+    upgrade::before(&transaction)?;
     transaction.execute_batch(REST)?;
-    transaction.execute_batch(LOG_OF_1)?;
+    upgrade::after(&transaction)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }

@@ -78,6 +78,77 @@ async fn a_log_of_version_1_becomes_what_a_new_one_is() {
     }
 }
 
+#[tokio::test]
+async fn what_an_operator_has_added_or_removed_hinders_no_upgrade() {
+    for change in [
+        "DROP INDEX events_by_agent",
+        "DROP INDEX events_by_agent; CREATE INDEX events_by_agent ON events (agent_id, status)",
+        "CREATE INDEX own ON events (status)",
+        "ALTER TABLE events ADD COLUMN own TEXT NOT NULL DEFAULT 'x'",
+        "CREATE VIEW own AS SELECT * FROM events JOIN log",
+        "DROP TRIGGER events_removed",
+        "VACUUM",
+    ] {
+        let home = home(version_1::unpack);
+        home.sql(change);
+        let before = Connection::open(home.file()).unwrap();
+        let kept = [EVENTS, LOG].map(|sql| rows(&before, sql));
+        before.close().unwrap();
+        home.open().appender.finish().await;
+        let after = Connection::open(home.file()).unwrap();
+        assert_eq!([EVENTS, LOG].map(|sql| rows(&after, sql)), kept, "{change}");
+        let good = Value::Text("ok".into());
+        assert_eq!(rows(&after, "PRAGMA integrity_check"), [[good]], "{change}");
+        let indexed = "SELECT count(*) FROM sqlite_schema WHERE name = 'events_agent_id'";
+        assert_eq!(rows(&after, indexed), [[Value::Integer(1)]], "{change}");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_leaves_the_log_as_it_was() {
+    let home = home(version_1::unpack);
+    // A name that the upgrade needs.
+    home.sql("CREATE TABLE agent_places (own TEXT)");
+    let schema = "SELECT * FROM sqlite_schema";
+    let read = || {
+        let file = Connection::open(home.file()).unwrap();
+        ["PRAGMA user_version", schema, EVENTS, LOG].map(|sql| rows(&file, sql))
+    };
+    let before = read();
+    let error = home.try_open().err().unwrap();
+    assert!(matches!(error, OpenError::Database { .. }), "{error}");
+    assert_eq!(read(), before);
+
+    home.sql("DROP TABLE agent_places");
+    let log = home.open();
+    let events = log.reader.read(all()).await.unwrap().events;
+    assert_eq!(events.len(), before[2].len());
+}
+
+#[tokio::test]
+async fn the_view_has_each_event_of_an_agent_listed_or_not() {
+    let home = home(|path| drop(version_1::make(path, 1_000)));
+    home.open().appender.finish().await;
+    let by_agent = "SELECT * FROM events_by_agent WHERE agent_id = 'agent-7' ORDER BY sequence";
+    let all = "SELECT * FROM events WHERE agent_id = 'agent-7' ORDER BY sequence";
+    // All are in lists, half of them, and none. Entries may outlive their events, and lists may
+    // be there that are not complete yet.
+    for indexed in [1_000, 500, 0] {
+        home.sql(&format!(
+            "DELETE FROM agent_places;
+             INSERT INTO agent_places
+                 SELECT agent_id, min(sequence), json_group_array(sequence)
+                 FROM events GROUP BY agent_id, sequence > {indexed};
+             UPDATE log SET indexed_sequence = {indexed};
+             DELETE FROM events WHERE sequence % 100 = {indexed} / 100;"
+        ));
+        let file = Connection::open(home.file()).unwrap();
+        let found = rows(&file, by_agent);
+        assert!(found.len() >= 5, "{}", found.len());
+        assert_eq!(found, rows(&file, all), "{indexed}");
+    }
+}
+
 #[test]
 fn only_serving_upgrades_a_log() {
     let home = home(version_1::unpack);

@@ -1,7 +1,7 @@
 //! Files from which others have removed events, or into which they have written something else.
 
 use super::*;
-use crate::log::{Located, ReadError};
+use crate::log::{Followed, Located, ReadError};
 
 #[tokio::test]
 async fn however_events_went_from_the_front_a_place_before_the_earliest_is_expired() {
@@ -22,6 +22,35 @@ async fn however_events_went_from_the_front_a_place_before_the_earliest_is_expir
         assert_eq!(place, Located::Expired(earliest), "{how}");
         assert_eq!(log.reader.get(event(2).id).await.unwrap(), None, "{how}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_begins_at_a_later_place_has_lost_nothing() {
+    let home = Home::new();
+    home.open().appender.finish().await;
+    home.sql(
+        "UPDATE log SET base_sequence = 1000, last_sequence = 1000, last_id = zeroblob(16),
+                             last_receive_time = '2026-01-01T00:00:00.000000000Z'",
+    );
+    let log = home.open();
+    assert!(log.reader.read(all()).await.unwrap().events.is_empty());
+    fill(&log, 1..=3).await;
+    assert_eq!(
+        numbers(&log.reader.read(all()).await.unwrap()),
+        [1001, 1002, 1003]
+    );
+    let mut follower = log.followers.from(Sequence::ZERO);
+    let Some(Followed::Group(group)) = follower.next().await else {
+        panic!("told that something was removed");
+    };
+    assert_eq!(group[0].sequence, Sequence(1001));
+
+    // What lies between the origin and its beginning was in another log.
+    let between = log.reader.locate(Sequence(500)).await.unwrap();
+    assert!(matches!(between, Located::Expired(_)), "{between:?}");
+    home.trim(1001);
+    let removed = log.reader.read(all()).await;
+    assert!(matches!(removed, Err(ReadError::Expired(_))), "{removed:?}");
 }
 
 #[tokio::test]
