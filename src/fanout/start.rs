@@ -46,7 +46,7 @@ impl Past {
             Self::At(time) => return Ok(movable(reader.before_time(time).await?)),
             Self::After(cursor) => cursor,
         };
-        if !cursor.is_of(reads.epoch) {
+        if !cursor.is_of(reads.epoch) && !reader.was_known(cursor).await? {
             return Err(SubscribeError::ForeignLog);
         }
         // `locate` finds the origin in every log, even if its first events are removed.

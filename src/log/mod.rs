@@ -50,7 +50,7 @@ pub use query::{Lane, Query};
     expect(unused_imports, reason = "for commands that look into a log")
 )]
 pub(crate) use sqlite::open_read_only;
-pub(crate) use sqlite::stats;
 #[cfg(test)]
 pub(crate) use sqlite::tests::trim;
 pub use sqlite::{Reader, open};
+pub(crate) use sqlite::{copy, stats};

@@ -34,10 +34,15 @@ impl Progress {
     /// Says how much of the step is done. Fails if the work should stop.
     pub(crate) fn reached(&self, done: u64) -> Result<(), Stopped> {
         self.0.done.store(done, Ordering::Relaxed);
-        match self.0.stopped.load(Ordering::Relaxed) {
+        match self.is_stopped() {
             true => Err(Stopped),
             false => Ok(()),
         }
+    }
+
+    /// Whether the work should stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Relaxed)
     }
 
     /// What is being done, how much of it is done, and how much there is to do.

@@ -1,5 +1,6 @@
 //! The commands that look after a log, beside a running gateway and without one.
 
+mod backup;
 mod stats;
 
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! `verbex-gateway log`: looks after a log, with or without a gateway that uses it.
 
+mod backup;
 mod place;
+mod restore;
 mod stats;
 mod work;
 
@@ -16,10 +18,14 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Stats(stats::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Stats(args) => stats::run(args).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Restore(args) => restore::run(args).await,
     }
 }

@@ -94,7 +94,10 @@ impl Report {
             days,
             growth,
         } = &self.stats;
-        let place = |sequence: Option<u64>, time: Option<Timestamp>| json!({ "sequence": sequence, "receive_time": time.map(|time| time.to_string()) });
+        let place = |sequence: Option<u64>, time: Option<Timestamp>| {
+            let time = time.map(|time| time.to_string());
+            json!({ "sequence": sequence, "receive_time": time })
+        };
         let latest = bounds.latest.sequence.0;
         json!({
             "data_dir": self.data_dir,

@@ -6,7 +6,10 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{task, time};
 
-use crate::{cli::interrupt::interrupted, log::Progress};
+use crate::{
+    cli::interrupt::{Signals, end_at_once},
+    log::Progress,
+};
 
 /// How often the bar moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -16,20 +19,23 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) async fn watched<T: Send + 'static>(
     work: impl FnOnce(&Progress) -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
+    // Before the work begins, so that no signal ends it in the middle.
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
     let progress = Progress::default();
-    let stop = interrupted();
     let mut work = {
         let progress = progress.clone();
         task::spawn_blocking(move || work(&progress))
     };
     let bar = ProgressBar::new(0).with_style(style());
+    let impatience = async {
+        signals.next().await;
+        progress.stop();
+        signals.next().await
+    };
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
         never = show(&progress, &bar) => match never {},
-        () = stop => {
-            progress.stop();
-            work.await
-        }
+        signal = impatience => end_at_once(signal),
     };
     bar.finish_and_clear();
     outcome.context("the thread that worked has failed")?

@@ -41,11 +41,15 @@ const READ_2: &str = "
 /// # Errors
 /// If the file cannot be read, is no SQLite file, or is shorter than it says.
 pub(super) fn read(path: &Path) -> rusqlite::Result<Option<Alone>> {
+    of(&connect(path)?)
+}
+
+/// Opens the file alone.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let access = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(format!("file:{}?immutable=1", escaped(path)), access)?;
-    of(&conn)
+    Connection::open_with_flags(format!("file:{}?immutable=1", escaped(path)), access)
 }
 
 /// What an open file says of itself.
@@ -74,7 +78,7 @@ pub(super) fn of(conn: &Connection) -> rusqlite::Result<Option<Alone>> {
 }
 
 /// A path, escaped for a URI.
-fn escaped(path: &Path) -> String {
+pub(super) fn escaped(path: &Path) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
     path.as_os_str()
         .as_bytes()

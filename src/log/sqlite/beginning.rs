@@ -21,7 +21,7 @@ use crate::log::{
 /// The ends of the names of the files that SQLite has beside a log.
 const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// A new log while it is made. The name is unlikely for a backup, since a file with it is removed.
-const DRAFT_NAME: &str = ".events.db.unfinished";
+pub(super) const DRAFT_NAME: &str = ".events.db.unfinished";
 /// The beginning of each SQLite file.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
@@ -70,6 +70,11 @@ pub(super) fn ensure(
     fs::rename(&draft, path).map_err(failed)?;
     place::sync_folder_of(path).map_err(failed)?;
     Ok(Beginning::New)
+}
+
+/// Whether there is nothing at all where a log would be.
+pub(super) fn is_vacant(path: &Path) -> bool {
+    matches!(look(path), Ok(Beginning::New))
 }
 
 /// Whether there is a log, or nothing at all. Anything else is an error.

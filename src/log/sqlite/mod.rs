@@ -39,6 +39,7 @@ mod beginning;
 mod chores;
 mod condition;
 mod connection;
+pub(crate) mod copy;
 mod draft;
 mod file;
 mod folder;

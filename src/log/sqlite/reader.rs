@@ -23,6 +23,7 @@ use super::{
 use crate::{
     event::{EventId, Position, Sequence, StoredEvent},
     log::{
+        cursor::Cursor,
         error::ReadError,
         query::{Batch, Bounds, Lane, Located, Query},
     },
@@ -72,6 +73,15 @@ impl Reader {
     /// If the file cannot be read.
     pub async fn locate(&self, sequence: Sequence) -> Result<Located, ReadError> {
         self.run(Lane::Now, move |conn| query::locate(conn, sequence))
+            .await
+    }
+
+    /// Whether the log was restored from one that made this cursor before it was copied.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(crate) async fn was_known(&self, cursor: Cursor) -> Result<bool, ReadError> {
+        self.run(Lane::Now, move |conn| query::was_known(conn, &cursor))
             .await
     }
 
