@@ -1,16 +1,26 @@
 //! The way into the log: events are offered, and each offer is answered. The other end of the queue
 //! commits them.
 
+use std::sync::Arc;
+
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::Instant,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    time::{Instant, timeout_at},
 };
 
-use super::{error::AppendError, metrics::Metrics};
+use super::{
+    error::AppendError,
+    metrics::Metrics,
+    pulse::{Pulse, WAIT_MAX},
+};
 use crate::event::{EventId, NewEvent, Sequence};
 
-/// The most offers that wait. When the queue is full, callers wait for a place.
+/// The most offers that wait, and the most bytes of their bodies. When there is no room, callers
+/// wait for it, and are refused after [`WAIT_MAX`].
 const OFFERS_MAX: usize = 1024;
+const OFFERS_KIB_MAX: usize = 64 * 1024;
+/// What an offer counts at least. So the room bounds their number, too.
+const OFFER_KIB_MIN: usize = OFFERS_KIB_MAX / OFFERS_MAX;
 
 /// The answer to an append: the event is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +36,10 @@ pub struct Appended {
 #[derive(Clone, Debug)]
 pub struct Appender {
     queue: mpsc::Sender<Command>,
+    /// In KiB.
+    room: Arc<Semaphore>,
+    pulse: Pulse,
+    metrics: Metrics,
     /// Closed when [`Alive`] is dropped.
     gone: watch::Receiver<()>,
 }
@@ -38,10 +52,18 @@ enum Command {
 
 /// Makes the handle, and both parts of the end that commits. [`Appender::finish`] resolves when
 /// [`Alive`] is dropped.
-pub(super) fn queue() -> (Appender, Offers, Alive) {
-    let (queue, commands) = mpsc::channel(OFFERS_MAX);
+pub(super) fn queue(pulse: Pulse, metrics: Metrics) -> (Appender, Offers, Alive) {
+    // With a place for `Finish`. `room` bounds the offers.
+    let (queue, commands) = mpsc::channel(OFFERS_MAX + 1);
     let (alive, gone) = watch::channel(());
-    (Appender { queue, gone }, Offers(commands), Alive(alive))
+    let appender = Appender {
+        queue,
+        room: Arc::new(Semaphore::new(OFFERS_KIB_MAX)),
+        pulse,
+        metrics,
+        gone,
+    };
+    (appender, Offers(commands), Alive(alive))
 }
 
 impl Appender {
@@ -49,18 +71,44 @@ impl Appender {
     /// it is committed, even if nobody waits for the answer any more.
     ///
     /// # Errors
-    /// If the log cannot take the event now, or takes no more events.
+    /// If the log cannot take the event now, or takes no more events. [`AppendError::Late`] if it
+    /// is not durable after [`WAIT_MAX`], or at once while the log is late: then it stays in the
+    /// queue.
     pub async fn append(&self, event: NewEvent) -> Result<Appended, AppendError> {
+        let since = Instant::now();
+        let result = self.offer(event, since).await;
+        if let Err(AppendError::Late | AppendError::Full) = result {
+            self.metrics.late();
+        }
+        result
+    }
+
+    async fn offer(&self, event: NewEvent, since: Instant) -> Result<Appended, AppendError> {
+        // While nothing moves, whoever waits only takes a place from others.
+        let late = self.pulse.is_late();
+        let until = match late {
+            true => since,
+            false => since + WAIT_MAX,
+        };
+        let kib = (event.raw.json.len() / 1024).clamp(OFFER_KIB_MIN, OFFERS_KIB_MAX);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let room = timeout_at(until, self.room.clone().acquire_many_owned(kib)).await;
+        let room = room.map_err(|_| AppendError::Full)?;
         let (answer, answered) = oneshot::channel();
         let caller = Caller {
             answer,
-            since: Instant::now(),
+            since,
+            // The semaphore is never closed.
+            _room: room.map_err(|_| AppendError::Closed)?,
         };
         self.queue
             .send(Command::Append(Box::new(Offer { event, caller })))
             .await
             .map_err(|_| AppendError::Closed)?;
-        answered.await.unwrap_or(Err(AppendError::Closed))
+        match timeout_at(until, answered).await {
+            Ok(answer) => answer.unwrap_or(Err(AppendError::Closed)),
+            Err(_) => Err(AppendError::Late),
+        }
     }
 
     /// Commits the events in the queue and refuses later ones. Resolves when the files are closed
@@ -113,7 +161,9 @@ impl Offers {
 #[derive(Debug)]
 pub(super) struct Caller {
     answer: oneshot::Sender<Result<Appended, AppendError>>,
-    since: Instant,
+    pub(super) since: Instant,
+    /// Held until the event has its answer.
+    _room: OwnedSemaphorePermit,
 }
 
 impl Caller {

@@ -13,13 +13,19 @@ use super::{progress::Stopped, query::Earliest};
 /// How long to wait before a file is tried again that could not be read or written.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why an event was not taken. It may be offered again.
+/// Why an event has no place yet. It may be offered again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
     /// The file cannot be written now, because of a full disk or an I/O error for example. The log
     /// keeps trying by itself.
     #[error("the log cannot take events now: {0}")]
     Unavailable(Arc<str>),
+    /// The event is not durable yet. It waits, and may be taken all the same.
+    #[error("the log has not made the event durable in time")]
+    Late,
+    /// So many events wait already that this one was not taken.
+    #[error("too many events wait for the log")]
+    Full,
     /// The gateway is leaving.
     #[error("the log is closed")]
     Closed,

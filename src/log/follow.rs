@@ -53,7 +53,8 @@ pub fn followers(reader: Reader, tail: Tail) -> (Publisher, Followers) {
     (publisher, followers)
 }
 
-/// The appender's end. The log has ended for its followers when this is dropped.
+/// The appender's end. The log has ended for its followers when all clones are dropped.
+#[derive(Clone)]
 pub struct Publisher {
     groups: broadcast::Sender<Group>,
     tail: watch::Sender<Tail>,
@@ -64,13 +65,10 @@ impl Publisher {
     /// finds the group.
     pub fn committed(&self, group: Group) {
         let Some(last) = group.last() else { return };
-        let tail = Tail {
-            position: last.position(),
-            available: true,
-        };
+        let position = last.position();
         // An error means that nobody follows.
         let _ = self.groups.send(group);
-        self.tail.send_replace(tail);
+        self.tail.send_modify(|tail| tail.position = position);
     }
 
     /// Moves the tail without a group: followers read the events before it from the file.
@@ -78,9 +76,11 @@ impl Publisher {
         self.tail.send_replace(tail);
     }
 
-    /// Tells followers that the log cannot take events.
-    pub(super) fn away(&self) {
-        self.tail.send_modify(|tail| tail.available = false);
+    /// Tells followers whether the log can take events.
+    pub(super) fn available(&self, available: bool) {
+        self.tail.send_if_modified(|tail| {
+            std::mem::replace(&mut tail.available, available) != available
+        });
     }
 }
 

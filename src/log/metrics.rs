@@ -16,6 +16,7 @@ pub struct Metrics {
     events: Family<TypeLabel, Counter>,
     removed_events: Counter,
     available: Gauge,
+    late: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,7 @@ impl Metrics {
             events: Family::default(),
             removed_events: Counter::default(),
             available: Gauge::default(),
+            late: Counter::default(),
         };
         // All counters exist from the start, so that Prometheus sees the first event as an
         // increase.
@@ -73,6 +75,11 @@ impl Metrics {
             "Whether the log can take events: 1 or 0",
             metrics.available.clone(),
         );
+        registry.register(
+            "verbex_gateway_log_late",
+            "Events that were not durable in time, so that their webhooks were refused",
+            metrics.late.clone(),
+        );
         metrics
     }
 
@@ -92,6 +99,10 @@ impl Metrics {
 
     pub(super) fn removed(&self, events: u64) {
         self.removed_events.inc_by(events);
+    }
+
+    pub(super) fn late(&self) {
+        self.late.inc();
     }
 
     pub(super) fn set_available(&self, available: bool) {

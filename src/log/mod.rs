@@ -3,8 +3,8 @@
 //! # Contract
 //!
 //! - **Committing.** Events that wait at the same time are committed in groups.
-//!   [`Appender::append`] resolves when the event's group is on disk, or when it is certain that
-//!   the log did not take the event. An event whose id is already in the log is not stored again:
+//!   [`Appender::append`] resolves when the event's group is on disk, when it is certain that the
+//!   log did not take the event, or after 700 ms: then the event may be taken all the same. An event whose id is already in the log is not stored again:
 //!   the answer names the place of the first. Sequences strictly increase, and receive times never
 //!   decrease.
 //! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after
@@ -28,6 +28,7 @@ mod limits;
 mod metrics;
 mod parts;
 mod progress;
+mod pulse;
 mod query;
 mod sqlite;
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub(super) enum Refusal {
     #[error("the body is nested deeper than {} levels", verbex::LEVELS_MAX)]
     BodyTooDeep,
     #[error(
-        "the event cannot be stored now; try again in {} s",
+        "the log is not available or too slow; send the event again in {} s, it is stored once",
         seconds(LOG_RETRY)
     )]
     LogUnavailable,
@@ -209,7 +209,9 @@ impl From<BodyError> for Refusal {
 impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Unavailable(_) => Self::LogUnavailable,
+            AppendError::Unavailable(_) | AppendError::Late | AppendError::Full => {
+                Self::LogUnavailable
+            }
             AppendError::Closed => Self::Draining,
         }
     }
@@ -326,6 +328,9 @@ mod tests {
     fn what_the_log_refuses_may_be_tried_again() {
         let away = AppendError::Unavailable("disk full".into());
         assert_eq!(Refusal::from(away), Refusal::LogUnavailable);
+        for slow in [AppendError::Late, AppendError::Full] {
+            assert_eq!(Refusal::from(slow), Refusal::LogUnavailable);
+        }
         assert_eq!(Refusal::from(AppendError::Closed), Refusal::Draining);
     }
 

@@ -31,6 +31,7 @@ mod errors;
 mod files;
 mod filters;
 mod handshakes;
+mod hanging;
 mod health;
 mod history_pages;
 mod large_bodies;

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 use super::{
     connection::{self, BUSY_TIMEOUT, PAGE_BYTES, WAL_PAGES_MAX},
@@ -153,10 +155,16 @@ impl LogFile {
         &mut self,
         fill: impl FnOnce(&mut Draft<'_>) -> Result<(), Trouble>,
     ) -> Result<Committed, Trouble> {
-        self.check()?;
-        let transaction = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = loop {
+            self.check()?;
+            match Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate) {
+                // Another program writes. Nothing is lost by waiting: callers are answered.
+                Err(error) if is_busy(&error) => {
+                    tracing::warn!("another program keeps the log locked; events wait for it");
+                }
+                begun => break begun?,
+            }
+        };
         if last(&transaction, self.epoch)? != Some(self.last) {
             return Err(overwritten(self.watch.place()));
         }
@@ -311,6 +319,10 @@ fn probe(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("UPDATE log SET probe = zeroblob(?1)", [PROBE_BYTES])?;
     conn.execute("UPDATE log SET probe = NULL", [])?;
     Ok(())
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 fn overwritten(place: &Place) -> Trouble {

@@ -6,7 +6,7 @@
 //! and a killed one leaves nothing to clean up. Within the process, the appender's thread owns the
 //! one connection that writes, and each reader's thread has one that only reads. Others may read
 //! with any SQLite tool at any time. They may also write (remove events, add an index): appends
-//! wait for them for at most 5 s. After that they are refused until the file is free.
+//! wait for them. Webhooks that wait for 700 ms are refused, and their events stay in the queue.
 //!
 //! # Compatibility
 //!

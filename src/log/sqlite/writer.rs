@@ -21,6 +21,7 @@ use crate::{
         error::{AppendError, RETRY_INTERVAL},
         follow::{Followers, Publisher, Tail, followers},
         metrics::Metrics,
+        pulse::{Pulse, WAIT_MAX},
     },
 };
 
@@ -52,7 +53,8 @@ pub(super) struct Handles {
 
 /// Starts the thread. It ends with [`Appender::finish`], or when the last appender is dropped.
 pub(super) fn start(parts: Parts) -> io::Result<Handles> {
-    let (appender, offers, alive) = appender::queue();
+    let pulse = Pulse::default();
+    let (appender, offers, alive) = appender::queue(pulse.clone(), parts.metrics.clone());
     let position = parts.file.last();
     // With a full disk, what is in the log is served all the same.
     let ready = parts.settled.and_then(|()| Ok(parts.file.probe()?));
@@ -67,7 +69,19 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
         available,
     };
     let (publisher, followers) = followers(parts.reader, tail);
+    let late = (publisher.clone(), parts.metrics.clone());
+    let watched = pulse.watch(move || {
+        let (publisher, metrics) = &late;
+        publisher.available(false);
+        metrics.set_available(false);
+        tracing::warn!(
+            "the log has made nothing durable for {} ms: the disk hangs, or another program holds \
+             the log; webhooks are refused, and events that wait are stored when it goes on",
+            WAIT_MAX.as_millis()
+        );
+    })?;
     let writer = Writer {
+        pulse,
         offers,
         file: parts.file,
         standing,
@@ -85,6 +99,7 @@ pub(super) fn start(parts: Parts) -> io::Result<Handles> {
         .name("log-appender".into())
         .spawn(move || {
             writer.run();
+            drop(watched);
             drop(lock);
             drop(alive);
         })?;
@@ -101,6 +116,16 @@ enum Step {
     Look,
     Chore,
     Retry,
+}
+
+impl Step {
+    /// Since when somebody waits for it.
+    fn since(&self) -> Instant {
+        match self {
+            Self::Append(offer) => offer.caller.since,
+            Self::Look | Self::Chore | Self::Retry => Instant::now(),
+        }
+    }
 }
 
 /// Whether the file can be written.
@@ -130,6 +155,7 @@ impl Standing {
 }
 
 struct Writer {
+    pulse: Pulse,
     offers: Offers,
     file: LogFile,
     standing: Standing,
@@ -146,12 +172,17 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Some(step) = self.next() {
+            self.pulse.begin(step.since());
             match step {
                 Step::Append(first) => self.append(*first),
-                Step::Look => self.look(),
+                Step::Look => {
+                    self.look();
+                    self.done();
+                }
                 Step::Chore => self.chore(),
                 Step::Retry => self.retry(),
             }
+            self.pulse.rest();
         }
         // The file may be writable again by now.
         self.retry();
@@ -170,6 +201,8 @@ impl Writer {
             // Under load the timer is not needed.
             Standing::Open => match self.offers.waiting() {
                 Some(offer) => return Some(Step::Append(offer)),
+                // Nothing waits any more, so the next event is likely to be in time.
+                None if self.pulse.is_late() => return Some(Step::Look),
                 None => match self.chores.due().map(Instant::from_std) {
                     Some(due) if due < self.look_at => (due, Step::Chore),
                     _ => (self.look_at, Step::Look),
@@ -213,7 +246,9 @@ impl Writer {
         let (events, callers) = gather(first, &mut self.offers);
         match self.file.commit(events) {
             Ok(committed) => {
+                self.done();
                 self.publish(committed, callers);
+                self.pulse.begin(Instant::now());
                 self.checkpoint();
             }
             Err(error) => {
@@ -228,8 +263,17 @@ impl Writer {
 
     fn leave(&mut self, error: &Trouble) {
         self.standing = Standing::away(error);
-        self.publisher.away();
+        self.publisher.available(false);
         self.metrics.set_available(false);
+    }
+
+    /// A step is done. If the log was late and has caught up, it takes events again.
+    fn done(&self) {
+        if self.pulse.end() && matches!(self.standing, Standing::Open) {
+            tracing::info!("the log makes events durable in time again");
+            self.publisher.available(true);
+            self.metrics.set_available(true);
+        }
     }
 
     /// Tells the followers and moves the tail before it answers the callers: a caller that has its

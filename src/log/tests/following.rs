@@ -155,7 +155,7 @@ pub(crate) async fn whether_the_log_takes_events_is_told_also_to_who_waits_for_t
     let hidden = home.hide();
     let read = behind.next_through(Sequence(5)).await;
     assert!(matches!(read, Err(ReadError::Unavailable(_))), "{read:?}");
-    publisher.away();
+    publisher.available(false);
     for follower in [&mut up_to_date, &mut behind] {
         assert_eq!(next(follower).await, Some(Followed::Available(false)));
     }

@@ -8,6 +8,8 @@
    `fail` in SHADOW makes calls fail: KIND NAME NTH TIMES, where KIND is sync, write or name, and NAME a file's or `*`. It is taken
    and removed by the next call. `calls` in SHADOW has a line for each call.
 
+   While `hold` in SHADOW exists, syncs of the file that it names (`*`: any) wait.
+
    The index in shared memory (-shm) is nobody's business: it is never synced, and means nothing after a crash. */
 
 #define _GNU_SOURCE
@@ -156,11 +158,26 @@ static void settle(ino_t inode, int lasts) {
     if (fd >= 0) close(fd);
 }
 
+/* Waits without the lock, so that all other calls go on. */
+static void held(const char *name) {
+    char path[PATH_MAX], of[64];
+    in_shadow(path, "hold");
+    for (;;) {
+        FILE *file = fopen(path, "r");
+        if (!file) return;
+        int matches = fscanf(file, "%63s", of) == 1 && (!strcmp(of, "*") || !strcmp(of, name));
+        fclose(file);
+        if (!matches) return;
+        usleep(2000);
+    }
+}
+
 static int synced(int fd) {
     char path[PATH_MAX];
     struct stat found;
     const char *name = name_of(fd, path);
     if (!name || fstat(fd, &found)) return 0;
+    held(name);
     pthread_mutex_lock(&lock);
     int failed = fails("sync", name);
     if (!*name && !failed) keep_names();

@@ -40,6 +40,17 @@ impl Disk {
         fs::rename(written, self.shadow.join("fail")).expect("a fault");
     }
 
+    /// From now on syncs of this file (`*`: any) hang, until [`Self::release`].
+    pub(crate) fn hold(&self, name: &str) {
+        let written = self.shadow.join("hold.new");
+        fs::write(&written, name).expect("a hold");
+        fs::rename(written, self.shadow.join("hold")).expect("a hold");
+    }
+
+    pub(crate) fn release(&self) {
+        fs::remove_file(self.shadow.join("hold")).expect("a hold");
+    }
+
     /// Calls so far: a line for each, `KIND NAME`, with `failed` behind it if it did.
     pub(crate) fn calls(&self) -> String {
         fs::read_to_string(self.shadow.join("calls")).unwrap_or_default()

@@ -87,9 +87,9 @@ impl Gateway {
         client(&self.ca(), http)
     }
 
-    /// Posts a body as Verbex does, and takes its 200.
-    pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Stored {
-        self.send(&self.http(Http::One), body).await.stored()
+    /// Posts a body as Verbex does, again if the disk was slow, and takes its 200.
+    pub(crate) async fn post(&self, body: impl Into<reqwest::Body> + Clone) -> Stored {
+        self.resend(&self.http(Http::One), body).await
     }
 
     /// Posts bodies in this order, over one connection.
@@ -97,9 +97,23 @@ impl Gateway {
         let client = self.http(Http::Two);
         let mut stored = Vec::new();
         for body in bodies {
-            stored.push(self.send(&client, body).await.stored());
+            stored.push(self.resend(&client, body).await);
         }
         stored
+    }
+
+    /// A busy machine's disk may take longer than a webhook waits.
+    async fn resend(
+        &self,
+        client: &reqwest::Client,
+        body: impl Into<reqwest::Body> + Clone,
+    ) -> Stored {
+        loop {
+            let answer = self.send(client, body.clone()).await;
+            if answer.status != 503 {
+                return answer.stored();
+            }
+        }
     }
 
     pub(crate) async fn send(
