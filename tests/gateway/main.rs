@@ -36,6 +36,8 @@ mod health;
 mod history_pages;
 mod large_bodies;
 mod log_commands;
+mod log_document;
+mod log_upgrade;
 mod names;
 mod odd_bodies;
 mod old_names;
