@@ -24,7 +24,7 @@ use super::{
 use crate::{
     event::{Epoch, Position, Sequence},
     filter::Selector,
-    log::{Lane, Query, ReadError, Reader},
+    log::{Damage, Lane, Query, ReadError, Reader},
 };
 
 /// The most events that one read returns.
@@ -150,7 +150,7 @@ impl Catchup {
                 Err(error @ ReadError::Unavailable(_)) => return Err(error),
                 // The error may be about events before `after`, so this subscriber reads for
                 // itself.
-                Err(ReadError::Expired(_) | ReadError::Damaged(_)) => break,
+                Err(ReadError::Expired(_) | ReadError::Damaged { .. }) => break,
             }
         }
         let finding = Arc::clone(&self).read_log(reads, after, through);
@@ -219,9 +219,10 @@ impl Catchup {
         let mut encoder = Encoder::new(reads.epoch, self.shape, reads.memory.clone());
         let mut messages: Vec<(Position, Bytes)> = Vec::with_capacity(batch.events.len());
         for event in &batch.events {
-            let message = encoder
-                .event(event)
-                .map_err(|error| ReadError::Damaged(error.to_string().into()))?;
+            let message = encoder.event(event).map_err(|error| ReadError::Damaged {
+                damage: Some(Damage::at(event.sequence)),
+                what: error.to_string().into(),
+            })?;
             messages.push((event.position(), message));
             if messages.len().is_multiple_of(MESSAGES_AT_ONCE) {
                 tokio::task::yield_now().await;

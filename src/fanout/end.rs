@@ -1,6 +1,6 @@
 //! Why a stream ends, and what log and metrics call that.
 
-use crate::log::Earliest;
+use crate::log::{Damage, Earliest};
 
 /// Why the gateway ends a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub(crate) enum EndReason {
     Disconnected,
     /// Retention has removed events that the subscriber has not got.
     Expired(Earliest),
-    /// The log is damaged.
-    Damaged,
+    /// The next events of the log cannot be read.
+    Damaged(Option<Damage>),
     /// The deadline that the caller set has passed.
     Deadline,
     /// The caller's credentials have expired.
@@ -40,7 +40,7 @@ labels! {
     Some(EndReason::Draining) => "draining";
     Some(EndReason::Disconnected) => "disconnected";
     Some(EndReason::Expired(_)) => "cursor expired";
-    Some(EndReason::Damaged) => "log damaged";
+    Some(EndReason::Damaged(_)) => "log damaged";
     Some(EndReason::Deadline) => "deadline";
     Some(EndReason::CredentialsExpired) => "credentials expired";
 }

@@ -172,6 +172,11 @@ impl Router {
                 self.live.detach_all();
                 self.head.advance(earliest.before);
             }
+            // The same for events that cannot be read.
+            Followed::Damaged(damage) => {
+                self.live.detach_all();
+                self.head.advance(damage.behind());
+            }
             Followed::Available(available) => self.available(available),
         }
     }

@@ -298,7 +298,7 @@ impl Standing {
         self.source = Source::Behind { joined };
         match error {
             ReadError::Unavailable(_) => self.unreadable = true,
-            ReadError::Damaged(_) => return Some(EndReason::Damaged),
+            ReadError::Damaged { damage, .. } => return Some(EndReason::Damaged(damage)),
             ReadError::Expired(earliest) if self.start_moves => self.covered = earliest.before,
             ReadError::Expired(earliest) => match self.expired {
                 ExpiredAction::Earliest => self.gap = Some(earliest),

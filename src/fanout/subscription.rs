@@ -194,7 +194,7 @@ impl Subscription {
                     ReadError::Unavailable(_) => {
                         tracing::warn!(subscriber, %error, "cannot catch up");
                     }
-                    ReadError::Damaged(_) => {
+                    ReadError::Damaged { .. } => {
                         tracing::error!(subscriber, %error, "the log is damaged");
                     }
                     ReadError::Expired(_) => {}

@@ -144,6 +144,8 @@ impl Lists {
                     left.begin_after(earliest.before.sequence);
                     continue;
                 }
+                // The next page meets the damage first.
+                Err(ReadError::Damaged { .. }) if !page.events.is_empty() => break,
                 Err(error) => return Err(self.failure()(error)),
             };
             if let Some(last) = page.take(&batch.events)? {

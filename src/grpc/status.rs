@@ -53,7 +53,12 @@ pub(super) enum Failure {
     /// The log cannot be read now.
     LogUnavailable,
     /// What the log holds is not what was written.
-    LogDamaged,
+    LogDamaged {
+        /// The first event that cannot be read.
+        sequence: Option<Sequence>,
+        /// What leads past the damage, by its name in the metadata.
+        past: Option<(&'static str, String)>,
+    },
     /// An operator ended the stream.
     Disconnected,
     /// The caller's own deadline has passed.
@@ -108,7 +113,10 @@ impl Failure {
             EndReason::Draining => Self::Draining,
             EndReason::Disconnected => Self::Disconnected,
             EndReason::Expired(earliest) => Self::expired(&earliest, epoch),
-            EndReason::Damaged => Self::LogDamaged,
+            EndReason::Damaged(damage) => Self::LogDamaged {
+                sequence: damage.map(|damage| damage.sequence),
+                past: damage.map(|damage| ("next_cursor", cursor::encode(epoch, &damage.behind()))),
+            },
             EndReason::Deadline => Self::DeadlineExceeded,
             EndReason::CredentialsExpired => Self::CredentialsInvalid,
         }
@@ -129,9 +137,12 @@ impl Failure {
                 tracing::warn!(%error, "cannot read");
                 Self::LogUnavailable
             }
-            ReadError::Damaged(_) => {
+            ReadError::Damaged { damage, .. } => {
                 tracing::error!(%error, "cannot read");
-                Self::LogDamaged
+                Self::LogDamaged {
+                    sequence: damage.map(|damage| damage.sequence),
+                    past: None,
+                }
             }
             ReadError::Expired(earliest) => Self::expired(earliest, epoch),
         }
@@ -140,7 +151,10 @@ impl Failure {
     /// For a log that holds something else than an event at `sequence`.
     pub(super) fn damaged(sequence: Sequence, error: &dyn fmt::Display) -> Self {
         tracing::error!(sequence = sequence.0, %error, "the log is damaged");
-        Self::LogDamaged
+        Self::LogDamaged {
+            sequence: Some(sequence),
+            past: None,
+        }
     }
 
     fn expired(earliest: &Earliest, epoch: Epoch) -> Self {
@@ -171,7 +185,7 @@ impl Failure {
             Self::RequestTimeout => (Code::DeadlineExceeded, "REQUEST_TIMEOUT"),
             Self::Draining => (Code::Unavailable, "DRAINING"),
             Self::LogUnavailable => (Code::Unavailable, "LOG_UNAVAILABLE"),
-            Self::LogDamaged => (Code::DataLoss, "LOG_DAMAGED"),
+            Self::LogDamaged { .. } => (Code::DataLoss, "LOG_DAMAGED"),
             Self::Disconnected => (Code::Aborted, "DISCONNECTED"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::MethodUnknown { .. } => (Code::Unimplemented, "METHOD_UNKNOWN"),
@@ -206,6 +220,10 @@ impl Failure {
                 let cursor = ("earliest_cursor", earliest_cursor.clone());
                 let time = earliest_time.map(|time| ("earliest_time", time.to_string()));
                 std::iter::once(cursor).chain(time).collect()
+            }
+            Self::LogDamaged { sequence, past } => {
+                let sequence = sequence.map(|sequence| ("sequence", sequence.to_string()));
+                sequence.into_iter().chain(past.clone()).collect()
             }
             Self::EventNotFound { id }
             | Self::SubscriberNotFound { id }
@@ -309,10 +327,17 @@ impl fmt::Display for Failure {
                 f.write_str("the gateway is shutting down: subscribe again with the last cursor")
             }
             Self::LogUnavailable => f.write_str("the log is unavailable at the moment"),
-            Self::LogDamaged => f.write_str(
-                "the log is damaged here: restore it, or choose a \
-                 later start",
-            ),
+            Self::LogDamaged { sequence, past } => {
+                match sequence {
+                    Some(sequence) => write!(f, "the event at sequence {sequence} is damaged")?,
+                    None => f.write_str("the log is damaged here")?,
+                }
+                f.write_str(": restore a backup of the log, or begin after it")?;
+                match past {
+                    Some((name, past)) => write!(f, ", for example with {name} {past}"),
+                    None => Ok(()),
+                }
+            }
             Self::Disconnected => f.write_str("an operator ended this subscription"),
             Self::DeadlineExceeded => f.write_str("the deadline of this call has passed"),
             Self::MethodUnknown { method } => {

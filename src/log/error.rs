@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{progress::Stopped, query::Earliest};
+use super::{
+    progress::Stopped,
+    query::{Damage, Earliest},
+};
 
 /// How long to wait before a file is tried again that could not be read or written.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,9 +40,13 @@ pub enum ReadError {
     /// The file cannot be read now.
     #[error("the log cannot be read now: {0}")]
     Unavailable(Arc<str>),
-    /// What the file holds is not what was written.
-    #[error("the log is damaged: {0}")]
-    Damaged(Arc<str>),
+    /// What the file holds is not what was written. All events before the damage were read.
+    #[error("the log is damaged{}: {what}", place(damage.as_ref()))]
+    Damaged {
+        /// Which events, if it is events that cannot be read.
+        damage: Option<Damage>,
+        what: Arc<str>,
+    },
     /// Retention has removed events between the place asked for and the earliest.
     #[error("the events after that place have been removed")]
     Expired(Earliest),
@@ -60,6 +67,14 @@ pub(crate) enum WorkError {
 impl From<rusqlite::Error> for WorkError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Read(error.into())
+    }
+}
+
+fn place(damage: Option<&Damage>) -> String {
+    match damage {
+        Some(Damage { sequence, end }) if sequence == end => format!(" at {sequence}"),
+        Some(Damage { sequence, end }) => format!(" from {sequence} to {end}"),
+        None => String::new(),
     }
 }
 

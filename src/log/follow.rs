@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     error::{RETRY_INTERVAL, ReadError},
-    query::{Batch, Earliest, Lane, Query},
+    query::{Batch, Damage, Earliest, Lane, Query},
     sqlite::Reader,
 };
 use crate::{
@@ -121,6 +121,8 @@ pub(crate) enum Followed {
     Group(Group),
     /// Retention has removed the next events before this follower had them. It goes on after them.
     Removed(Earliest),
+    /// The next events cannot be read. It goes on after them.
+    Damaged(Damage),
     /// The log takes events again, or takes none: [`Tail::available`].
     Available(bool),
 }
@@ -289,6 +291,14 @@ impl Follower {
             Err(ReadError::Expired(earliest)) => {
                 self.position = earliest.before.sequence;
                 Ok(Some(Followed::Removed(earliest)))
+            }
+            Err(ReadError::Damaged {
+                damage: Some(damage),
+                what,
+            }) => {
+                tracing::error!(sequence = damage.sequence.0, %what, "the log is damaged");
+                self.position = damage.end;
+                Ok(Some(Followed::Damaged(damage)))
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot follow the log");

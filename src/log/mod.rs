@@ -44,7 +44,7 @@ pub use metrics::Metrics;
 pub(crate) use parts::FILES;
 pub use parts::{Config, Log};
 pub(crate) use progress::Progress;
-pub(crate) use query::{Batch, Bounds, Earliest, Located, SCAN_ROWS_MAX};
+pub(crate) use query::{Batch, Bounds, Damage, Earliest, Located, SCAN_ROWS_MAX};
 pub use query::{Lane, Query};
 #[cfg_attr(
     not(test),

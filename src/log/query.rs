@@ -69,6 +69,33 @@ pub struct Batch {
     pub complete: bool,
 }
 
+/// Events one after the other that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The first of them, in the direction of the read.
+    pub sequence: Sequence,
+    /// The last of them that the reader has looked for: what can be read lies behind it.
+    pub end: Sequence,
+}
+
+impl Damage {
+    /// A single event.
+    pub(crate) fn at(sequence: Sequence) -> Self {
+        Self {
+            sequence,
+            end: sequence,
+        }
+    }
+
+    /// The place behind it. No event is known there.
+    pub(crate) fn behind(&self) -> Position {
+        Position {
+            sequence: self.end,
+            ..Position::ORIGIN
+        }
+    }
+}
+
 /// Where a log begins whose first events may have been removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Earliest {

@@ -242,7 +242,13 @@ fn a_log_that_is_away_is_told_once_and_tried_again() {
             (Came::Nothing, "wait for log"),
             (segment(5, 7, &[]), "read 7..=9"),
             (Came::Nothing, "CatchingUp, at 7"),
-            (failed(ReadError::Damaged("torn".into())), "Damaged"),
+            (
+                failed(ReadError::Damaged {
+                    damage: None,
+                    what: "torn".into(),
+                }),
+                "Damaged(None)",
+            ),
         ],
     );
     // The router cannot read the log either.

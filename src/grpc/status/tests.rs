@@ -25,7 +25,10 @@ fn every_failure() -> Vec<Failure> {
         Failure::RequestTimeout,
         Failure::Draining,
         Failure::LogUnavailable,
-        Failure::LogDamaged,
+        Failure::LogDamaged {
+            sequence: Some(Sequence(7)),
+            past: Some(("next_cursor", "c".into())),
+        },
         Failure::Disconnected,
         Failure::DeadlineExceeded,
         Failure::MethodUnknown { method: "m".into() },
@@ -151,7 +154,13 @@ fn every_failure_carries_what_the_contract_says() {
         ),
         (Code::Unavailable, "DRAINING", vec![], None, true),
         (Code::Unavailable, "LOG_UNAVAILABLE", vec![], None, true),
-        (Code::DataLoss, "LOG_DAMAGED", vec![], None, false),
+        (
+            Code::DataLoss,
+            "LOG_DAMAGED",
+            vec!["next_cursor", "sequence"],
+            None,
+            false,
+        ),
         (Code::Aborted, "DISCONNECTED", vec![], None, false),
         (
             Code::DeadlineExceeded,

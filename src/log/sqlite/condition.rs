@@ -1,128 +1,81 @@
-//! A filter in SQL, and the rows that it selects.
+//! Rows in the order of the log, found through an index where one leads to the wanted rows.
 
-use rusqlite::{Connection, params_from_iter, types::Value};
+use rusqlite::{CachedStatement, Connection, Rows, params};
 
-use super::rows::{self, EventColumns, signed};
+use super::rows::{SELECTED, signed};
 use crate::{
-    event::{Sequence, StoredEvent},
+    event::{Sequence, TextKey},
     filter::Filter,
-    log::Query,
 };
 
-/// Which rows a filter wants.
-pub(super) struct Condition {
-    sql: String,
-    values: Vec<Value>,
-    /// An index leads almost only to wanted rows, so a read need not stop after a number of rows.
-    pub(super) walks_an_index: bool,
+/// How rows are found. Whether a filter wants a row is decided when it has been read and checked:
+/// a damaged row may only look as if it were not wanted.
+#[derive(Debug)]
+pub(super) enum Way {
+    Table,
+    /// An index has the rows with this value in the order of the log.
+    Index(TextKey, String),
 }
 
-/// What was selected.
-pub(super) struct Found {
-    pub(super) events: Vec<StoredEvent>,
-    /// Whether it stopped at a bound on what is returned.
-    pub(super) stopped: bool,
-}
-
-impl Condition {
+impl Way {
+    /// The best way for a filter: the index on calls or on agents, if it asks for a single one.
     pub(super) fn of(filter: &Filter) -> Self {
-        let types = filter.event_types().iter().map(|&t| rows::type_text(t));
-        let mut fields = vec![("type", types.map(String::from).collect::<Vec<_>>())];
-        fields.extend(
-            filter
-                .texts()
-                .iter()
-                .map(|(key, values)| (key.column(), values.clone())),
-        );
-        fields.retain(|(_, values)| !values.is_empty());
-        let walks_an_index =
-            matches!(&fields[..], [(column, values)] if is_indexed(column, values));
-        let mut condition = Self {
-            sql: String::new(),
-            values: Vec::new(),
-            walks_an_index,
-        };
-        for (column, values) in fields {
-            condition.add(column, values);
-        }
-        condition
-    }
-
-    /// A plus sign before a column keeps SQLite from using an index that does not have the rows in
-    /// order.
-    fn add(&mut self, column: &str, mut values: Vec<String>) {
-        let parameter = self.values.len() + FIRST_VALUE;
-        if is_indexed(column, &values) {
-            self.sql += &format!(" AND {column} = ?{parameter}");
-            self.values.push(Value::Text(values.remove(0)));
-        } else {
-            self.sql += &format!(" AND +{column} IN (SELECT value FROM json_each(?{parameter}))");
-            self.values
-                .push(Value::Text(serde_json::Value::from(values).to_string()));
-        }
-    }
-
-    /// Selects rows from `oldest` to `newest`, within the query's bounds.
-    pub(super) fn select(
-        self,
-        conn: &Connection,
-        query: &Query,
-        oldest: Sequence,
-        newest: Sequence,
-    ) -> rusqlite::Result<Found> {
-        let mut statement =
-            conn.prepare_cached(&self.statement(query.newest_first, query.with_raw))?;
-        let columns = EventColumns::of(&statement, query.with_raw)?;
-        let events_max = query.events_max.max(1);
-        let fixed = [
-            signed(oldest.0),
-            signed(newest.0),
-            i64::try_from(events_max).unwrap_or(i64::MAX),
-        ];
-        let values = fixed.map(Value::Integer).into_iter().chain(self.values);
-        let mut rows = statement.query(params_from_iter(values))?;
-        let mut events = Vec::new();
-        let mut bytes = 0;
-        while let Some(row) = rows.next()? {
-            let event = columns.event(row)?;
-            bytes += event.encoded.len() + event.raw.as_ref().map_or(0, |raw| raw.json.len());
-            events.push(event);
-            if events.len() == events_max || bytes > query.bytes_max {
-                return Ok(Found {
-                    events,
-                    stopped: true,
-                });
+        for key in [TextKey::CallId, TextKey::AgentId] {
+            if let [value] = &filter.texts()[key][..]
+                && !value.is_empty()
+            {
+                return Self::Index(key, value.clone());
             }
         }
-        Ok(Found {
-            events,
-            stopped: false,
-        })
+        Self::Table
     }
 
-    fn statement(&self, newest_first: bool, with_raw: bool) -> String {
-        let selected = EventColumns::select(with_raw);
-        let order = if newest_first { "DESC" } else { "ASC" };
+    pub(super) fn is_index(&self) -> bool {
+        matches!(self, Self::Index(..))
+    }
+
+    pub(super) fn prepare<'c>(
+        &self,
+        conn: &'c Connection,
+        newest_first: bool,
+    ) -> rusqlite::Result<CachedStatement<'c>> {
+        conn.prepare_cached(&self.sql(newest_first))
+    }
+
+    /// The rows from a place on, in the direction of the read. They do not end with its stretch: a
+    /// row is believed to lie beyond it only when its checksum holds.
+    pub(super) fn rows<'s>(
+        &self,
+        statement: &'s mut CachedStatement<'_>,
+        from: Sequence,
+    ) -> rusqlite::Result<Rows<'s>> {
+        match self {
+            Self::Table => statement.query(params![signed(from.0)]),
+            Self::Index(_, value) => statement.query(params![signed(from.0), value]),
+        }
+    }
+
+    fn sql(&self, newest_first: bool) -> String {
+        let (from, order) = match newest_first {
+            true => ("<=", "DESC"),
+            false => (">=", "ASC"),
+        };
+        let value = match self {
+            Self::Table => String::new(),
+            Self::Index(key, _) => format!(" AND {} = ?2", key.column()),
+        };
         format!(
-            "SELECT {selected} FROM events WHERE sequence BETWEEN ?1 AND ?2{}
-             ORDER BY sequence {order} LIMIT ?3",
-            self.sql
+            "SELECT {} FROM events WHERE sequence {from} ?1{value} ORDER BY sequence {order}",
+            *SELECTED
         )
     }
-}
-
-/// Number of the first parameter of a filter.
-const FIRST_VALUE: usize = 4;
-
-/// Whether an index has the rows with these values in the order of the log. That is so for a
-/// single call or a single agent.
-fn is_indexed(column: &str, values: &[String]) -> bool {
-    matches!(column, "call_id" | "agent_id") && matches!(values, [value] if !value.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
+
+    use rusqlite::{params_from_iter, types::Value};
 
     use super::*;
     use crate::{
@@ -139,7 +92,7 @@ mod tests {
             id_key: [0; 32],
         })
         .unwrap();
-        let sql = Condition::of(filter).statement(newest_first, false);
+        let sql = Way::of(filter).sql(newest_first);
         let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let values = vec![Value::Null; explain.parameter_count()];
         let steps = explain
@@ -164,7 +117,7 @@ mod tests {
                 assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
             }
         };
-        let in_order = "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+        let in_order = "USING INTEGER PRIMARY KEY (rowid";
         check(&[], &[], &[], in_order);
         check(&[], &[], &["failed"], in_order);
         check(&["a", "b"], &["c", "d"], &[], in_order);
@@ -172,14 +125,10 @@ mod tests {
             &["a"],
             &[],
             &[],
-            "INDEX events_agent_id (agent_id=? AND rowid>? AND rowid<?)",
+            "INDEX events_agent_id (agent_id=? AND rowid",
         );
-        check(
-            &[],
-            &["c"],
-            &["failed"],
-            "INDEX events_by_call (call_id=? AND rowid>? AND rowid<?)",
-        );
-        check(&["a"], &["c"], &[], "INDEX events_");
+        let by_call = "INDEX events_by_call (call_id=? AND rowid";
+        check(&[], &["c"], &["failed"], by_call);
+        check(&["a"], &["c"], &[], by_call);
     }
 }

@@ -19,13 +19,11 @@ use super::{
     beginning, connection,
     folder::{Folder, LOG_NAME, owners_file},
     place::{beside, sync_folder_of},
-    query, read_only,
-    rows::EventColumns,
-    schema,
+    query, read_only, rows, schema,
 };
 use crate::{
     event::{Epoch, Sequence},
-    log::{Progress, ReadError, WorkError},
+    log::{Damage, Progress, ReadError, WorkError},
     proto,
 };
 
@@ -310,20 +308,22 @@ impl Draft {
 fn events(conn: &Connection, progress: &Progress) -> Result<u64, WorkError> {
     let mut statement = conn.prepare(&format!(
         "SELECT {} FROM events ORDER BY sequence",
-        EventColumns::select(true)
+        *rows::SELECTED
     ))?;
-    let columns = EventColumns::of(&statement, true)?;
-    let mut rows = statement.query([])?;
+    let mut selected = statement.query([])?;
     let mut found = 0;
-    while let Some(row) = rows.next()? {
-        let event = columns.event(row)?;
+    while let Some(row) = selected.next()? {
+        let event = rows::event(row, true)?;
         let decoded = proto::Event::decode(event.encoded.clone()).ok();
         let is_it = |decoded: &proto::Event| {
             decoded.sequence == event.sequence.0 && decoded.id == event.id.to_string()
         };
         if !decoded.as_ref().is_some_and(is_it) {
-            let what = format!("event {} is not what was written", event.sequence);
-            return Err(ReadError::Damaged(what.into()).into());
+            let damage = ReadError::Damaged {
+                damage: Some(Damage::at(event.sequence)),
+                what: "the encoded event is another one".into(),
+            };
+            return Err(damage.into());
         }
         found += 1;
         progress.reached(found)?;

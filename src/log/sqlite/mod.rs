@@ -36,6 +36,7 @@
 
 mod alone;
 mod beginning;
+mod checksum;
 mod chores;
 mod condition;
 mod connection;

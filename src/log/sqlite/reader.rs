@@ -211,7 +211,16 @@ impl ThreadConnection {
             None => (self.open)()?,
         };
         let result = read(&conn);
-        if matches!(result, Ok(_) | Err(ReadError::Expired(_))) {
+        let keeps = matches!(
+            result,
+            Ok(_)
+                | Err(ReadError::Expired(_)
+                    | ReadError::Damaged {
+                        damage: Some(_),
+                        ..
+                    })
+        );
+        if keeps {
             self.conn = Some(conn);
         }
         result

@@ -5,21 +5,27 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{
-    Row, Statement, ToSql, params_from_iter,
+    Row, Statement, params_from_iter,
     types::{ToSqlOutput, Type, ValueRef},
 };
 
+use super::checksum;
 use crate::{
     event::{ByTextKey, EventId, Keys, NewEvent, Position, Raw, Sequence, StoredEvent, TextKey},
     proto::{self, EventType},
 };
 
-/// The columns that [`insert`] fills before the text keys, in the order of its values.
-const INSERTED: [&str; 9] = [
+/// All that is delivered of an event, in the order of its checksum.
+const COLUMNS: [&str; 14] = [
     "sequence",
     "id",
     "type",
+    "event_name",
     "trace_id",
+    "organization_id",
+    "agent_id",
+    "call_id",
+    "status",
     "event_time",
     "receive_time",
     "raw_json",
@@ -27,19 +33,15 @@ const INSERTED: [&str; 9] = [
     "encoded",
 ];
 
+/// The columns of which [`event`] reads an event.
+pub(super) static SELECTED: LazyLock<String> =
+    LazyLock::new(|| format!("{}, checksum", COLUMNS.join(", ")));
+
 /// What [`insert`] runs.
 pub(super) static INSERT: LazyLock<String> = LazyLock::new(|| {
-    let columns: Vec<&str> = INSERTED.into_iter().chain(key_columns()).collect();
-    let values = vec!["?"; columns.len()];
-    format!(
-        "INSERT INTO events ({}) VALUES ({})",
-        columns.join(", "),
-        values.join(", ")
-    )
+    let values = [", ?"; COLUMNS.len()].concat();
+    format!("INSERT INTO events ({}) VALUES (?{values})", *SELECTED)
 });
-
-/// The columns that [`position`] reads.
-pub(super) const POSITION: &str = "sequence, id, receive_time";
 
 /// The statement whose row [`last`] reads.
 pub(super) const LAST: &str = "
@@ -63,26 +65,36 @@ pub(super) fn insert(
     let raw = stored.raw.as_ref();
     let json = raw.map_or(&b""[..], |raw| &raw.json);
     let headers = headers_text(raw);
-    let values: [&dyn ToSql; INSERTED.len()] = [
-        &sequence.0,
-        &stored.id.0,
-        &type_text(stored.keys.event_type),
-        &trace_id,
-        &time_text(event_time),
-        &time_text(receive_time),
+    let texts = &stored.keys.texts;
+    fn text(text: &str) -> ValueRef<'_> {
+        ValueRef::Text(text.as_bytes())
+    }
+    let (event_time, received) = (time_text(event_time), time_text(receive_time));
+    let values: [ValueRef<'_>; COLUMNS.len()] = [
+        ValueRef::Integer(signed(sequence.0)),
+        ValueRef::Blob(&stored.id.0),
+        text(type_text(stored.keys.event_type)),
+        text(&texts[TextKey::EventName]),
+        text(&trace_id),
+        text(&texts[TextKey::OrganizationId]),
+        text(&texts[TextKey::AgentId]),
+        text(&texts[TextKey::CallId]),
+        text(&texts[TextKey::Status]),
+        text(&event_time),
+        text(&received),
         // Bound as bytes: the text is stored as it came, and need not be validated again.
-        &ToSqlOutput::Borrowed(ValueRef::Text(json)),
-        &headers,
-        &&stored.encoded[..],
+        ValueRef::Text(json),
+        text(&headers),
+        ValueRef::Blob(&stored.encoded),
     ];
-    let texts = stored.keys.texts.iter().map(|(_, text)| text as &dyn ToSql);
-    insert.execute(params_from_iter(values.into_iter().chain(texts)))?;
+    let checksum = ToSqlOutput::from(checksum::of(values));
+    let values = values.map(ToSqlOutput::Borrowed);
+    insert.execute(params_from_iter(values.into_iter().chain([checksum])))?;
     let bytes = json.len() + headers.len() + stored.encoded.len();
     Ok((stored, u64::try_from(bytes).unwrap_or(u64::MAX)))
 }
 
-/// The place right behind a row that has the columns of [`POSITION`].
-pub(super) fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
+fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
     let time = row.as_ref().column_index("receive_time")?;
     Ok(Position::of(
         Sequence(row.get("sequence")?),
@@ -99,77 +111,60 @@ pub(super) fn last(row: &Row<'_>) -> rusqlite::Result<Position> {
     }
 }
 
-/// Where the columns of an event stand in the rows of a statement. They are looked up once, not
-/// for each row.
-pub(super) struct EventColumns {
-    sequence: usize,
-    id: usize,
-    receive_time: usize,
-    event_type: usize,
-    encoded: usize,
-    texts: ByTextKey<usize>,
-    /// Body and headers, if they are selected.
-    raw: Option<(usize, usize)>,
+/// Reads a row that has the columns of [`SELECTED`]. Fails if its checksum does not hold.
+pub(super) fn event(row: &Row<'_>, with_raw: bool) -> rusqlite::Result<StoredEvent> {
+    let mut values = [ValueRef::Null; COLUMNS.len()];
+    for (index, value) in values.iter_mut().enumerate() {
+        *value = row.get_ref(index)?;
+    }
+    let index = const { column("checksum") };
+    if !checksum::holds(row.get(index)?, values) {
+        return Err(not_written_here(index, "the checksum does not hold"));
+    }
+    let mut keys = Keys {
+        event_type: event_type(row, const { column("type") })?,
+        texts: ByTextKey::default(),
+    };
+    for (key, &index) in TEXTS.iter() {
+        keys.texts[key] = row.get(index)?;
+    }
+    Ok(StoredEvent {
+        sequence: Sequence(row.get(const { column("sequence") })?),
+        id: EventId(row.get(const { column("id") })?),
+        receive_time: stored_time(row, const { column("receive_time") })?,
+        keys,
+        encoded: bytes(row, const { column("encoded") })?,
+        raw: match with_raw {
+            true => Some(raw(
+                row,
+                const { column("raw_json") },
+                const { column("raw_headers") },
+            )?),
+            false => None,
+        },
+    })
 }
 
-impl EventColumns {
-    /// The columns to select.
-    pub(super) fn select(with_raw: bool) -> String {
-        let raw = with_raw.then_some("raw_json, raw_headers");
-        let columns: Vec<&str> = ["sequence, id, receive_time, type, encoded"]
-            .into_iter()
-            .chain(key_columns())
-            .chain(raw)
-            .collect();
-        columns.join(", ")
-    }
+/// Where the text keys stand.
+static TEXTS: LazyLock<ByTextKey<usize>> =
+    LazyLock::new(|| ByTextKey::from_fn(|key| column(key.column())));
 
-    pub(super) fn of(statement: &Statement<'_>, with_raw: bool) -> rusqlite::Result<Self> {
-        let mut texts = ByTextKey::default();
-        for key in TextKey::ALL {
-            texts[key] = statement.column_index(key.column())?;
-        }
-        Ok(Self {
-            sequence: statement.column_index("sequence")?,
-            id: statement.column_index("id")?,
-            receive_time: statement.column_index("receive_time")?,
-            event_type: statement.column_index("type")?,
-            encoded: statement.column_index("encoded")?,
-            texts,
-            raw: match with_raw {
-                true => Some((
-                    statement.column_index("raw_json")?,
-                    statement.column_index("raw_headers")?,
-                )),
-                false => None,
-            },
-        })
+/// Where a column of [`SELECTED`] stands.
+const fn column(name: &str) -> usize {
+    let mut index = 0;
+    while index < COLUMNS.len() && !is_same(COLUMNS[index].as_bytes(), name.as_bytes()) {
+        index += 1;
     }
-
-    pub(super) fn event(&self, row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
-        let mut keys = Keys {
-            event_type: event_type(row, self.event_type)?,
-            texts: ByTextKey::default(),
-        };
-        for (key, &column) in self.texts.iter() {
-            keys.texts[key] = row.get(column)?;
-        }
-        Ok(StoredEvent {
-            sequence: Sequence(row.get(self.sequence)?),
-            id: EventId(row.get(self.id)?),
-            receive_time: stored_time(row, self.receive_time)?,
-            keys,
-            encoded: bytes(row, self.encoded)?,
-            raw: match self.raw {
-                Some((json, headers)) => Some(raw(row, json, headers)?),
-                None => None,
-            },
-        })
-    }
+    // The checksum is the last.
+    index
 }
 
-fn key_columns() -> impl Iterator<Item = &'static str> {
-    TextKey::ALL.into_iter().map(TextKey::column)
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut index = 0;
+    while index < one.len() && index < other.len() && one[index] == other[index] {
+        index += 1;
+    }
+    index == one.len() && index == other.len()
 }
 
 /// SQLite has no larger integers, and no sequence or length exceeds them.

@@ -251,7 +251,9 @@ impl Story {
                 assert!(before <= model.removed, "only what is gone is passed");
                 self.position = before;
             }
-            Followed::Available(_) => panic!("nothing is wrong with the disk"),
+            Followed::Available(_) | Followed::Damaged(_) => {
+                panic!("nothing is wrong with the disk")
+            }
         }
     }
 }

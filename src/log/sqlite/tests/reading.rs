@@ -1,7 +1,11 @@
 //! Files from which others have removed events, or into which they have written something else.
 
 use super::*;
-use crate::log::{Followed, Located, ReadError};
+use crate::{
+    filter::tests::selector,
+    log::{Damage, Followed, Located, ReadError},
+    proto::EventFilter,
+};
 
 #[tokio::test]
 async fn however_events_went_from_the_front_a_place_before_the_earliest_is_expired() {
@@ -67,7 +71,7 @@ async fn a_row_that_was_not_written_here_is_damage() {
         home.sql(&format!("UPDATE events SET {what}"));
         let result = log.reader.read(all()).await;
         assert!(
-            matches!(result, Err(ReadError::Damaged(_))),
+            matches!(result, Err(ReadError::Damaged { .. })),
             "{what}: {result:?}"
         );
     }
@@ -88,5 +92,128 @@ async fn a_file_that_was_overwritten_is_damage() {
     let garbage = vec![0xa5; usize::try_from(length - 8192).unwrap()];
     std::os::unix::fs::FileExt::write_all_at(&file, &garbage, 8192).unwrap();
     let result = log.reader.read(all()).await;
-    assert!(matches!(result, Err(ReadError::Damaged(_))), "{result:?}");
+    assert!(
+        matches!(result, Err(ReadError::Damaged { .. })),
+        "{result:?}"
+    );
+}
+
+/// What is done to a file behind SQLite's back, or through it.
+const DAMAGE: [&str; 6] = [
+    "UPDATE events SET raw_json = '{\"n\":44}' WHERE sequence = 4",
+    "UPDATE events SET encoded = x'00' WHERE sequence = 4",
+    "UPDATE events SET id = zeroblob(16) WHERE sequence = 4",
+    "UPDATE events SET agent_id = 'agent-2' WHERE sequence = 4",
+    "UPDATE events SET checksum = 1 WHERE sequence = 4",
+    // A row that is gone, while the log says that none is.
+    "DELETE FROM events WHERE sequence = 4;
+     UPDATE log SET event_count = event_count + 1",
+];
+
+/// Reads from a place on until an error or the end, and returns the events.
+async fn read_on(log: &Log, mut query: Query) -> (Vec<u64>, Option<Damage>) {
+    let mut found = Vec::new();
+    loop {
+        match log.reader.read(query.clone()).await {
+            Ok(batch) => {
+                found.extend(numbers(&batch));
+                if batch.complete {
+                    return (found, None);
+                }
+                match query.newest_first {
+                    true => query.through = Sequence(batch.covered.sequence.0 - 1),
+                    false => query.after = batch.covered.sequence,
+                }
+            }
+            Err(ReadError::Damaged { damage, .. }) => return (found, damage),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_is_named_and_all_before_and_behind_it_is_served() {
+    for how in DAMAGE {
+        let home = Home::new();
+        let log = home.open();
+        fill(&log, 1..=9).await;
+        home.sql(how);
+        for with_raw in [true, false] {
+            let query = Query { with_raw, ..all() };
+            let damage = Some(Damage::at(Sequence(4)));
+            let before = read_on(&log, query.clone()).await;
+            assert_eq!(before, (vec![1, 2, 3], damage), "{how}");
+            let back = Query {
+                newest_first: true,
+                ..query.clone()
+            };
+            let after = read_on(&log, back).await;
+            assert_eq!(after, (vec![9, 8, 7, 6, 5], damage), "{how}");
+            let behind = Query {
+                after: Sequence(4),
+                ..query
+            };
+            let after = read_on(&log, behind).await;
+            assert_eq!(after, (vec![5, 6, 7, 8, 9], None), "{how}");
+        }
+        // A cursor there still marks its place.
+        let place = log.reader.locate(Sequence(4)).await.unwrap();
+        assert_eq!(place, Located::Hole, "{how}");
+        assert_eq!(log.reader.bounds().await.unwrap().event_count, 9, "{how}");
+        // A filter cannot pass over a row that may only look as if it did not match.
+        let filter = EventFilter {
+            statuses: vec!["none".into()],
+            ..EventFilter::default()
+        };
+        let selector = selector(&filter, &EventFilter::default());
+        let damage = Some(Damage::at(Sequence(4)));
+        let found = read_on(&log, Query { selector, ..all() }).await;
+        assert_eq!(found, (vec![], damage), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn a_follower_passes_damage_once_and_goes_on() {
+    let home = Home::new();
+    let log = home.open();
+    fill(&log, 1..=6).await;
+    home.sql("UPDATE events SET status = 'x' WHERE sequence IN (3, 4)");
+    let mut follower = log.followers.from(Sequence::ZERO);
+    let mut seen = Vec::new();
+    while let Ok(Some(followed)) = follower.next_through(Sequence(6)).await {
+        match followed {
+            Followed::Group(group) => seen.extend(group.iter().map(|event| event.sequence.0)),
+            Followed::Damaged(Damage { sequence, end }) => {
+                assert_eq!((sequence, end), (Sequence(3), Sequence(4)));
+                seen.push(0);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen, [1, 2, 0, 5, 6]);
+}
+
+#[tokio::test]
+async fn rows_that_have_changed_their_places_are_damage() {
+    let home = Home::new();
+    let log = home.open();
+    fill(&log, 1..=5).await;
+    home.sql(
+        "UPDATE events SET sequence = 99 WHERE sequence = 2;
+         UPDATE events SET sequence = 2 WHERE sequence = 4;
+         UPDATE events SET sequence = 4 WHERE sequence = 99",
+    );
+    let found = read_on(&log, all()).await;
+    assert_eq!(found, (vec![1], Some(Damage::at(Sequence(2)))));
+    let rest = Query {
+        after: Sequence(2),
+        ..all()
+    };
+    let found = read_on(&log, rest).await;
+    assert_eq!(found, (vec![3], Some(Damage::at(Sequence(4)))));
+    let get = log.reader.get(event(2).id).await;
+    assert!(
+        matches!(get, Err(ReadError::Damaged { damage: Some(damage), .. }) if damage.sequence == Sequence(4)),
+        "{get:?}"
+    );
 }
