@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    frame::{Memory, Run},
+    frame::{FRAME_BYTES, Memory, Run},
     message::{Encoder, Shape},
     segment::Segment,
     turn::{Turn, Turns},
@@ -32,6 +32,8 @@ const READ_EVENTS_MAX: usize = 500;
 /// A read stops after the event that passes this many bytes. A subscriber that catches up holds
 /// twice as much memory: the segment that it sends, and the next one, which is read meanwhile.
 const READ_BYTES_MAX: usize = 128 * 1024;
+/// The same while memory is crowded. Then a subscriber holds one such segment only.
+const CROWDED_READ_BYTES_MAX: usize = FRAME_BYTES;
 /// A subscriber waits for another one's read if that began less than this many places before.
 const NEAR: u64 = 4 * READ_EVENTS_MAX as u64;
 /// The most reads whose events are encoded at the same time. The log decides how many read at the
@@ -45,7 +47,10 @@ pub(super) struct Reads {
     pub reader: Reader,
     pub epoch: Epoch,
     pub turns: Turns,
+    /// Of segments, until the last subscriber has sent them.
     memory: Memory,
+    /// Above this many bytes, segments are short and no subscriber reads ahead.
+    bytes_max: usize,
     encoders: Semaphore,
 }
 
@@ -82,14 +87,21 @@ type Finding = BoxFuture<'static, Result<Arc<Segment>, ReadError>>;
 pub(super) type CatchupRead = Result<(Arc<Segment>, Option<Turn>), ReadError>;
 
 impl Reads {
-    pub(super) fn new(reader: Reader, epoch: Epoch, memory: Memory) -> Self {
+    pub(super) fn new(reader: Reader, epoch: Epoch, memory: Memory, bytes_max: usize) -> Self {
         Self {
             reader,
             epoch,
             turns: Turns::default(),
             memory,
+            bytes_max,
             encoders: Semaphore::new(ENCODERS),
         }
+    }
+
+    /// Whether those that catch up hold as much as they may together. Clients that do not read can
+    /// keep it so for long, so the others still go on, with less for each.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.memory.in_use() > self.bytes_max
     }
 }
 
@@ -207,7 +219,10 @@ impl Catchup {
             through: through.sequence,
             newest_first: false,
             events_max: READ_EVENTS_MAX,
-            bytes_max: READ_BYTES_MAX,
+            bytes_max: match reads.is_crowded() {
+                true => CROWDED_READ_BYTES_MAX,
+                false => READ_BYTES_MAX,
+            },
             with_raw: self.shape.needs_raw(),
         };
         let batch = reads.reader.read(query).await?;

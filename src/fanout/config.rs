@@ -10,8 +10,9 @@ pub struct Config {
     /// The most bytes that wait for one subscriber. Beyond that, it reads the log instead. At least
     /// [`QUEUE_BYTES_MIN`].
     pub queue_bytes_max: usize,
-    /// The most bytes that wait for all subscribers together; shared buffers count once. Beyond
-    /// that, every subscriber whose queue is not empty reads the log instead.
+    /// The most bytes of live events that wait for all subscribers together; shared buffers count
+    /// once. Beyond that, every subscriber whose queue is not empty reads the log instead. Those
+    /// that read the log may hold half as much; beyond that, each holds one frame or message.
     pub queues_bytes_max: usize,
 }
 

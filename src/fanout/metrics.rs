@@ -65,7 +65,7 @@ impl Metrics {
 pub(super) struct Subscribers {
     pub registry: Arc<Registry>,
     pub head: Arc<Head>,
-    pub memory: Memory,
+    pub memory: [Memory; 2],
 }
 
 impl std::fmt::Debug for Subscribers {
@@ -110,7 +110,7 @@ impl Collector for Subscribers {
                 "verbex_gateway_subscriber_buffer_bytes",
                 "Bytes of events that wait for subscribers or their connections; a shared event \
                  counts once.",
-                self.memory.in_use(),
+                self.memory.iter().map(Memory::in_use).sum(),
             ),
         ];
         for (name, help, value) in wholes {

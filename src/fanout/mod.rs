@@ -86,7 +86,8 @@ pub struct Fanout {
     reads: Arc<Reads>,
     head: Arc<Head>,
     registry: Arc<Registry>,
-    memory: Memory,
+    /// Of live events, and of those that are read from the log.
+    memory: [Memory; 2],
     metrics: Metrics,
     router: Commands,
 }
@@ -104,7 +105,8 @@ impl Fanout {
         let tail = *followers.tail().borrow();
         let head = Arc::new(Head::new(tail.position, tail.available));
         let registry = Arc::new(Registry::new(config.subscribers_max));
-        let memory = Memory::default();
+        let (memory, catchup_memory) = (Memory::default(), Memory::default());
+        let catchup_bytes_max = config.queues_bytes_max / 2;
         let live = Live::new(head.clone(), epoch, memory.clone(), config.queues_bytes_max);
         #[expect(
             clippy::disallowed_methods,
@@ -122,10 +124,15 @@ impl Fanout {
         let fanout = Self {
             queue_bytes_max: config.queue_bytes_max,
             classes: Classes::default(),
-            reads: Arc::new(Reads::new(reader, epoch, memory.clone())),
+            reads: Arc::new(Reads::new(
+                reader,
+                epoch,
+                catchup_memory.clone(),
+                catchup_bytes_max,
+            )),
             head,
             registry,
-            memory,
+            memory: [memory, catchup_memory],
             metrics,
             router: commands,
         };

@@ -134,18 +134,21 @@ impl Subscription {
         })
     }
 
-    /// Begins a read at once, while the segment before it may still be sent.
+    /// Begins a read at once, while the segment before it may still be sent. While memory is
+    /// crowded, the read begins only when that segment was sent.
     fn read(&self, after: Position, through: Position, later: bool) -> BoxFuture<'static, Answer> {
         let (catchup, reads) = (self.seat.record.class.catchup.clone(), self.reads.clone());
         let read = move || catchup.read(reads, after.sequence, through);
-        match later {
-            false => read().map(Answer::Read).boxed(),
-            true => async move {
-                sleep(log::RETRY_INTERVAL).await;
-                Answer::Read(read().await)
-            }
-            .boxed(),
+        if !later && !self.reads.is_crowded() {
+            return read().map(Answer::Read).boxed();
         }
+        async move {
+            if later {
+                sleep(log::RETRY_INTERVAL).await;
+            }
+            Answer::Read(read().await)
+        }
+        .boxed()
     }
 
     fn attach(&self) -> BoxFuture<'static, Answer> {

@@ -2,6 +2,7 @@
 //! progress is true.
 
 mod crowd;
+mod memory;
 mod retention;
 
 use std::time::Duration;
