@@ -22,9 +22,12 @@ const STATEMENTS_MAX: usize = 64;
 /// The only connection that writes. The file must exist.
 pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // These two have an effect only in an empty file, and only before the journal mode is set.
+    // The page size has an effect only in an empty file, and only before the journal mode is set.
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
-    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // In any other file SQLite would write this again, before anybody has looked at the log.
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     // On macOS a plain sync only reaches the drive's cache.
