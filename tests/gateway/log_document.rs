@@ -105,7 +105,7 @@ async fn each_command_that_uses_sqlite3_works_beside_a_running_gateway() {
     }
     let commands = blocks("sh");
     let commands = commands.iter().filter(|block| block.contains("sqlite3 "));
-    assert!(commands.clone().count() >= 4);
+    assert!(commands.clone().count() > 0);
     for block in commands {
         let words = format!("set -e\n{block}");
         run(&gateway, "sh", &["-c", &words]);

@@ -17,12 +17,17 @@ const AGENT_INDEX: [[&str; 2]; 2] = [
     ],
 ];
 
-pub(super) fn before(conn: &Connection) -> rusqlite::Result<()> {
-    rename_agent_index(conn)?;
-    conn.execute_batch(
-        "ALTER TABLE events ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+/// How the text of `events` ends in version 1, and how it ends with the new column. Rows that end
+/// before a column have its default.
+const EVENTS_END: [&str; 2] = [
+    "encoded         BLOB NOT NULL\n    ) STRICT",
+    "encoded         BLOB NOT NULL,\n        checksum        INTEGER NOT NULL DEFAULT 0\n    ) STRICT",
+];
 
-         -- The new columns of `log` stand before its last one, so the table is made anew.
+pub(super) fn before(conn: &Connection) -> rusqlite::Result<()> {
+    edit_schema(conn)?;
+    conn.execute_batch(
+        "-- The new columns of `log` stand before its last one, so the table is made anew.
          CREATE TEMP TABLE log_of_1 AS SELECT * FROM log;
          DROP TABLE log;",
     )
@@ -40,11 +45,12 @@ pub(super) fn after(conn: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// SQLite has no statement for this, and to sort the index anew takes long and much memory. Only
-/// the name in the schema changes: the pages hold what the new text says, as they did before.
-fn rename_agent_index(conn: &Connection) -> rusqlite::Result<()> {
+/// Changes texts in the schema, and no page of what they describe. SQLite has no statement that
+/// renames an index, and one that adds the column reads all rows of a STRICT table.
+fn edit_schema(conn: &Connection) -> rusqlite::Result<()> {
     let [[old, old_sql], [new, new_sql]] = AGENT_INDEX;
-    // With this defence the update would fail.
+    let [end, end_with_column] = EVENTS_END;
+    // With this defence the updates would fail.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     conn.pragma_update(None, "writable_schema", true)?;
     conn.execute(
@@ -52,8 +58,17 @@ fn rename_agent_index(conn: &Connection) -> rusqlite::Result<()> {
          WHERE type = 'index' AND tbl_name = 'events' AND name = ?3 AND sql = ?4",
         [new, new_sql, old, old_sql],
     )?;
+    let columns = conn.execute(
+        "UPDATE sqlite_schema SET sql = replace(sql, ?1, ?2)
+         WHERE type = 'table' AND name = 'events' AND substr(sql, -length(?1)) = ?1",
+        [end, end_with_column],
+    )?;
     // Reads the schema anew, and ends what is allowed here.
     conn.pragma_update(None, "writable_schema", "RESET")?;
+    if columns == 0 {
+        // Somebody has added a column.
+        conn.execute_batch("ALTER TABLE events ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")?;
+    }
     // If somebody has removed or changed the index, it is made anew.
     conn.execute_batch(
         "DROP INDEX IF EXISTS events_by_agent;

@@ -55,6 +55,8 @@ async fn a_log_of_version_1_keeps_its_events_its_identity_and_its_end() {
     );
     end.splice(4..7, before[4..7].to_vec());
     assert_eq!(end, *before, "the log's identity and sums");
+    let checksums = "SELECT count(*) FROM events WHERE typeof(checksum) <> 'integer'";
+    assert_eq!(rows(&after, checksums), [[Value::Integer(0)]]);
     assert_eq!(
         rows(&after, "PRAGMA integrity_check"),
         [["ok".to_owned().into()]]
