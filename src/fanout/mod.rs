@@ -41,6 +41,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod woken;
 
 use std::{future::Future, sync::Arc};
 
@@ -77,6 +78,7 @@ use router::{Command, Commands, Router};
 use seat::Seat;
 use standing::Standing;
 use start::Place;
+use woken::Wakings;
 
 /// The way into the fan-out. Clones share it.
 #[derive(Clone)]
@@ -88,6 +90,7 @@ pub struct Fanout {
     registry: Arc<Registry>,
     /// Of live events, and of those that are read from the log.
     memory: [Memory; 2],
+    wakings: Wakings,
     metrics: Metrics,
     router: Commands,
 }
@@ -107,6 +110,7 @@ impl Fanout {
         let registry = Arc::new(Registry::new(config.subscribers_max));
         let (memory, catchup_memory) = (Memory::default(), Memory::default());
         let catchup_bytes_max = config.queues_bytes_max / 2;
+        let wakings = Wakings::default();
         let live = Live::new(head.clone(), epoch, memory.clone(), config.queues_bytes_max);
         #[expect(
             clippy::disallowed_methods,
@@ -119,6 +123,7 @@ impl Fanout {
             received,
             &followers,
             live,
+            wakings.clone(),
             config.queue_bytes_max,
         );
         let fanout = Self {
@@ -133,6 +138,7 @@ impl Fanout {
             head,
             registry,
             memory: [memory, catchup_memory],
+            wakings,
             metrics,
             router: commands,
         };
@@ -162,7 +168,7 @@ impl Fanout {
             peer: request.peer,
             filter: class.shared(request.filter),
             class,
-            queue: Queue::new(self.queue_bytes_max),
+            queue: Queue::new(self.queue_bytes_max, self.wakings.clone()),
             covered: place.map_or(head, |place| place.covered),
         })?;
         let (registry, router) = (self.registry.clone(), self.router.clone());

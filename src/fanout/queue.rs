@@ -13,7 +13,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{end::EndReason, frame::Frame};
+use super::{
+    end::EndReason,
+    frame::Frame,
+    woken::{Wakings, Woken},
+};
 use crate::event::Position;
 
 /// Frames for one subscription, bounded in bytes. A full queue is emptied and detached, and its
@@ -21,6 +25,7 @@ use crate::event::Position;
 #[derive(Debug)]
 pub(super) struct Queue {
     bytes_max: usize,
+    wakings: Wakings,
     // A std mutex: held for a few instructions, never over an await. The waker is called after it
     // is released.
     contents: Mutex<Contents>,
@@ -35,6 +40,8 @@ struct Contents {
     nudged: bool,
     end: Option<EndReason>,
     waker: Option<Waker>,
+    /// Set from the push that wakes the subscription until the subscription looks.
+    woken: Option<Woken>,
 }
 
 /// What a subscription finds in its queue.
@@ -49,9 +56,10 @@ pub(super) enum Signal {
 }
 
 impl Queue {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize, wakings: Wakings) -> Self {
         Self {
             bytes_max,
+            wakings,
             contents: Mutex::default(),
         }
     }
@@ -82,6 +90,9 @@ impl Queue {
         if taken {
             contents.bytes += bytes;
             contents.frames.extend(frames.iter().cloned());
+            if contents.waker.is_some() {
+                contents.woken = Some(self.wakings.add());
+            }
         } else {
             contents.detach();
         }
@@ -125,6 +136,7 @@ impl Queue {
     /// The next thing for a live subscription to do.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Signal> {
         let mut contents = self.lock();
+        contents.woken = None;
         if let Some(frame) = contents.frames.pop_front() {
             contents.bytes -= frame.bytes.len();
             return Poll::Ready(Signal::Frame(frame));
@@ -144,6 +156,7 @@ impl Queue {
     /// The end of the stream, for a subscription that reads from the log.
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<EndReason> {
         let mut contents = self.lock();
+        contents.woken = None;
         match contents.end {
             Some(reason) => Poll::Ready(reason),
             None => contents.wait(cx),
@@ -210,7 +223,7 @@ mod tests {
 
     #[test]
     fn frames_come_out_in_order_and_a_full_queue_is_detached_and_emptied() {
-        let queue = Queue::new(100);
+        let queue = Queue::new(100, Wakings::default());
         queue.attach();
         assert!(queue.push(&[frame(1, 60)], false));
         assert_eq!(next(&queue), "1");
@@ -230,7 +243,7 @@ mod tests {
 
     #[test]
     fn while_memory_is_crowded_only_an_empty_queue_takes_a_frame() {
-        let queue = Queue::new(100);
+        let queue = Queue::new(100, Wakings::default());
         queue.attach();
         assert!(queue.push(&[frame(1, 1)], true));
         assert!(!queue.push(&[frame(2, 1)], true));
@@ -239,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_frame_above_the_bound_passes_when_nothing_else_waits() {
-        let queue = Queue::new(10);
+        let queue = Queue::new(10, Wakings::default());
         queue.attach();
         assert!(queue.push(&[frame(1, 50)], false));
         assert_eq!(next(&queue), "1");
@@ -251,7 +264,7 @@ mod tests {
             (EndReason::Draining, "1"),
             (EndReason::Disconnected, "End(Disconnected)"),
         ] {
-            let queue = Queue::new(100);
+            let queue = Queue::new(100, Wakings::default());
             queue.attach();
             queue.push(&[frame(1, 1)], false);
             queue.end(reason);
@@ -262,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_head_is_covered_only_once_everything_was_popped() {
-        let queue = Queue::new(100);
+        let queue = Queue::new(100, Wakings::default());
         let head = Position {
             sequence: Sequence(7),
             ..Position::ORIGIN

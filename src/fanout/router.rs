@@ -1,17 +1,19 @@
 //! The router: one task that follows the log and feeds the queues of live subscriptions.
 //!
+//! Groups that come in while the subscribers of the last route have not run yet are routed together.
 //! A group costs one look-up in the index for each event, one message for each event and shape that
 //! a class wants, one buffer for each class that wants something, and one push for each of its
 //! subscriptions. Subscriptions that want nothing of it cost nothing.
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
     sync::{mpsc, oneshot},
     task,
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -20,6 +22,7 @@ use super::{
     live::Live,
     queue::Queue,
     registry::{Registry, SubscriberId},
+    woken::Wakings,
 };
 use crate::{
     event::{Group, Position, Raw, Sequence, StoredEvent},
@@ -52,6 +55,7 @@ pub(super) struct Router {
     commands: mpsc::UnboundedReceiver<Command>,
     follower: Follower,
     live: Live,
+    wakings: Wakings,
     /// See [`ROUTE_BYTES_MAX`].
     route_bytes_max: usize,
 }
@@ -61,6 +65,9 @@ const COMMANDS_AT_ONCE: usize = 256;
 /// After this time, commands wait until the router has looked for new events. A command with a
 /// large filter costs a hundred times as much as one without.
 const COMMANDS_TIME_MAX: Duration = Duration::from_millis(1);
+/// How long the router waits for the subscriptions that it has woken, before it routes what has
+/// come in meanwhile. They have run by then unless the machine is too busy.
+const WAKING_TIME_MAX: Duration = Duration::from_millis(10);
 /// Groups that wait are routed together up to so many bytes of messages, but no more than a queue
 /// takes. A larger group is routed alone.
 const ROUTE_BYTES_MAX: usize = 128 * 1024;
@@ -72,6 +79,7 @@ impl Router {
         commands: mpsc::UnboundedReceiver<Command>,
         followers: &Followers,
         live: Live,
+        wakings: Wakings,
         queue_bytes_max: usize,
     ) -> Self {
         Self {
@@ -80,6 +88,7 @@ impl Router {
             head,
             registry,
             live,
+            wakings,
             route_bytes_max: ROUTE_BYTES_MAX.min(queue_bytes_max),
         }
     }
@@ -87,6 +96,7 @@ impl Router {
     pub(super) async fn run(mut self) {
         self.available(self.follower.tail().available);
         let mut following = true;
+        let mut woken_until = None;
         loop {
             let mut commands = Vec::new();
             let mut followed = None;
@@ -96,13 +106,17 @@ impl Router {
                         return;
                     }
                 }
-                next = self.follower.next(), if following => {
+                next = self.follower.next(), if following && woken_until.is_none() => {
                     following = next.is_some();
                     followed = next;
+                }
+                () = all_have_run(&self.wakings, woken_until), if woken_until.is_some() => {
+                    woken_until = None;
                 }
             }
             if let Some(followed) = followed {
                 self.take(followed);
+                woken_until = Some(Instant::now() + WAKING_TIME_MAX);
             }
             if !commands.is_empty() {
                 self.obey(commands).await;
@@ -204,6 +218,13 @@ impl Router {
             groups.push(group);
         }
         (groups, None)
+    }
+}
+
+/// Waits for the subscriptions that a route has woken, but no longer than `until`.
+async fn all_have_run(wakings: &Wakings, until: Option<Instant>) {
+    if let Some(until) = until {
+        let _ = timeout_at(until, wakings.none_left()).await;
     }
 }
 

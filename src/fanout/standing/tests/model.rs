@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use proptest::prelude::*;
 
 use super::*;
-use crate::fanout::queue::Queue;
+use crate::fanout::{queue::Queue, woken::Wakings};
 
 /// Room for a few messages.
 const QUEUE_BYTES: usize = 4 * MESSAGE_BYTES;
@@ -113,7 +113,7 @@ impl World {
     fn new(begin: Begin) -> Self {
         let now = Instant::now();
         let untold = (begin.covered < begin.removed).then_some(begin.removed);
-        let queue = Queue::new(QUEUE_BYTES);
+        let queue = Queue::new(QUEUE_BYTES, Wakings::default());
         // The router routes what is durable before it answers.
         let joins = untold.is_none() && begin.covered >= begin.head;
         let head = if joins {
