@@ -73,7 +73,7 @@ impl Maker {
                 event,
                 event_time_given: true,
                 raw: Raw {
-                    json: Bytes::from(body(0)),
+                    json: Bytes::from(body(0, 1)),
                     headers: vec![("content-type".into(), "application/json".into())],
                 },
             },
@@ -127,6 +127,8 @@ pub(crate) enum Filters {
     Different(usize),
     /// Those of an agent of its own.
     OwnAgent,
+    /// Those of one of so many agents, in turn.
+    OneAgentOf(usize),
 }
 
 impl Filters {
@@ -140,6 +142,7 @@ impl Filters {
                 agent(1_000_000_000 + (place % count.max(1)) as u64),
             ],
             Self::OwnAgent => vec![agent(place as u64)],
+            Self::OneAgentOf(agents) => vec![agent((place % agents.max(1)) as u64)],
         };
         EventFilter {
             agent_ids,
@@ -153,10 +156,11 @@ pub(crate) fn agent(number: u64) -> String {
     format!("c31ab1b1-7eac-452d-8ba5-{number:012}")
 }
 
-/// The body of a webhook that nobody has sent before.
-pub(crate) fn body(number: u64) -> String {
+/// The body of a webhook that nobody has sent before, of one of so many agents.
+pub(crate) fn body(number: u64, agents: u64) -> String {
+    let agent = agent(number % agents.max(1));
     format!(
-        r#"{{"traceId":"69ef5c43425e3c72{number:016x}","organizationId":"27117463-c11e-4c75-affd-f743216f1bef","payload":{{"call_id":"62ef5c43425e3c72{number:016x}","status":"success","agent_id":"c31ab1b1-7eac-452d-8ba5-86a922d694e7"}},"eventName":"CallHandler.CallEnded","event":"CallEnded","timestamp":"2026-04-27T12:56:41.599271364Z"}}"#
+        r#"{{"traceId":"69ef5c43425e3c72{number:016x}","organizationId":"27117463-c11e-4c75-affd-f743216f1bef","payload":{{"call_id":"62ef5c43425e3c72{number:016x}","status":"success","agent_id":"{agent}"}},"eventName":"CallHandler.CallEnded","event":"CallEnded","timestamp":"2026-04-27T12:56:41.599271364Z"}}"#
     )
 }
 

@@ -90,6 +90,11 @@ impl Pace {
         })
     }
 
+    /// What was delivered so far, for publishers that do not publish in batches.
+    pub(crate) fn delivered_so_far(&self) -> watch::Receiver<u64> {
+        self.delivered.clone()
+    }
+
     /// Publishes batches by `send`, which gets the number of the first event and how many there
     /// are.
     pub(crate) async fn publish(

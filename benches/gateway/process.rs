@@ -27,6 +27,7 @@ pub(crate) enum Role {
     RawTcp(peers::raw_tcp::Setup),
     NatsPublisher(peers::nats::Setup),
     BareHttps(peers::bare_https::Setup),
+    WebhookBroadcast(peers::webhook_broadcast::Setup),
     Subscribers(load::subscribers::Setup),
     Posters(load::posters::Setup),
     WebhookToSubscriber(load::webhook_to_subscriber::Setup),
@@ -44,6 +45,7 @@ impl Role {
             Self::RawTcp(setup) => peers::raw_tcp::run(setup, control).await,
             Self::NatsPublisher(setup) => peers::nats::run(setup, control).await,
             Self::BareHttps(setup) => peers::bare_https::run(setup, control).await,
+            Self::WebhookBroadcast(setup) => peers::webhook_broadcast::run(setup, control).await,
             Self::Subscribers(setup) => load::subscribers::run(setup, control).await,
             Self::Posters(setup) => load::posters::run(setup, control).await,
             Self::WebhookToSubscriber(setup) => {

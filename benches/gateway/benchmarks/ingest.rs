@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::Plan;
 use crate::{
-    load::posters::{Post, Posted, Setup},
+    load::posters::{Post, Posted, Ready, Setup},
     logs::KeptLog,
     measure::{cpu_time, interleaved},
     peers::bare_https,
@@ -13,7 +13,7 @@ use crate::{
     servers::binary::Gateway,
 };
 
-const CONNECTIONS: usize = 64;
+pub(super) const CONNECTIONS: usize = 64;
 /// A log whose index on ids is worth warming up: until its pages are in memory, each event waits
 /// for the disk.
 const LARGE: u64 = 1_000_000;
@@ -122,14 +122,19 @@ fn post(
     ca: PathBuf,
     server: u32,
 ) -> anyhow::Result<Sample> {
-    let (mut posters, ()) = Child::start(Role::Posters(Setup {
+    let (mut posters, _): (Child, Ready) = Child::start(Role::Posters(Setup {
         addr,
         ca,
         connections: plan.count(CONNECTIONS),
+        agents: 1,
     }))?;
-    let _warm: Posted = posters.ask(&Post(warm_up.max(Duration::from_millis(1))))?;
+    let order = |duration: Duration| Post {
+        duration,
+        deliveries_per_event: None,
+    };
+    let _warm: Posted = posters.ask(&order(warm_up.max(Duration::from_millis(1))))?;
     let cpu_before = cpu_time(server)?;
-    let posted: Posted = posters.ask(&Post(plan.load))?;
+    let posted: Posted = posters.ask(&order(plan.load))?;
     let cpu = cpu_time(server)? - cpu_before;
     Ok(Sample {
         requests_per_second: posted.requests as f64 / posted.elapsed.as_secs_f64(),

@@ -12,6 +12,7 @@ mod routing;
 mod scene;
 mod unloaded;
 mod webhook;
+mod whole_path;
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub(crate) struct Benchmark {
 }
 
 /// All of them, in the order of the targets.
-pub(crate) const ALL: [Benchmark; 16] = [
+pub(crate) const ALL: [Benchmark; 17] = [
     Benchmark {
         name: "fanout",
         has_target: true,
@@ -58,6 +59,13 @@ pub(crate) const ALL: [Benchmark; 16] = [
         has_target: true,
         about: "from a webhook's POST to its subscriber, durable",
         run: webhook::to_subscriber,
+    },
+    Benchmark {
+        name: "whole-path",
+        has_target: true,
+        about: "webhooks over 64 connections to the streams of subscribers, CPU of both, against \
+                plain tonic",
+        run: whole_path::webhooks_to_streams,
     },
     Benchmark {
         name: "ingest",

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{http1::Poster, streams::tls_config};
-use crate::{events, process::Control};
+use crate::{events, pace::Pace, process::Control};
 
 /// Who they are.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -23,11 +23,28 @@ pub(crate) struct Setup {
     pub addr: SocketAddr,
     pub ca: PathBuf,
     pub connections: usize,
+    /// Agents that the events are of, in turn.
+    pub agents: u64,
+}
+
+/// They are connected.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Ready {
+    /// For the reports of subscribers, see [`crate::pace`].
+    pub pace: SocketAddr,
 }
 
 /// An order to post as fast as the server answers, for so long. Each event is a new one.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(crate) struct Post(pub Duration);
+pub(crate) struct Post {
+    pub duration: Duration,
+    /// Where there are subscribers, the posters stay at their pace: so many get an event.
+    pub deliveries_per_event: Option<u64>,
+}
+
+/// Events that may be posted before the oldest of them has arrived everywhere. A few for each
+/// connection.
+const EVENTS_AHEAD: u64 = 256;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -44,19 +61,28 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         .into_iter()
         .map(|poster| Arc::new(Mutex::new(poster)))
         .collect();
-    control.answer(&())?;
+    let pace = Pace::listen().await?;
+    control.answer(&Ready { pace: pace.addr })?;
 
     // A log that is kept has never seen these.
-    let number = Arc::new(AtomicU64::new(rand::random()));
-    while let Some(Post(duration)) = control.order().await? {
+    let first: u64 = rand::random();
+    let number = Arc::new(AtomicU64::new(0));
+    while let Some(order) = control.order::<Post>().await? {
         let start = Instant::now();
         let posting = posters.iter().cloned().map(|poster| {
             let number = number.clone();
+            let mut delivered = pace.delivered_so_far();
             tokio::spawn(async move {
                 let mut poster = poster.lock().await;
                 let mut requests = 0;
-                while start.elapsed() < duration {
-                    let body = events::body(number.fetch_add(1, Ordering::Relaxed));
+                while start.elapsed() < order.duration {
+                    let number = number.fetch_add(1, Ordering::Relaxed);
+                    if let Some(deliveries) = order.deliveries_per_event {
+                        let oldest = number.saturating_sub(EVENTS_AHEAD);
+                        let least = oldest * deliveries;
+                        delivered.wait_for(|&count| count >= least).await?;
+                    }
+                    let body = events::body(first.wrapping_add(number), setup.agents);
                     poster.post(&body).await?;
                     requests += 1;
                 }

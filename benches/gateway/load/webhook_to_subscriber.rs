@@ -64,7 +64,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         for _ in 0..count {
             tokio::time::sleep(PAUSE).await;
             number = number.wrapping_add(1);
-            let body = events::body(number);
+            let body = events::body(number, 1);
             let start = Instant::now();
             let micros = || start.elapsed().as_secs_f64() * 1e6;
             let answered = async {

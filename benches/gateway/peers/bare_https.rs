@@ -33,13 +33,27 @@ const ANSWER: &str =
     r#"{"id":"00112233445566778899aabbccddeeff","sequence":"1000000","duplicate":false}"#;
 
 pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()> {
+    let ready = serve(&setup, |body| {
+        std::hint::black_box(body);
+    })
+    .await?;
+    control.answer(&ready)?;
+    while control.order::<()>().await?.is_some() {}
+    Ok(())
+}
+
+/// Answers webhooks after `take` had their bodies.
+pub(super) async fn serve(
+    setup: &Setup,
+    take: impl Fn(Bytes) + Clone + Send + Sync + 'static,
+) -> anyhow::Result<Ready> {
     let made = tls::self_made(
         &setup.folder.join("tls"),
         Ipv4Addr::LOCALHOST.into(),
         SystemTime::now(),
     )?;
     let handler = |body: Bytes| async move {
-        std::hint::black_box(body);
+        take(body);
         ([(header::CONTENT_TYPE, "application/json")], ANSWER)
     };
     let router: Router = Router::new().route(webhook::PATH, post(handler));
@@ -53,10 +67,8 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         server::Metrics::default().door("test"),
         server::Stop::default(),
     ));
-    control.answer(&Ready {
+    Ok(Ready {
         addr,
         ca: made.ca_path,
-    })?;
-    while control.order::<()>().await?.is_some() {}
-    Ok(())
+    })
 }

@@ -4,3 +4,4 @@ pub(crate) mod bare_https;
 pub(crate) mod nats;
 pub(crate) mod raw_tcp;
 pub(crate) mod tonic_broadcast;
+pub(crate) mod webhook_broadcast;

@@ -2,7 +2,7 @@
 //! subscriber's stream gets a clone of every event, asks its filter, and has tonic encode what it
 //! wants. Nothing is stored.
 
-use std::pin::Pin;
+use std::{net::SocketAddr, pin::Pin};
 
 use futures_util::{Stream, StreamExt, future::ready};
 use serde::{Deserialize, Serialize};
@@ -40,21 +40,7 @@ pub(crate) struct Setup {
 }
 
 pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()> {
-    let (channel, _) = broadcast::channel(CHANNEL_EVENTS);
-    let mut service = EventServiceServer::new(Broadcast {
-        channel: channel.clone(),
-    });
-    if setup.gzip {
-        service = service.send_compressed(CompressionEncoding::Gzip);
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let addr = listener.local_addr()?;
-    tokio::spawn(
-        Server::builder()
-            .max_concurrent_streams(100_000)
-            .add_service(service)
-            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
-    );
+    let (channel, addr) = serve(setup.gzip).await?;
     let mut pace = Pace::listen().await?;
     control.answer(&Ready {
         addr,
@@ -80,6 +66,28 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         control.answer(&published)?;
     }
     Ok(())
+}
+
+/// Serves subscribers of a channel. Returns the channel, and where it serves.
+pub(super) async fn serve(
+    gzip: bool,
+) -> anyhow::Result<(broadcast::Sender<SubscribeResponse>, SocketAddr)> {
+    let (channel, _) = broadcast::channel(CHANNEL_EVENTS);
+    let mut service = EventServiceServer::new(Broadcast {
+        channel: channel.clone(),
+    });
+    if gzip {
+        service = service.send_compressed(CompressionEncoding::Gzip);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(
+        Server::builder()
+            .max_concurrent_streams(100_000)
+            .add_service(service)
+            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
+    );
+    Ok((channel, addr))
 }
 
 struct Broadcast {
