@@ -1,11 +1,13 @@
 //! A group before its commit: which of its events are new, and where they are put.
 
-use jiff::Timestamp;
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use std::collections::HashMap;
 
-use super::{rows, trouble::Trouble};
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection};
+
+use super::{ids::Ids, rows, trouble::Trouble};
 use crate::{
-    event::{NewEvent, Position, Sequence, StoredEvent},
+    event::{EventId, NewEvent, Position, Sequence, StoredEvent},
     log::appender::Appended,
 };
 
@@ -19,7 +21,10 @@ pub(super) struct Committed {
 
 /// The rows of a group before its commit.
 pub(super) struct Draft<'t> {
-    find: CachedStatement<'t>,
+    conn: &'t Connection,
+    /// The ids that the log has without this draft.
+    ids: &'t mut Ids,
+    new: HashMap<EventId, Sequence>,
     insert: CachedStatement<'t>,
     /// Where the log ends if these rows are committed.
     pub(super) last: Position,
@@ -29,10 +34,16 @@ pub(super) struct Draft<'t> {
 }
 
 impl<'t> Draft<'t> {
-    pub(super) fn new(transaction: &'t Connection, last: Position) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        conn: &'t Connection,
+        ids: &'t mut Ids,
+        last: Position,
+    ) -> rusqlite::Result<Self> {
         Ok(Self {
-            find: transaction.prepare_cached("SELECT sequence FROM events WHERE id = ?1")?,
-            insert: transaction.prepare_cached(&rows::INSERT)?,
+            conn,
+            ids,
+            new: HashMap::new(),
+            insert: conn.prepare_cached(&rows::INSERT)?,
             last,
             bytes: 0,
             committed: Committed {
@@ -51,10 +62,13 @@ impl<'t> Draft<'t> {
         receive_time: Option<Timestamp>,
     ) -> Result<(), Trouble> {
         let id = event.id;
-        let first = self.find.query_row([id.0], |row| row.get(0)).optional()?;
+        let first = match self.new.get(&id) {
+            Some(place) => Some(*place),
+            None => self.ids.find(self.conn, id)?,
+        };
         self.committed.answers.push(Appended {
             id,
-            sequence: first.map_or(sequence, Sequence),
+            sequence: first.unwrap_or(sequence),
             duplicate: first.is_some(),
         });
         if first.is_some() {
@@ -70,6 +84,7 @@ impl<'t> Draft<'t> {
         let (event, size) = rows::insert(&mut self.insert, event, sequence, receive_time)?;
         self.bytes += size;
         self.last = event.position();
+        self.new.insert(id, sequence);
         self.committed.events.push(event);
         Ok(())
     }

@@ -10,12 +10,13 @@ use rusqlite::{
 use super::{
     connection::{self, BUSY_TIMEOUT, PAGE_BYTES, WAL_PAGES_MAX},
     draft::{Committed, Draft},
+    ids::{Ids, SIZES},
     place::{Place, Watch},
     rows, schema,
     trouble::{Changed, Trouble},
     wal,
 };
-use crate::event::{Epoch, NewEvent, Position, Sequence};
+use crate::event::{Epoch, NewEvent, Position, Sequence, TextKey};
 
 /// What [`LogFile::probe`] writes: about as much as the largest event, with its body and encoding.
 const PROBE_BYTES: i64 = 4 * 1024 * 1024;
@@ -26,6 +27,7 @@ const BRIEF_WAIT: Duration = Duration::from_millis(250);
 /// An open file. As long as no error has occurred, `last` is what the file says.
 pub(super) struct LogFile {
     conn: Connection,
+    ids: Ids,
     epoch: Epoch,
     watch: Watch,
     last: Position,
@@ -70,6 +72,7 @@ impl LogFile {
         let epoch = schema::identity(&conn)?.epoch;
         let page_bytes = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         Ok(Self {
+            ids: Ids::open(&conn, opener(&place), SIZES)?,
             epoch,
             watch: Watch::new(place, epoch, page_bytes),
             last: last(&conn, epoch)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
@@ -101,8 +104,11 @@ impl LogFile {
         };
         settle(&conn, place)?;
         probe(&conn)?;
+        let mut ids = Ids::open(&conn, opener(place), SIZES)?;
+        ids.mend(&conn)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         self.conn = conn;
+        self.ids = ids;
         self.last = last;
         self.checkpointed_at = 0;
         Ok(())
@@ -155,6 +161,7 @@ impl LogFile {
         &mut self,
         fill: impl FnOnce(&mut Draft<'_>) -> Result<(), Trouble>,
     ) -> Result<Committed, Trouble> {
+        self.ids.mend(&self.conn)?;
         let transaction = loop {
             self.check()?;
             match Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate) {
@@ -169,7 +176,7 @@ impl LogFile {
             return Err(overwritten(self.watch.place()));
         }
         let (committed, last, bytes) = {
-            let mut draft = Draft::new(&transaction, self.last)?;
+            let mut draft = Draft::new(&transaction, &mut self.ids, self.last)?;
             fill(&mut draft)?;
             (draft.committed, draft.last, draft.bytes)
         };
@@ -189,9 +196,14 @@ impl LogFile {
             if updated != 1 {
                 return Err(overwritten(self.watch.place()));
             }
+            self.ids.work(&transaction, committed.events.len())?;
         }
         // If there is no new row, this writes and syncs nothing.
         transaction.commit()?;
+        for event in &committed.events {
+            let agent = &event.keys.texts[TextKey::AgentId];
+            self.ids.insert(event.id, event.sequence, agent);
+        }
         // If the file is no longer at its path, a restart does not find what was committed.
         self.check()?;
         self.last = last;
@@ -260,9 +272,11 @@ impl LogFile {
     }
 
     /// Writes and syncs as much as a large event takes, and removes it again. Otherwise a disk that
-    /// is nearly full would seem to work again after each event that it refused.
-    pub(super) fn probe(&self) -> rusqlite::Result<()> {
-        probe(&self.conn)
+    /// is nearly full would seem to work again after each event that it refused. Then makes anew
+    /// what the index of ids has lost.
+    pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
+        probe(&self.conn)?;
+        self.ids.mend(&self.conn)
     }
 
     /// Moves the write-ahead log into the file if it has grown enough. Once it is long, this waits
@@ -298,6 +312,8 @@ impl LogFile {
     pub(super) fn close(mut self) -> Result<(), Trouble> {
         self.check()?;
         self.conn.busy_timeout(BRIEF_WAIT)?;
+        // Its threads read the file.
+        drop(self.ids);
         connection::checkpoint(&self.conn, "TRUNCATE")?;
         self.watch.place().wal_file().sync_all()?;
         Ok(connection::close(self.conn)?)
@@ -323,6 +339,18 @@ fn probe(conn: &Connection) -> rusqlite::Result<()> {
 
 fn is_busy(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
+/// Opens the file for index work, if it is still the same.
+fn opener(place: &Arc<Place>) -> impl Fn() -> rusqlite::Result<Connection> + use<> {
+    let place = place.clone();
+    move || {
+        let gone = |_| rusqlite::Error::InvalidPath(place.log().to_owned());
+        place.check_log().map_err(gone)?;
+        let conn = connection::reader(place.log())?;
+        place.check_log().map_err(gone)?;
+        Ok(conn)
+    }
 }
 
 fn overwritten(place: &Place) -> Trouble {

@@ -17,8 +17,8 @@
 //! # Performance
 //!
 //! A group is one transaction and one sync. It takes what waits when the group before is done, and
-//! waits for no timer. The unique index on random ids costs the most: about one page of write-ahead
-//! log for each event, once the index is larger than the cache.
+//! waits for no timer. An index on random ids would cost about one page of write-ahead log for each
+//! event, so ids are kept in sorted runs: see [`ids`].
 //!
 //! After each 16 MiB the writer moves the write-ahead log into the file, between two groups. From
 //! 64 MiB on it also waits briefly for reads that run at that moment, since reads that overlap
@@ -26,7 +26,8 @@
 //! ([`SCAN_ROWS_MAX`](super::SCAN_ROWS_MAX)), so only another program that leaves its transaction
 //! open can make it longer.
 //!
-//! A start looks at both ends of the log, and at nothing between them.
+//! A start looks at both ends of the log, and reads the filters of the runs and the events behind
+//! them.
 //!
 //! # Filesystem
 //!
@@ -44,6 +45,7 @@ pub(crate) mod copy;
 mod draft;
 mod file;
 mod folder;
+mod ids;
 mod lanes;
 mod place;
 mod query;

@@ -209,7 +209,7 @@ impl Watch {
         .into())
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &Arc<Place> {
         &self.place
     }
 

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     condition::Way,
+    ids,
     rows::{self, SELECTED, signed},
 };
 use crate::{
@@ -236,14 +237,7 @@ fn walk(
 /// See [`super::Reader::get`].
 pub(super) fn get(conn: &Connection, id: EventId) -> Result<Option<StoredEvent>, ReadError> {
     let snapshot = conn.unchecked_transaction()?;
-    let found = snapshot
-        .prepare_cached(
-            "SELECT sequence FROM events
-             WHERE id = ?1 AND sequence > (SELECT trimmed_sequence FROM log)",
-        )?
-        .query_row([id.0], |row| row.get(0).map(Sequence))
-        .optional()?;
-    match found {
+    match ids::place_of(&snapshot, id)? {
         Some(sequence) => at(&snapshot, sequence),
         None => Ok(None),
     }

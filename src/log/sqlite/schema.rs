@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::{rows, upgrade};
+use super::{ids, rows, upgrade};
 use crate::{
     event::Epoch,
     log::{error::OpenError, parts::Identity},
@@ -18,7 +18,7 @@ pub(super) const VERSION: i64 = 2;
 const EVENTS: &str = "
     CREATE TABLE events (
         sequence        INTEGER PRIMARY KEY,
-        id              BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+        id              BLOB NOT NULL CHECK (length(id) = 16),
         id_hex          TEXT GENERATED ALWAYS AS (lower(hex(id))) VIRTUAL,
         type            TEXT NOT NULL,
         event_name      TEXT NOT NULL,
@@ -73,25 +73,6 @@ const REST: &str = "
         probe             BLOB
     ) STRICT;
 
-    CREATE TABLE id_runs (
-        run            INTEGER PRIMARY KEY,
-        tier           INTEGER NOT NULL,
-        entries        INTEGER NOT NULL,
-        first_sequence INTEGER NOT NULL,
-        last_sequence  INTEGER NOT NULL,
-        filter         BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE id_parts (
-        place   INTEGER PRIMARY KEY,
-        entries BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE agent_places (
-        agent_id  TEXT NOT NULL,
-        first     INTEGER NOT NULL,
-        sequences TEXT NOT NULL,
-        PRIMARY KEY (agent_id, first)
-    ) STRICT, WITHOUT ROWID;
-
     -- For queries on one agent: the events that its lists name, and those that are in no list yet.
     CREATE VIEW events_by_agent AS
         SELECT event.*
@@ -134,6 +115,7 @@ pub(super) fn known(conn: &Connection, path: &Path) -> Result<i64, OpenError> {
 fn begin(conn: &mut Connection, now: Timestamp, identity: &Identity) -> rusqlite::Result<()> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     transaction.execute_batch(EVENTS)?;
+    transaction.execute_batch(ids::TABLES)?;
     transaction.execute_batch(REST)?;
     transaction.execute(
         "INSERT INTO log (only, epoch, id_key, created) VALUES (1, ?1, ?2, ?3)",
@@ -146,6 +128,7 @@ fn begin(conn: &mut Connection, now: Timestamp, identity: &Identity) -> rusqlite
 fn upgrade(conn: &mut Connection) -> rusqlite::Result<()> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     upgrade::before(&transaction)?;
+    transaction.execute_batch(ids::TABLES)?;
     transaction.execute_batch(REST)?;
     upgrade::after(&transaction)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

@@ -52,7 +52,7 @@ pub(super) struct Handles {
 }
 
 /// Starts the thread. It ends with [`Appender::finish`], or when the last appender is dropped.
-pub(super) fn start(parts: Parts) -> io::Result<Handles> {
+pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
     let pulse = Pulse::default();
     let (appender, offers, alive) = appender::queue(pulse.clone(), parts.metrics.clone());
     let position = parts.file.last();

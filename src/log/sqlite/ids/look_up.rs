@@ -1,0 +1,89 @@
+//! Where an id is, by what the file says.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{entry::Key, fault::Fault, run::Run};
+use crate::{
+    event::{EventId, Sequence},
+    log::sqlite::rows::signed,
+};
+
+/// The place of the event with this id, for whoever has nothing in memory.
+pub(crate) fn place_of(conn: &Connection, id: EventId) -> rusqlite::Result<Option<Sequence>> {
+    let (indexed, last): (u64, u64) = conn
+        .prepare_cached("SELECT indexed_sequence, last_sequence FROM log")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let tail = in_rows(conn, Sequence(indexed).next(), Sequence(last), id)?;
+    if tail.is_some() {
+        return Ok(tail);
+    }
+    let runs = match Run::all(conn) {
+        Ok(runs) => runs,
+        Err(Fault::Damaged) => return in_rows(conn, Sequence::ZERO, Sequence(indexed), id),
+        Err(Fault::Sqlite(error)) => return Err(error),
+    };
+    for run in runs.iter().rev() {
+        let found = match in_run(conn, run, id) {
+            Ok(found) => found,
+            Err(Fault::Damaged) => in_rows(conn, run.first, run.last, id)?,
+            Err(Fault::Sqlite(error)) => return Err(error),
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// The place of the event with this id, if its stretch is that of the run.
+pub(super) fn in_run(conn: &Connection, run: &Run, id: EventId) -> Result<Option<Sequence>, Fault> {
+    for place in run.places(conn, Key::of(id))? {
+        if is_at(conn, id, place)? {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+/// The same without the run, row by row.
+pub(super) fn in_rows(
+    conn: &Connection,
+    first: Sequence,
+    last: Sequence,
+    id: EventId,
+) -> rusqlite::Result<Option<Sequence>> {
+    let found = conn
+        .prepare_cached(
+            "SELECT sequence FROM events
+             WHERE sequence BETWEEN ?1 AND ?2 AND id = ?3
+                 AND sequence > (SELECT trimmed_sequence FROM log)
+             ORDER BY +sequence DESC LIMIT 1",
+        )?
+        .query_row(params![signed(first.0), signed(last.0), id.0], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(found.map(Sequence))
+}
+
+/// Whether the event at a place, where its key says that it is, has this id.
+pub(super) fn is_at(conn: &Connection, id: EventId, place: Sequence) -> rusqlite::Result<bool> {
+    let read = || -> Result<Option<EventId>, Fault> {
+        let found = conn
+            .prepare_cached(
+                "SELECT id FROM events
+                 WHERE sequence = ?1 AND sequence > (SELECT trimmed_sequence FROM log)",
+            )?
+            .query_row([signed(place.0)], |row| row.get(0))
+            .optional()?;
+        Ok(found.map(EventId))
+    };
+    match read() {
+        Ok(None) => Ok(false),
+        // The row must begin with the key. If it does not, it is damaged, and so is one that
+        // cannot be read. The event was taken, and is not taken again.
+        Ok(Some(found)) => Ok(found == id || Key::of(found) != Key::of(id)),
+        Err(Fault::Damaged) => Ok(true),
+        Err(Fault::Sqlite(error)) => Err(error),
+    }
+}

@@ -1,0 +1,166 @@
+//! Which ids the log has, exactly, without an index of random keys.
+//!
+//! Ids are random, so an index on them writes about one page for each event. Here they are written
+//! in large sorted pieces instead, each once:
+//!
+//! ```text
+//!  1 ── run (tier 1) ── run (tier 0) ── run (tier 0) ── indexed ── batch ── batch ── last
+//!       sorted entries in parts, a filter in memory       │     in memory, with full ids
+//! ```
+//!
+//! - **A run** has the ids of a stretch of the log: 8 bytes of each, and its sequence, sorted. Runs
+//!   lie side by side up to `indexed_sequence`. Eight of a tier are merged into one of the next.
+//! - **A batch** has the ids behind that. It is read back when the file is opened.
+//! - **Look-ups are exact.** Filter, run and batch only say where to look. The event's row decides:
+//!   a row that was removed, or lies before what retention has trimmed, is not there. So an entry
+//!   may outlive its event.
+//! - **Work.** A full batch, or eight runs, go to a thread that sorts them. Its rows are written in
+//!   the transactions of later groups, some for each event, so that no group waits for them. The
+//!   same job writes the lists of `agent_places`. The transaction with the last of its rows also
+//!   makes the run count.
+//! - **Damage** in this index is found by checksums, and made good from the rows of `events`.
+
+mod batch;
+mod entry;
+mod fault;
+mod filter;
+mod job;
+mod look_up;
+mod open;
+mod run;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod work;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use rusqlite::Connection;
+
+use self::{
+    batch::Batch, entry::Key, fault::Fault, filter::Filter, job::Open, run::Run, work::Work,
+};
+use crate::event::{EventId, Sequence};
+
+pub(super) use self::look_up::place_of;
+
+/// What the file has of it, beside `log.indexed_sequence`.
+pub(super) const TABLES: &str = "
+    CREATE TABLE id_runs (
+        run            INTEGER PRIMARY KEY,
+        tier           INTEGER NOT NULL,
+        entries        INTEGER NOT NULL,
+        first_sequence INTEGER NOT NULL,
+        last_sequence  INTEGER NOT NULL,
+        checksum       INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE id_parts (
+        place   INTEGER PRIMARY KEY,
+        content BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE agent_places (
+        agent_id  TEXT NOT NULL,
+        first     INTEGER NOT NULL,
+        sequences TEXT NOT NULL,
+        PRIMARY KEY (agent_id, first)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// How much is done at once. Tests have smaller ones.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    /// Events in a batch.
+    batch: usize,
+    /// Runs that are merged into one.
+    fan: usize,
+    /// The first tier that is not merged any more.
+    last_tier: u32,
+}
+
+pub(super) const SIZES: Sizes = Sizes {
+    batch: 16_384,
+    fan: 8,
+    last_tier: 3,
+};
+
+/// The ids of a log. Where a method fails, it must be opened again.
+pub(super) struct Ids {
+    sizes: Sizes,
+    open: Open,
+    /// The oldest first.
+    runs: Vec<Live>,
+    /// Events up to here are in runs.
+    indexed: Sequence,
+    /// Events behind those of `frozen`, and behind `indexed`.
+    filling: Batch,
+    /// The batch of which a run is being made.
+    frozen: Option<Arc<Batch>>,
+    /// At most one for each lane.
+    works: Vec<Work>,
+    /// Runs whose parts are not all as they were written.
+    damaged: BTreeSet<u64>,
+    /// Runs that count no more, and still have parts.
+    dead: VecDeque<u64>,
+    /// Events for which no parts were removed yet.
+    owed: usize,
+    /// The number of the next new run.
+    next_run: u64,
+    /// There may be lists that begin behind `indexed`.
+    old_lists: bool,
+    /// Events to wait for until failed work is tried again.
+    rest: usize,
+    /// Stretches of which runs have to be made before ids are looked up.
+    lost: Vec<(Sequence, Sequence)>,
+}
+
+/// A run that counts.
+struct Live {
+    run: Run,
+    filter: Filter,
+}
+
+impl Ids {
+    /// The place of the event with this id, if the log has it.
+    pub(super) fn find(
+        &mut self,
+        conn: &Connection,
+        id: EventId,
+    ) -> rusqlite::Result<Option<Sequence>> {
+        for batch in [Some(&self.filling), self.frozen.as_deref()] {
+            if let Some(place) = batch.and_then(|batch| batch.place(id))
+                && look_up::is_at(conn, id, place)?
+            {
+                return Ok(Some(place));
+            }
+        }
+        let key = Key::of(id);
+        for live in self.runs.iter().rev() {
+            if !live.filter.may_have(key) {
+                continue;
+            }
+            match look_up::in_run(conn, &live.run, id) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(Fault::Sqlite(error)) => return Err(error),
+                Err(Fault::Damaged) => {
+                    if self.damaged.insert(live.run.number) {
+                        tracing::warn!(run = live.run.number, "a run of ids is damaged");
+                    }
+                    let found = look_up::in_rows(conn, live.run.first, live.run.last, id)?;
+                    if found.is_some() {
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// An event has become durable.
+    pub(super) fn insert(&mut self, id: EventId, sequence: Sequence, agent: &str) {
+        self.filling.insert(id, sequence, agent);
+    }
+}

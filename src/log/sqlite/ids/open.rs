@@ -1,0 +1,174 @@
+//! What is known of the ids when a file is opened, and how it gets what it has lost.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::{
+    Ids, Live, Sizes,
+    batch::{self, Batch},
+    fault::Fault,
+    job::{self, End},
+    run::{self, Run},
+};
+use crate::event::Sequence;
+
+/// A tail of so many batches is read into memory. Of a longer one runs are made first.
+const BATCHES_MAX: u64 = 4;
+
+impl Ids {
+    /// Reads what the file has. Writes nothing.
+    pub(crate) fn open(
+        conn: &Connection,
+        open: impl Fn() -> rusqlite::Result<Connection> + Send + Sync + 'static,
+        sizes: Sizes,
+    ) -> rusqlite::Result<Self> {
+        let ends = |row: &rusqlite::Row<'_>| Ok([0, 1, 2].map(|at| row.get(at)));
+        let [trimmed, indexed, last] = conn
+            .prepare_cached(
+                "SELECT max(trimmed_sequence, base_sequence), indexed_sequence, last_sequence
+                 FROM log",
+            )?
+            .query_row([], ends)?;
+        let (trimmed, indexed, last) = (Sequence(trimmed?), Sequence(indexed?), Sequence(last?));
+        let mut ids = Self {
+            sizes,
+            open: Arc::new(open),
+            runs: Vec::new(),
+            indexed: indexed.max(trimmed),
+            filling: Batch::default(),
+            frozen: None,
+            works: Vec::new(),
+            damaged: BTreeSet::new(),
+            dead: Default::default(),
+            owed: 0,
+            next_run: 1,
+            old_lists: true,
+            rest: 0,
+            lost: Vec::new(),
+        };
+        ids.read_runs(conn).map_err(Fault::into_sqlite)?;
+        ids.find_lost(trimmed);
+        if ids.is_long(last) {
+            ids.lost.push((ids.indexed.next(), last));
+        } else {
+            ids.read_tail(conn, last)?;
+        }
+        Ok(ids)
+    }
+
+    fn read_runs(&mut self, conn: &Connection) -> Result<(), Fault> {
+        let runs = match Run::all(conn) {
+            Err(Fault::Damaged) => Vec::new(),
+            runs => runs?,
+        };
+        for run in runs {
+            match run.filter(conn) {
+                Ok(filter) => self.runs.push(Live { run, filter }),
+                Err(Fault::Damaged) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let with_parts = match run::with_parts(conn) {
+            Err(Fault::Damaged) => Vec::new(),
+            numbers => numbers?,
+        };
+        let lives = |number: &u64| self.runs.iter().any(|live| live.run.number == *number);
+        self.dead = with_parts.iter().copied().filter(|n| !lives(n)).collect();
+        let live = self.runs.iter().map(|live| live.run.number);
+        self.next_run = live.chain(with_parts).max().unwrap_or(0) + 1;
+        Ok(())
+    }
+
+    /// Runs lie side by side. What is between them has been lost.
+    fn find_lost(&mut self, trimmed: Sequence) {
+        let mut covered = trimmed;
+        for Live { run, .. } in &self.runs {
+            if run.first > covered.next() {
+                let last = Sequence(run.first.0 - 1);
+                self.lost.push((covered.next(), last));
+            }
+            covered = covered.max(run.last);
+        }
+        if covered < self.indexed {
+            self.lost.push((covered.next(), self.indexed));
+        }
+    }
+
+    fn is_long(&self, last: Sequence) -> bool {
+        last.0.saturating_sub(self.indexed.0) > BATCHES_MAX * self.sizes.batch as u64
+    }
+
+    fn read_tail(&mut self, conn: &Connection, last: Sequence) -> rusqlite::Result<()> {
+        let filling = &mut self.filling;
+        batch::rows(conn, self.indexed.next(), last, |sequence, id, agent| {
+            filling.insert(id, sequence, agent);
+        })
+    }
+
+    /// Makes runs of all that has been lost, from the rows of `events`. What one transaction has
+    /// done stays done.
+    pub(crate) fn mend(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        let (batch, fan) = (self.sizes.batch as u64, self.sizes.fan as u64);
+        while let Some((first, last)) = self.lost.pop() {
+            let chunk = Sequence(last.0.min(first.0 + batch * fan - 1));
+            let is_tail = first > self.indexed;
+            if is_tail && last.0 - first.0 < batch {
+                self.read_tail(conn, last)?;
+                continue;
+            }
+            tracing::info!(
+                from = first.0,
+                through = last.0,
+                "an index of these events is made"
+            );
+            self.mend_chunk(conn, first, chunk)?;
+            if chunk < last {
+                self.lost.push((chunk.next(), last));
+            }
+        }
+        Ok(())
+    }
+
+    fn mend_chunk(
+        &mut self,
+        conn: &Connection,
+        first: Sequence,
+        last: Sequence,
+    ) -> rusqlite::Result<()> {
+        let run = Run {
+            number: self.next_run,
+            tier: 1.min(self.sizes.last_tier),
+            entries: 0,
+            first,
+            last,
+        };
+        self.next_run += 1;
+        let is_tail = first > self.indexed;
+        let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+        let from = match is_tail {
+            true => job::From::Batch {
+                batch: Batch::read(conn, first, last)?.into(),
+                forget_lists_after: self.old_lists.then_some(self.indexed),
+            },
+            false => job::From::Rows(run),
+        };
+        let made = job::make(&self.open, &from, run, &mut |row| Ok(row.write(conn)?));
+        let (run, filter) = made.map_err(|end| match end {
+            End::Failed(error) => error,
+            End::Damaged(_) | End::Unwanted => Fault::Damaged.into_sqlite(),
+        })?;
+        run.insert(conn)?;
+        if is_tail {
+            conn.execute("UPDATE log SET indexed_sequence = ?1", [last.0])?;
+        }
+        transaction.commit()?;
+        if is_tail {
+            self.indexed = last;
+            self.old_lists = false;
+        }
+        let at = self.runs.partition_point(|live| live.run.first < first);
+        self.runs.insert(at, Live { run, filter });
+        Ok(())
+    }
+}
