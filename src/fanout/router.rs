@@ -1,6 +1,8 @@
 //! The router: one task that follows the log and feeds the queues of live subscriptions.
 //!
-//! Groups that come in while the subscribers of the last route have not run yet are routed together.
+//! Groups that come in while the subscribers of the last route have not run yet are routed
+//! together.
+//!
 //! A group costs one look-up in the index for each event, one message for each event and shape that
 //! a class wants, one buffer for each class that wants something, and one push for each of its
 //! subscriptions. Subscriptions that want nothing of it cost nothing.

@@ -4,9 +4,9 @@
 //!
 //! - **Committing.** Events that wait at the same time are committed in groups.
 //!   [`Appender::append`] resolves when the event's group is on disk, when it is certain that the
-//!   log did not take the event, or after 700 ms: then the event may be taken all the same. An event whose id is already in the log is not stored again:
-//!   the answer names the place of the first. Sequences strictly increase, and receive times never
-//!   decrease.
+//!   log did not take the event, or after 700 ms: then the event may be taken all the same. An
+//!   event whose id is already in the log is not stored again: the answer names the place of the
+//!   first. Sequences strictly increase, and receive times never decrease.
 //! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after
 //!   the commit and before the answer, so whoever has an answer can read the event. A [`Follower`]
 //!   begins anywhere and yields all events up to the tail in order, or says what was removed. It

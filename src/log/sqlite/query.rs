@@ -46,7 +46,10 @@ pub(super) fn read(conn: &Connection, query: &Query) -> Result<Batch, ReadError>
     let way = Way::of(filter);
     match walk(&snapshot, query, &ends, &stretch, &way) {
         Err(ReadError::Damaged { damage: None, what }) if way.is_index() => {
-            tracing::error!(%what, "an index of the log is damaged; the events are read without it");
+            tracing::error!(
+                %what,
+                "an index of the log is damaged; the events are read without it"
+            );
             walk(&snapshot, query, &ends, &stretch, &Way::Table)
         }
         walked => walked,

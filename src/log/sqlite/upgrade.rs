@@ -21,7 +21,8 @@ const AGENT_INDEX: [[&str; 2]; 2] = [
 /// before a column have its default.
 const EVENTS_END: [&str; 2] = [
     "encoded         BLOB NOT NULL\n    ) STRICT",
-    "encoded         BLOB NOT NULL,\n        checksum        INTEGER NOT NULL DEFAULT 0\n    ) STRICT",
+    "encoded         BLOB NOT NULL,
+        checksum        INTEGER NOT NULL DEFAULT 0\n    ) STRICT",
 ];
 
 pub(super) fn before(conn: &Connection) -> rusqlite::Result<()> {

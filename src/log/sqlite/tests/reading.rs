@@ -213,7 +213,10 @@ async fn rows_that_have_changed_their_places_are_damage() {
     assert_eq!(found, (vec![3], Some(Damage::at(Sequence(4)))));
     let get = log.reader.get(event(2).id).await;
     assert!(
-        matches!(get, Err(ReadError::Damaged { damage: Some(damage), .. }) if damage.sequence == Sequence(4)),
+        matches!(
+            get,
+            Err(ReadError::Damaged { damage: Some(damage), .. }) if damage.sequence == Sequence(4)
+        ),
         "{get:?}"
     );
 }
