@@ -270,11 +270,12 @@ async fn a_client_that_does_not_wait_for_the_log_is_counted_and_its_event_is_sto
     // Both leave well before the 700 ms after which they would get a 503.
     let client = gateway.http(Http::Two);
     let request = client.post(&gateway.webhook_url).body(call_started(2));
-    let asked = tokio::time::timeout(Duration::from_millis(200), request.send());
+    let asked = tokio::time::timeout(Duration::from_millis(100), request.send());
     assert!(asked.await.is_err(), "no answer yet");
     drop(socket);
-    counted(&gateway, "CLIENT_GONE", 2).await;
+    sleep(Duration::from_millis(100)).await;
     log.execute_batch("ROLLBACK").unwrap();
+    counted(&gateway, "CLIENT_GONE", 2).await;
     counted(&gateway, "OK", 0).await;
     for number in [1, 2] {
         let again = gateway.post(call_started(number)).await;
