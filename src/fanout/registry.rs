@@ -276,6 +276,19 @@ impl Registry {
         Ok(())
     }
 
+    /// Makes live subscriptions say where they stand, if they last said a place before this one or
+    /// at it.
+    pub(super) fn nudge_behind(&self, place: Sequence) {
+        let records = self.records();
+        let is_behind = |record: &&Arc<Record>| {
+            let said = record.position.load(Ordering::Relaxed);
+            said <= place.0 && record.state() != SubscriptionState::CatchingUp
+        };
+        for record in records.iter().filter(is_behind) {
+            record.queue.nudge();
+        }
+    }
+
     /// Makes every subscription look at the log's state.
     pub(super) fn nudge_all(&self) {
         self.records()

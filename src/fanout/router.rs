@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task,
     time::{Instant, timeout_at},
 };
@@ -56,6 +56,8 @@ pub(super) struct Router {
     registry: Arc<Registry>,
     commands: mpsc::UnboundedReceiver<Command>,
     follower: Follower,
+    /// The last event that retention will soon remove.
+    leaving: watch::Receiver<Sequence>,
     live: Live,
     wakings: Wakings,
     /// See [`ROUTE_BYTES_MAX`].
@@ -86,6 +88,7 @@ impl Router {
     ) -> Self {
         Self {
             commands,
+            leaving: followers.leaving(),
             follower: followers.from(head.position().sequence).urgent(),
             head,
             registry,
@@ -97,7 +100,7 @@ impl Router {
 
     pub(super) async fn run(mut self) {
         self.available(self.follower.tail().available);
-        let mut following = true;
+        let (mut following, mut retaining) = (true, true);
         let mut woken_until = None;
         loop {
             let mut commands = Vec::new();
@@ -114,6 +117,12 @@ impl Router {
                 }
                 () = all_have_run(&self.wakings, woken_until), if woken_until.is_some() => {
                     woken_until = None;
+                }
+                // Whoever is told a place behind these events can resume after they are gone.
+                changed = self.leaving.changed(), if retaining => {
+                    retaining = changed.is_ok();
+                    let leaving = *self.leaving.borrow_and_update();
+                    self.registry.nudge_behind(leaving);
                 }
             }
             if let Some(followed) = followed {

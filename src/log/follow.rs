@@ -41,13 +41,16 @@ pub struct Tail {
 pub fn followers(reader: Reader, tail: Tail) -> (Publisher, Followers) {
     let (groups, _) = broadcast::channel(GROUPS_MAX);
     let (tail, moves) = watch::channel(tail);
+    let (leaving, will_leave) = watch::channel(Sequence::ZERO);
     let publisher = Publisher {
         groups: groups.clone(),
         tail,
+        leaving,
     };
     let followers = Followers {
         groups,
         tail: moves,
+        leaving: will_leave,
         reader,
     };
     (publisher, followers)
@@ -58,6 +61,7 @@ pub fn followers(reader: Reader, tail: Tail) -> (Publisher, Followers) {
 pub struct Publisher {
     groups: broadcast::Sender<Group>,
     tail: watch::Sender<Tail>,
+    leaving: watch::Sender<Sequence>,
 }
 
 impl Publisher {
@@ -76,6 +80,11 @@ impl Publisher {
         self.tail.send_replace(tail);
     }
 
+    /// Where retention announces the last event that it will soon remove.
+    pub(super) fn leaving(&self) -> watch::Sender<Sequence> {
+        self.leaving.clone()
+    }
+
     /// Tells followers whether the log can take events.
     pub(super) fn available(&self, available: bool) {
         self.tail.send_if_modified(|tail| {
@@ -89,6 +98,7 @@ impl Publisher {
 pub struct Followers {
     groups: broadcast::Sender<Group>,
     tail: watch::Receiver<Tail>,
+    leaving: watch::Receiver<Sequence>,
     reader: Reader,
 }
 
@@ -111,6 +121,11 @@ impl Followers {
     /// Where the log ends. The value changes as it grows.
     pub(crate) fn tail(&self) -> watch::Receiver<Tail> {
         self.tail.clone()
+    }
+
+    /// The last event that retention will soon remove.
+    pub(crate) fn leaving(&self) -> watch::Receiver<Sequence> {
+        self.leaving.clone()
     }
 }
 

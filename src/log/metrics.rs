@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -15,6 +16,8 @@ pub struct Metrics {
     group_events: Histogram,
     events: Family<TypeLabel, Counter>,
     removed_events: Counter,
+    oldest_age_seconds: Gauge,
+    disk_low: Gauge,
     available: Gauge,
     late: Counter,
 }
@@ -39,6 +42,8 @@ impl Metrics {
             group_events: Histogram::new(sizes),
             events: Family::default(),
             removed_events: Counter::default(),
+            oldest_age_seconds: Gauge::default(),
+            disk_low: Gauge::default(),
             available: Gauge::default(),
             late: Counter::default(),
         };
@@ -69,6 +74,17 @@ impl Metrics {
             "verbex_gateway_log_removed_events",
             "Events that retention has removed",
             metrics.removed_events.clone(),
+        );
+        registry.register_with_unit(
+            "verbex_gateway_log_oldest_event_age",
+            "How long ago the oldest event was received; 0 if the log is empty",
+            Unit::Seconds,
+            metrics.oldest_age_seconds.clone(),
+        );
+        registry.register(
+            "verbex_gateway_log_disk_low",
+            "Whether the log takes no events because too little space is free: 1 or 0",
+            metrics.disk_low.clone(),
         );
         registry.register(
             "verbex_gateway_log_available",
@@ -103,6 +119,15 @@ impl Metrics {
 
     pub(super) fn late(&self) {
         self.late.inc();
+    }
+
+    pub(super) fn set_oldest(&self, receive_time: Option<Timestamp>, now: Timestamp) {
+        let age = receive_time.map_or(0, |time| now.duration_since(time).as_secs());
+        self.oldest_age_seconds.set(age);
+    }
+
+    pub(super) fn set_disk_low(&self, low: bool) {
+        self.disk_low.set(low.into());
     }
 
     pub(super) fn set_available(&self, available: bool) {

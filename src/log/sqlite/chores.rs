@@ -37,6 +37,8 @@ pub(super) trait Chore: Send {
 pub(super) enum Next {
     /// There is more to do now.
     Soon,
+    /// There is more to do now, and appends must not get ahead of it.
+    AtOnce,
     After(Duration),
 }
 
@@ -46,6 +48,8 @@ pub(super) struct Chores(Vec<Entry>);
 struct Entry {
     chore: Box<dyn Chore>,
     due: Instant,
+    /// How long it lets appends go first, once it is due.
+    patience: Duration,
     /// Why the last step failed.
     failure: Option<String>,
 }
@@ -56,6 +60,7 @@ impl Chores {
         let entry = |chore| Entry {
             chore,
             due: now,
+            patience: PATIENCE,
             failure: None,
         };
         Self(chores.into_iter().map(entry).collect())
@@ -68,7 +73,7 @@ impl Chores {
 
     /// Whether one of them must have a step now, even if offers wait.
     pub(super) fn are_overdue(&self, now: Instant) -> bool {
-        self.0.iter().any(|entry| entry.due + PATIENCE <= now)
+        self.0.iter().any(|entry| entry.due + entry.patience <= now)
     }
 
     /// Does a step of the chore that has been due the longest, if one is due.
@@ -94,7 +99,11 @@ impl Entry {
                 // After a step, appends have the thread for as long as the step took.
                 self.due = match next {
                     Next::After(pause) => now + pause,
-                    Next::Soon => now + (now - began),
+                    Next::Soon | Next::AtOnce => now + (now - began),
+                };
+                self.patience = match next {
+                    Next::AtOnce => Duration::ZERO,
+                    Next::Soon | Next::After(_) => PATIENCE,
                 };
                 Ok(())
             }

@@ -1,11 +1,16 @@
 //! The file as its appender sees it. Each group is one transaction and one sync.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
+use rustix::fs::fstatvfs;
 
 use super::{
     connection::{self, BUSY_TIMEOUT, PAGE_BYTES, WAL_PAGES_MAX},
@@ -13,6 +18,7 @@ use super::{
     ids::{Ids, SIZES},
     place::{Place, Watch},
     rows, schema,
+    space::{self, Space},
     trouble::{Changed, Trouble},
     wal,
 };
@@ -38,6 +44,8 @@ pub(super) struct LogFile {
     wal_pages_max: u64,
     /// The pages in the write-ahead log when it was last moved into the file.
     checkpointed_at: u64,
+    /// Whether to move it into the file soon, though it has not grown.
+    cut_off: bool,
 }
 
 /// Makes everything that can be read durable, after a failed write or sync: see [`wal`].
@@ -79,6 +87,7 @@ impl LogFile {
             pages: 0,
             wal_pages_max: WAL_PAGES_MAX,
             checkpointed_at: 0,
+            cut_off: false,
             conn,
         })
     }
@@ -249,6 +258,29 @@ impl LogFile {
         Ok(changed)
     }
 
+    /// What the log takes on its disk.
+    pub(super) fn space(&self) -> Result<Space, Trouble> {
+        let wal = self.watch.place().wal_file().metadata()?;
+        Ok(Space::of(&self.conn, wal.len())?)
+    }
+
+    /// What is left on that disk.
+    pub(super) fn disk_free(&self) -> io::Result<u64> {
+        let disk = fstatvfs(self.watch.place().wal_file())?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Takes free pages from the file, until the step has had its time. Returns how many.
+    pub(super) fn give_back(&mut self, pages: u64, until: Instant) -> Result<u64, Trouble> {
+        self.change(|transaction| Ok(space::give_back(transaction, pages, until)?))
+    }
+
+    /// Cuts the file off behind the pages that it still has, with the next checkpoint, which comes
+    /// soon.
+    pub(super) fn cut_off(&mut self) {
+        self.cut_off = true;
+    }
+
     /// Fails if somebody has changed the files.
     pub(super) fn check(&mut self) -> Result<(), Trouble> {
         let now = connection::checkpoint(&self.conn, "NOOP")?;
@@ -287,9 +319,10 @@ impl LogFile {
             // It has begun again.
             self.checkpointed_at = 0;
         }
-        if pages < self.checkpointed_at + self.wal_pages_max / 4 {
+        if pages < self.checkpointed_at + self.wal_pages_max / 4 && !self.cut_off {
             return Ok(());
         }
+        self.cut_off = false;
         self.checkpointed_at = pages;
         if pages < self.wal_pages_max {
             connection::checkpoint(&self.conn, "PASSIVE")?;

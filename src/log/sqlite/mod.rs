@@ -52,14 +52,17 @@ mod query;
 mod read_only;
 mod reader;
 mod retention;
+mod room;
 mod rows;
 mod schema;
+mod space;
 pub(crate) mod stats;
 #[cfg(test)]
 pub(super) mod tests;
 mod trouble;
 mod upgrade;
 mod wal;
+mod wall_clock;
 mod writer;
 
 use std::{io, sync::Arc};
@@ -68,10 +71,7 @@ use jiff::Timestamp;
 
 pub(crate) use self::read_only::open_read_only;
 pub use self::reader::Reader;
-use self::{
-    beginning::Beginning, chores::Chore, file::LogFile, folder::Folder, place::Place,
-    reader::Source, retention::Retention,
-};
+use self::{beginning::Beginning, file::LogFile, folder::Folder, place::Place, reader::Source};
 use super::{
     error::OpenError,
     metrics::Metrics,
@@ -118,8 +118,6 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let file = LogFile::new(conn, place.clone()).map_err(failed)?;
     let threads = |source: io::Error| OpenError::Threads { source };
     let source = Source::new(place, settled.is_ok());
-    let chores: Vec<Box<dyn Chore>> =
-        vec![Box::new(Retention::new(config.limits, metrics.clone()))];
     let reader = {
         let source = source.clone();
         reader::start(move || source.open()).map_err(threads)?
@@ -130,7 +128,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
         source,
         reader: reader.clone(),
         lock,
-        chores,
+        limits: config.limits,
         metrics,
     })
     .map_err(threads)?;

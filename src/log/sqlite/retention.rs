@@ -1,4 +1,5 @@
-//! Retention: removes the oldest events, once they are too old.
+//! Retention: removes the oldest events once they are too old or take too much space, and gives
+//! space back.
 //!
 //! Rows go from the old end, with `trimmed_sequence` in the same transaction. So no row at or
 //! before it is left, and readers never see a hole at the old end.
@@ -6,71 +7,142 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::watch;
 
 use super::{
     chores::{Chore, Next},
     file::LogFile,
-    rows,
+    query, rows,
+    space::Space,
     trouble::Trouble,
+    wall_clock::WallClock,
 };
 use crate::{
-    event::Sequence,
+    event::{Position, Sequence},
     log::{limits::Limits, metrics::Metrics},
 };
 
-/// How often it looks whether events are too old.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often it looks whether events are too old, and whether the log takes too much space.
+const AGE_INTERVAL: Duration = Duration::from_secs(1);
+const BYTES_INTERVAL: Duration = Duration::from_millis(100);
 /// Rows, and bytes of rows, that are removed between two looks at the clock.
 const ROWS_AT_ONCE: usize = 32;
 const BYTES_AT_ONCE: u64 = 256 * 1024;
+/// About the bytes of a row besides body, headers and encoded event, with its entries in indexes.
+const BESIDE_BYTES: u64 = 300;
+/// How long before their removal events are announced.
+const ANNOUNCED_BEFORE: Duration = Duration::from_secs(2);
+/// The share of the log that is announced at once if the log takes too much space.
+const ANNOUNCED_SHARE: u64 = 16;
 /// How often a line says that events are being removed.
 const TELL_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// After so many pages were given back, the file is cut off behind them.
+const CUT_OFF_PAGES: u64 = 1024;
 
 pub(super) struct Retention {
     limits: Limits,
     metrics: Metrics,
+    /// The last event that will soon be removed.
+    leaving: watch::Sender<Sequence>,
+    clock: Option<WallClock>,
     told: Option<Told>,
+    /// Pages given back since the file was last cut off.
+    given_back: u64,
 }
 
-/// What the last line in the log said, and what came since.
+/// The last line in the log, and what came since.
 struct Told {
     at: Instant,
     removed: u64,
 }
 
-/// What a step has removed.
-#[derive(Debug, PartialEq, Eq)]
-struct Removed {
-    rows: u64,
-    /// Whether more rows are due.
-    more: bool,
+/// Which events have to go: those that were received before a time, and the oldest with so many
+/// bytes.
+struct Due {
+    before: String,
+    bytes: u64,
 }
 
 impl Retention {
-    pub(super) fn new(limits: Limits, metrics: Metrics) -> Self {
+    /// `leaving` is told of events before they are removed.
+    pub(super) fn new(limits: Limits, metrics: Metrics, leaving: watch::Sender<Sequence>) -> Self {
         Self {
             limits,
             metrics,
+            leaving,
+            clock: None,
             told: None,
+            given_back: 0,
         }
     }
 
-    /// The events that were received before this time are too old.
-    fn horizon(&self, now: Timestamp) -> Option<Timestamp> {
-        now.checked_sub(self.limits.age.duration()?).ok()
+    fn interval(&self) -> Duration {
+        match self.limits.bytes {
+            Some(_) => BYTES_INTERVAL,
+            None => AGE_INTERVAL,
+        }
     }
 
-    /// Says that it removes events, from time to time.
+    /// Events that were received before this time are too old. None if none is, or as long as the
+    /// clock is not believed.
+    fn horizon(&mut self, now: Timestamp, newest: Position) -> Option<Timestamp> {
+        let age = self.limits.age.duration()?;
+        let moment = (now, Instant::now());
+        let clock = self.clock.get_or_insert_with(|| {
+            // If all events are too old, the clock may be wrong.
+            let is_too_old = |time| now.duration_since(time).unsigned_abs() > age && time < now;
+            let is_odd = newest.receive_time.is_some_and(is_too_old);
+            WallClock::new(moment, is_odd, age)
+        });
+        clock.time(moment)?.checked_sub(age).ok()
+    }
+
+    /// Announces events that will soon be removed, so that who follows the log can move beyond
+    /// them.
+    fn announce(
+        &self,
+        file: &LogFile,
+        oldest: &Position,
+        horizon: Option<Timestamp>,
+        space: &Space,
+    ) -> Result<(), Trouble> {
+        let mut leaving = Sequence::ZERO;
+        let soon = horizon.and_then(|time| time.checked_add(ANNOUNCED_BEFORE).ok());
+        if let Some(soon) = soon
+            && oldest.receive_time < Some(soon)
+        {
+            let before = file.read(|conn| Ok(query::before_time(conn, soon)))?;
+            leaving = before.map_or(leaving, |place| place.sequence);
+        }
+        let half = ANNOUNCED_SHARE * 2;
+        if let Some(limit) = self.limits.bytes
+            && space.over(limit - limit / half) > 0
+        {
+            let length = file.last().sequence.0.saturating_sub(oldest.sequence.0);
+            // Half of what was announced before may go first.
+            if self.leaving.borrow().0 < oldest.sequence.0 + length / half {
+                leaving = leaving.max(Sequence(oldest.sequence.0 + length / ANNOUNCED_SHARE));
+            }
+        }
+        self.leaving.send_if_modified(|announced| {
+            let is_further = leaving > *announced;
+            *announced = leaving.max(*announced);
+            is_further
+        });
+        Ok(())
+    }
+
+    /// Says that it removes events, at the beginning and then from time to time.
     fn tell(&mut self, removed: u64) {
         match &mut self.told {
             Some(told) if told.at.elapsed() < TELL_INTERVAL => told.removed += removed,
             told => {
-                let since_last = told.take().map_or(0, |told| told.removed) + removed;
+                let removed = told.take().map_or(0, |told| told.removed) + removed;
                 tracing::info!(
-                    removed = since_last,
-                    "removing events that are older than {} (log.retention_age)",
-                    self.limits.age
+                    removed,
+                    "removing old events: the log keeps them {}",
+                    self.limits
                 );
                 self.told = Some(Told {
                     at: Instant::now(),
@@ -78,6 +150,27 @@ impl Retention {
                 });
             }
         }
+    }
+
+    /// Gives free pages back, a few at a time.
+    fn give_back(
+        &mut self,
+        file: &mut LogFile,
+        space: &Space,
+        until: Instant,
+    ) -> Result<Next, Trouble> {
+        let surplus = space.surplus(self.limits.bytes);
+        if surplus > 0 {
+            self.given_back += file.give_back(surplus, until)?;
+        }
+        if self.given_back >= CUT_OFF_PAGES {
+            self.given_back = 0;
+            file.cut_off();
+        }
+        Ok(match surplus {
+            0 => Next::After(self.interval()),
+            _ => Next::Soon,
+        })
     }
 }
 
@@ -87,80 +180,82 @@ impl Chore for Retention {
     }
 
     fn step(&mut self, file: &mut LogFile, until: Instant) -> Result<Next, Trouble> {
-        let Some(horizon) = self.horizon(Timestamp::now()) else {
-            return Ok(Next::After(INTERVAL));
+        let now = Timestamp::now();
+        let space = file.space()?;
+        let oldest = file.read(oldest)?;
+        self.metrics
+            .set_oldest(oldest.and_then(|oldest| oldest.receive_time), now);
+        let horizon = self.horizon(now, file.last());
+        let Some(oldest) = oldest else {
+            return self.give_back(file, &space, until);
         };
-        let horizon = rows::time_text(horizon);
-        if !file.read(|conn| is_due(conn, &horizon))? {
-            return Ok(Next::After(INTERVAL));
+        self.announce(file, &oldest, horizon, &space)?;
+        let due = Due {
+            before: horizon.map_or(String::new(), rows::time_text),
+            bytes: self.limits.bytes.map_or(0, |limit| space.over(limit)),
+        };
+        if due.bytes == 0 && oldest.receive_time >= horizon {
+            return self.give_back(file, &space, until);
         }
-        let removed = file.change(|transaction| remove(transaction, &horizon, until))?;
-        self.metrics.removed(removed.rows);
-        self.tell(removed.rows);
-        Ok(match removed.more {
-            true => Next::Soon,
-            false => Next::After(INTERVAL),
+        let removed = file.change(|transaction| remove(transaction, &due, until))?;
+        self.metrics.removed(removed);
+        self.tell(removed);
+        let is_over = self.limits.bytes.is_some_and(|limit| space.is_over(limit));
+        Ok(match is_over {
+            true => Next::AtOnce,
+            false => Next::Soon,
         })
     }
 }
 
-/// Whether the oldest event was received before this time.
-fn is_due(conn: &Connection, horizon: &str) -> rusqlite::Result<bool> {
-    let oldest = conn
-        .prepare_cached("SELECT receive_time < ?1 FROM events ORDER BY sequence LIMIT 1")?
-        .query_row([horizon], |row| row.get(0))
-        .optional()?;
-    Ok(oldest.unwrap_or(false))
+fn oldest(conn: &Connection) -> rusqlite::Result<Option<Position>> {
+    let columns = rows::POSITION;
+    conn.prepare_cached(&format!(
+        "SELECT {columns} FROM events ORDER BY sequence LIMIT 1"
+    ))?
+    .query_row([], rows::position)
+    .optional()
 }
 
-/// Removes the oldest events, as long as they were received before this time, until the step has
-/// had its time.
-fn remove(
-    transaction: &Transaction<'_>,
-    horizon: &str,
-    until: Instant,
-) -> Result<Removed, Trouble> {
-    let mut removed = Removed {
-        rows: 0,
-        more: true,
-    };
-    let mut last = None;
-    while let Some(through) = next_rows(transaction, horizon)? {
-        let rows = transaction
+/// Removes the oldest events that are due, until the step has had its time. Returns how many.
+fn remove(conn: &Connection, due: &Due, until: Instant) -> Result<u64, Trouble> {
+    let mut removed = 0;
+    let mut bytes_left = due.bytes;
+    while let Some((through, bytes)) = next_rows(conn, &due.before, bytes_left)? {
+        removed += conn
             .prepare_cached("DELETE FROM events WHERE sequence <= ?1")?
+            .execute([rows::signed(through.0)])? as u64;
+        conn.prepare_cached("UPDATE log SET trimmed_sequence = max(trimmed_sequence, ?1)")?
             .execute([rows::signed(through.0)])?;
-        removed.rows += rows as u64;
-        last = Some(through);
+        bytes_left = bytes_left.saturating_sub(bytes);
         if Instant::now() >= until {
             break;
         }
     }
-    match last {
-        Some(through) => {
-            transaction
-                .prepare_cached("UPDATE log SET trimmed_sequence = max(trimmed_sequence, ?1)")?
-                .execute(params![rows::signed(through.0)])?;
-        }
-        None => removed.more = false,
-    }
     Ok(removed)
 }
 
-/// The last of the next few rows to remove. The lengths of body and encoded event come from the
-/// row's header, so the pages of a large event are not read for them.
-fn next_rows(conn: &Connection, horizon: &str) -> rusqlite::Result<Option<Sequence>> {
+/// The last of the next few rows to remove, and the bytes of all of them. The lengths come from
+/// the row's header, so the pages of a large event are not read for them.
+fn next_rows(
+    conn: &Connection,
+    before: &str,
+    bytes_due: u64,
+) -> rusqlite::Result<Option<(Sequence, u64)>> {
     let mut statement = conn.prepare_cached(
-        "SELECT sequence, receive_time < ?1, octet_length(raw_json) + length(encoded)
+        "SELECT sequence, receive_time < ?1,
+                octet_length(raw_json) + octet_length(raw_headers) + length(encoded)
          FROM events ORDER BY sequence LIMIT ?2",
     )?;
-    let mut oldest = statement.query(params![horizon, ROWS_AT_ONCE])?;
+    let mut oldest = statement.query(params![before, ROWS_AT_ONCE])?;
     let (mut last, mut bytes) = (None, 0);
     while let Some(row) = oldest.next()? {
-        if !row.get::<_, bool>(1)? || bytes >= BYTES_AT_ONCE {
+        let is_due = row.get(1)? || bytes < bytes_due;
+        if !is_due || bytes >= BYTES_AT_ONCE {
             break;
         }
-        last = Some(Sequence(row.get(0)?));
-        bytes += row.get::<_, u64>(2)?;
+        bytes += row.get::<_, u64>(2)? + BESIDE_BYTES;
+        last = Some((Sequence(row.get(0)?), bytes));
     }
     Ok(last)
 }

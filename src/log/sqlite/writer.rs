@@ -8,10 +8,12 @@ use tokio::{
 };
 
 use super::{
-    chores::{Chore, Chores},
+    chores::Chores,
     draft::Committed,
     file::LogFile,
     reader::{Reader, Source},
+    retention::Retention,
+    room::Room,
     trouble::Trouble,
 };
 use crate::{
@@ -20,6 +22,7 @@ use crate::{
         appender::{self, Appender, Caller, Offer, Offers},
         error::{AppendError, RETRY_INTERVAL},
         follow::{Followers, Publisher, Tail, followers},
+        limits::Limits,
         metrics::Metrics,
         pulse::{Pulse, WAIT_MAX},
     },
@@ -41,7 +44,7 @@ pub(super) struct Parts {
     pub(super) source: Source,
     pub(super) reader: Reader,
     pub(super) lock: std::fs::File,
-    pub(super) chores: Vec<Box<dyn Chore>>,
+    pub(super) limits: Limits,
     pub(super) metrics: Metrics,
 }
 
@@ -80,7 +83,9 @@ pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
             WAIT_MAX.as_millis()
         );
     })?;
-    let writer = Writer {
+    let retention = Retention::new(parts.limits, parts.metrics.clone(), publisher.leaving());
+    let chores = Chores::new(vec![Box::new(retention)]);
+    let mut writer = Writer {
         pulse,
         offers,
         file: parts.file,
@@ -88,12 +93,14 @@ pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
         source: parts.source,
         publisher,
         metrics: parts.metrics,
-        chores: Chores::new(parts.chores),
+        chores,
+        room: Room::new(parts.limits.disk_free_bytes_min),
         look_at: Instant::now() + LOOK_INTERVAL,
         clock: runtime::Builder::new_current_thread()
             .enable_time()
             .build()?,
     };
+    writer.look_at_disk();
     let lock = parts.lock;
     thread::Builder::new()
         .name("log-appender".into())
@@ -163,6 +170,7 @@ struct Writer {
     publisher: Publisher,
     metrics: Metrics,
     chores: Chores,
+    room: Room,
     /// When to look at the files, if no event comes before.
     look_at: Instant,
     /// A runtime that drives only the timers for retries and looks.
@@ -230,6 +238,7 @@ impl Writer {
 
     fn look(&mut self) {
         self.look_at = Instant::now() + LOOK_INTERVAL;
+        self.look_at_disk();
         // Another program may have locked the file for a moment. Only a change matters.
         if let Err(error @ Trouble::Changed(_)) = self.file.look() {
             self.leave(&error);
@@ -240,6 +249,11 @@ impl Writer {
     fn append(&mut self, first: Offer) {
         if let Standing::Away { reason, .. } = &self.standing {
             let refusal = AppendError::Unavailable(reason.clone());
+            return first.caller.answer(Err(refusal), &self.metrics);
+        }
+        self.look_at_disk();
+        if let Some(reason) = self.room.shortage() {
+            let refusal = AppendError::Unavailable(reason);
             return first.caller.answer(Err(refusal), &self.metrics);
         }
         self.look_at = Instant::now() + LOOK_INTERVAL;
@@ -261,6 +275,31 @@ impl Writer {
         }
     }
 
+    /// Looks how much space is free, if it was not looked for a moment.
+    fn look_at_disk(&mut self) {
+        let Standing::Open = self.standing else {
+            return;
+        };
+        if self.room.look(&self.file) {
+            let is_low = self.room.shortage().is_some();
+            self.metrics.set_disk_low(is_low);
+            self.tell_available();
+        }
+    }
+
+    /// Whether the log takes events: the file can be written, in time, and its disk has room.
+    fn is_available(&self) -> bool {
+        matches!(self.standing, Standing::Open)
+            && !self.pulse.is_late()
+            && self.room.shortage().is_none()
+    }
+
+    fn tell_available(&self) {
+        let available = self.is_available();
+        self.publisher.available(available);
+        self.metrics.set_available(available);
+    }
+
     fn leave(&mut self, error: &Trouble) {
         self.standing = Standing::away(error);
         self.publisher.available(false);
@@ -271,8 +310,7 @@ impl Writer {
     fn done(&self) {
         if self.pulse.end() && matches!(self.standing, Standing::Open) {
             tracing::info!("the log makes events durable in time again");
-            self.publisher.available(true);
-            self.metrics.set_available(true);
+            self.tell_available();
         }
     }
 
@@ -307,12 +345,13 @@ impl Writer {
             Ok(()) => {
                 tracing::info!("the log takes events again");
                 self.source.settled();
-                self.metrics.set_available(true);
+                self.standing = Standing::Open;
+                let available = self.is_available();
+                self.metrics.set_available(available);
                 self.publisher.moved(Tail {
                     position: self.file.last(),
-                    available: true,
+                    available,
                 });
-                self.standing = Standing::Open;
             }
             Err(error) if *error.to_string() == **reason => {
                 self.standing = Standing::Away {
