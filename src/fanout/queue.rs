@@ -38,6 +38,8 @@ struct Contents {
     attached: bool,
     /// The log became available or unavailable, and the subscription has to look.
     nudged: bool,
+    /// The subscription has to say where it stands.
+    asked: bool,
     end: Option<EndReason>,
     waker: Option<Waker>,
     /// Set from the push that wakes the subscription until the subscription looks.
@@ -52,6 +54,8 @@ pub(super) enum Signal {
     Detached,
     /// The log became available or unavailable.
     Nudged,
+    /// Say where the subscription stands: events at the place that it said last will be removed.
+    Asked,
     End(EndReason),
 }
 
@@ -125,6 +129,13 @@ impl Queue {
         wake(contents);
     }
 
+    /// Asks a live subscription to say where it stands.
+    pub(super) fn ask(&self) {
+        let mut contents = self.lock();
+        contents.asked = true;
+        wake(contents);
+    }
+
     /// The place that a live subscription has covered once it has popped everything. That is
     /// `head`, if the caller read it before this call: the router pushes all frames up to a head
     /// before it moves the head.
@@ -149,6 +160,9 @@ impl Queue {
         }
         if std::mem::take(&mut contents.nudged) {
             return Poll::Ready(Signal::Nudged);
+        }
+        if std::mem::take(&mut contents.asked) {
+            return Poll::Ready(Signal::Asked);
         }
         contents.wait(cx)
     }

@@ -276,16 +276,15 @@ impl Registry {
         Ok(())
     }
 
-    /// Makes live subscriptions say where they stand, if they last said a place before this one or
-    /// at it.
-    pub(super) fn nudge_behind(&self, place: Sequence) {
+    /// Asks live subscriptions where they stand, if they last said a place before this one.
+    pub(super) fn ask_behind(&self, place: Sequence) {
         let records = self.records();
         let is_behind = |record: &&Arc<Record>| {
             let said = record.position.load(Ordering::Relaxed);
-            said <= place.0 && record.state() != SubscriptionState::CatchingUp
+            said < place.0 && record.state() != SubscriptionState::CatchingUp
         };
         for record in records.iter().filter(is_behind) {
-            record.queue.nudge();
+            record.queue.ask();
         }
     }
 

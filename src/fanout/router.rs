@@ -122,7 +122,7 @@ impl Router {
                 changed = self.leaving.changed(), if retaining => {
                     retaining = changed.is_ok();
                     let leaving = *self.leaving.borrow_and_update();
-                    self.registry.nudge_behind(leaving);
+                    self.registry.ask_behind(leaving);
                 }
             }
             if let Some(followed) = followed {

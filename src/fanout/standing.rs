@@ -159,10 +159,7 @@ impl Standing {
             Came::Signal(Signal::Frame(frame)) => return self.send(frame),
             Came::Signal(Signal::End(reason)) => return Step::End(reason),
             Came::Signal(Signal::Detached) => self.source = Source::Behind { joined: None },
-            // It says where it stands, although its state may be the same: see `Queue::nudge`.
-            Came::Signal(Signal::Nudged) if matches!(self.source, Source::Live) => {
-                return self.report(available);
-            }
+            Came::Signal(Signal::Asked) => return self.report(available),
             Came::Nothing | Came::Signal(Signal::Nudged) => {}
             Came::Outlook(outlook) => return self.look(outlook, available),
             Came::Read(Ok(segment)) => {

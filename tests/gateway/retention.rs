@@ -2,17 +2,18 @@
 
 use tonic::Code;
 use verbex_gateway::proto::{
-    ExpiredCursorAction, GetStatusRequest, GetStatusResponse, SubscribeRequest, SubscriptionState,
-    subscribe_response::Response,
+    EventFilter, ExpiredCursorAction, GetStatusRequest, GetStatusResponse, SubscribeRequest,
+    SubscriptionState, subscribe_response::Response,
 };
 
 use crate::support::{
     PATIENCE,
     bodies::{call_started, large},
     eventually_asking,
-    grpc::{Refusal, Stream},
+    grpc::{Refusal, Stream, after, filtered},
     history::covered,
     process::{Gateway, Setup},
+    soon,
     webhook::Http,
 };
 
@@ -109,4 +110,93 @@ async fn events_go_when_they_are_too_old_and_come_again_as_new_ones() {
     let again = gateway.post(call_started(1)).await;
     assert_eq!((&again.id, again.duplicate), (&first.id, false));
     assert_eq!(again.sequence, 3);
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_told_a_place_beyond_events_before_they_go() {
+    let gateway = Setup::new().arg("--retention-age").arg("3s").start().await;
+    let nothing = EventFilter {
+        agent_ids: vec!["nobody".into()],
+        ..EventFilter::default()
+    };
+    let (mut stream, first) = gateway.subscribe(filtered(nothing)).await;
+    assert_eq!(covered(&first.cursor), 0);
+    let last = gateway.post_all((1..=3).map(call_started)).await;
+    // By itself a progress comes after 30 s only.
+    let mut told = first;
+    while covered(&told.cursor) < last[2].sequence {
+        told = soon("a progress", stream.place()).await;
+        assert_eq!(told.state(), SubscriptionState::Live);
+    }
+    let gone = eventually_asking(PATIENCE, "they are gone", async || {
+        (status(&gateway).await.event_count == 0).then_some(())
+    });
+    gone.await;
+    gateway.subscribe(after(&told.cursor)).await;
+}
+
+#[tokio::test]
+async fn the_files_stay_within_their_bytes_and_the_newest_events_are_there() {
+    const BYTES_MAX: u64 = 64 * 1024 * 1024;
+    let setup = Setup::new().set("LOG_RETENTION_BYTES", &BYTES_MAX.to_string());
+    let gateway = setup.start().await;
+    let client = gateway.http(Http::One);
+    let files = || -> u64 {
+        let size = |end| {
+            let path = format!("{}{end}", gateway.setup.log_file().display());
+            std::fs::metadata(path).map_or(0, |file| file.len())
+        };
+        size("") + size("-wal")
+    };
+    for number in 1..=100 {
+        gateway
+            .send(&client, large(number, EVENT_BYTES))
+            .await
+            .stored();
+    }
+    let small = async || (files() <= BYTES_MAX).then_some(());
+    eventually_asking(PATIENCE, "the files are small", small).await;
+    let status = status(&gateway).await;
+    assert!(status.event_count >= 10, "{status:?}");
+    let expected = status.earliest_sequence..=100;
+    let events = gateway.all(SubscribeRequest::default(), expected.clone().count());
+    let events = events.await;
+    let got: Vec<u64> = events.iter().map(|event| event.sequence).collect();
+    assert_eq!(got, expected.collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn with_too_little_free_space_nothing_is_taken_and_old_events_go() {
+    let gateway = Gateway::start().await;
+    gateway.post_all((1..=3).map(call_started)).await;
+    let setup = gateway.stop().await;
+    let all_of_it = (1u64 << 60).to_string();
+    let short = setup.clone().set("LOG_DISK_FREE_BYTES_MIN", &all_of_it);
+    let gateway = short.clone().start().await;
+    let answer = gateway
+        .send(&gateway.http(Http::One), call_started(4))
+        .await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (503, "LOG_UNAVAILABLE")
+    );
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(gateway.operations("/readyz").await.status, 503);
+    let metrics = gateway.operations("/metrics").await.text;
+    assert!(
+        metrics.contains("verbex_gateway_log_disk_low 1\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("verbex_gateway_log_available 0\n"));
+    assert_eq!(gateway.all(SubscribeRequest::default(), 3).await.len(), 3);
+    assert!(gateway.output().1.contains("log.disk_free_bytes_min"));
+    gateway.stop().await;
+
+    let gateway = short.arg("--retention-age").arg("1s").start().await;
+    let gone = eventually_asking(PATIENCE, "they are gone", async || {
+        (status(&gateway).await.event_count == 0).then_some(())
+    });
+    gone.await;
+    gateway.stop().await;
+    setup.start().await.post(call_started(4)).await;
 }

@@ -199,8 +199,8 @@ fn an_old_name_is_told_the_new_one_where_it_stands() {
     check(
         "log.colour = true\n",
         &[
-            "gateway.toml:1:5: log.colour: unknown key; known here: retention_age, retention_bytes, \
-           disk_free_bytes_min",
+            "gateway.toml:1:5: log.colour: unknown key; known here: retention_age, \
+             retention_bytes, disk_free_bytes_min",
         ],
     );
     check(

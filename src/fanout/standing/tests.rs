@@ -283,6 +283,20 @@ fn a_log_that_takes_no_events_stalls_those_who_are_live() {
 }
 
 #[test]
+fn who_is_live_says_where_it_stands_when_it_is_asked() {
+    check(
+        &mut live(),
+        vec![
+            (Came::Signal(Signal::Asked), "look"),
+            (look(6, true), "Live, at 6"),
+            (Came::Signal(Signal::Asked), "look"),
+            // What is still in the queue is not covered.
+            (look(9, false), "Live, at 6"),
+        ],
+    );
+}
+
+#[test]
 fn whoever_is_overtaken_by_retention_ends_hears_of_a_gap_or_moves() {
     let reason = EndReason::Expired(earliest(7));
     check(

@@ -157,3 +157,6 @@ fn leaves_the_file_whole(error: &Trouble) -> bool {
         Trouble::Io(_) | Trouble::Changed(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

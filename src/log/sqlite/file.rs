@@ -398,4 +398,4 @@ fn last(conn: &Connection, epoch: Epoch) -> rusqlite::Result<Option<Position>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

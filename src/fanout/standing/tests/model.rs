@@ -19,6 +19,8 @@ enum Act {
     Route,
     /// Retention removes this many events.
     Remove(u64),
+    /// Retention will soon remove the events at the place that the client was told last.
+    Ask,
     /// The log becomes available or unavailable.
     Log(bool),
     /// The read that runs ends after this many events.
@@ -36,6 +38,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => prop::collection::vec(any::<bool>(), 1..6).prop_map(Act::Commit),
         4 => Just(Act::Route),
         2 => (0u64..8).prop_map(Act::Remove),
+        1 => Just(Act::Ask),
         1 => any::<bool>().prop_map(Act::Log),
         4 => (1u64..6).prop_map(Act::Read),
         4 => Just(Act::Attach),
@@ -168,6 +171,7 @@ impl World {
             Act::Remove(count) => {
                 self.removed = (self.removed + count).min(self.log.len() as u64);
             }
+            Act::Ask => self.queue.ask(),
             Act::Log(is_there) => {
                 self.is_there = is_there;
                 self.queue.nudge();
@@ -285,7 +289,10 @@ impl World {
                     assert_eq!(self.told, Some(live[usize::from(self.is_there)]));
                     let mut cx = Context::from_waker(Waker::noop());
                     came = match self.queue.poll_next(&mut cx) {
-                        Poll::Ready(signal) => Came::Signal(signal),
+                        Poll::Ready(signal) => {
+                            is_due = matches!(signal, Signal::Asked);
+                            Came::Signal(signal)
+                        }
                         Poll::Pending => Came::Timer(self.now),
                     };
                 }

@@ -10,7 +10,7 @@ use crate::{
     proto,
 };
 
-fn event(number: u8) -> NewEvent {
+pub(in super::super) fn event(number: u8) -> NewEvent {
     NewEvent {
         id: EventId([number; 16]),
         event: proto::Event::default(),
@@ -19,7 +19,7 @@ fn event(number: u8) -> NewEvent {
     }
 }
 
-fn open(folder: &tempfile::TempDir) -> LogFile {
+pub(in super::super) fn open(folder: &tempfile::TempDir) -> LogFile {
     let path = folder.path().join("events.db");
     std::fs::File::create(&path).unwrap();
     let mut conn = connection::writer(&path).unwrap();
