@@ -57,6 +57,12 @@ struct Told {
     removed: u64,
 }
 
+/// The oldest event in the log.
+struct Oldest {
+    sequence: Sequence,
+    receive_time: Timestamp,
+}
+
 /// Which events have to go: those that were received before a time, and the oldest with so many
 /// bytes.
 struct Due {
@@ -103,14 +109,14 @@ impl Retention {
     fn announce(
         &self,
         file: &LogFile,
-        oldest: &Position,
+        oldest: &Oldest,
         horizon: Option<Timestamp>,
         space: &Space,
     ) -> Result<(), Trouble> {
         let mut leaving = Sequence::ZERO;
         let soon = horizon.and_then(|time| time.checked_add(ANNOUNCED_BEFORE).ok());
         if let Some(soon) = soon
-            && oldest.receive_time < Some(soon)
+            && oldest.receive_time < soon
         {
             let before = file.read(|conn| Ok(query::before_time(conn, soon)))?;
             leaving = before.map_or(leaving, |place| place.sequence);
@@ -184,7 +190,7 @@ impl Chore for Retention {
         let space = file.space()?;
         let oldest = file.read(oldest)?;
         self.metrics
-            .set_oldest(oldest.and_then(|oldest| oldest.receive_time), now);
+            .set_oldest(oldest.as_ref().map(|oldest| oldest.receive_time), now);
         let horizon = self.horizon(now, file.last());
         let Some(oldest) = oldest else {
             return self.give_back(file, &space, until);
@@ -194,7 +200,7 @@ impl Chore for Retention {
             before: horizon.map_or(String::new(), rows::time_text),
             bytes: self.limits.bytes.map_or(0, |limit| space.over(limit)),
         };
-        if due.bytes == 0 && oldest.receive_time >= horizon {
+        if due.bytes == 0 && horizon.is_none_or(|horizon| oldest.receive_time >= horizon) {
             return self.give_back(file, &space, until);
         }
         let removed = file.change(|transaction| remove(transaction, &due, until))?;
@@ -208,13 +214,15 @@ impl Chore for Retention {
     }
 }
 
-fn oldest(conn: &Connection) -> rusqlite::Result<Option<Position>> {
-    let columns = rows::POSITION;
-    conn.prepare_cached(&format!(
-        "SELECT {columns} FROM events ORDER BY sequence LIMIT 1"
-    ))?
-    .query_row([], rows::position)
-    .optional()
+fn oldest(conn: &Connection) -> rusqlite::Result<Option<Oldest>> {
+    conn.prepare_cached("SELECT sequence, receive_time FROM events ORDER BY sequence LIMIT 1")?
+        .query_row([], |row| {
+            Ok(Oldest {
+                sequence: Sequence(row.get(0)?),
+                receive_time: rows::stored_time(row, 1)?,
+            })
+        })
+        .optional()
 }
 
 /// Removes the oldest events that are due, until the step has had its time. Returns how many.
