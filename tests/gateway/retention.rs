@@ -1,5 +1,7 @@
 //! Retention removes events from a log that runs. Who has not got them hears of it, once.
 
+use std::time::Duration;
+
 use tonic::Code;
 use verbex_gateway::proto::{
     EventFilter, ExpiredCursorAction, GetStatusRequest, GetStatusResponse, SubscribeRequest,
@@ -154,9 +156,15 @@ async fn the_files_stay_within_their_bytes_and_the_newest_events_are_there() {
             .await
             .stored();
     }
-    let small = async || (files() <= BYTES_MAX).then_some(());
-    eventually_asking(PATIENCE, "the files are small", small).await;
-    let status = status(&gateway).await;
+    // It looks ten times a second, so after a second without a removal it has removed enough.
+    let settled = eventually_asking(PATIENCE, "the files are small", async || {
+        let before = status(&gateway).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = status(&gateway).await;
+        let is_settled = before.earliest_sequence == now.earliest_sequence;
+        (is_settled && files() <= BYTES_MAX).then_some(now)
+    });
+    let status = settled.await;
     assert!(status.event_count >= 10, "{status:?}");
     let expected = status.earliest_sequence..=100;
     let events = gateway.all(SubscribeRequest::default(), expected.clone().count());
