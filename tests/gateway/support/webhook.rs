@@ -89,7 +89,7 @@ impl Gateway {
 
     /// Posts a body as Verbex does, again if the disk was slow, and takes its 200.
     pub(crate) async fn post(&self, body: impl Into<reqwest::Body> + Clone) -> Stored {
-        self.resend(&self.http(Http::One), body).await
+        self.store(&self.http(Http::One), body).await
     }
 
     /// Posts bodies in this order, over one connection.
@@ -97,13 +97,13 @@ impl Gateway {
         let client = self.http(Http::Two);
         let mut stored = Vec::new();
         for body in bodies {
-            stored.push(self.resend(&client, body).await);
+            stored.push(self.store(&client, body).await);
         }
         stored
     }
 
-    /// A busy machine's disk may take longer than a webhook waits.
-    async fn resend(
+    /// Posts a body until it is stored: a busy machine's disk may take longer than a webhook waits.
+    pub(crate) async fn store(
         &self,
         client: &reqwest::Client,
         body: impl Into<reqwest::Body> + Clone,
