@@ -40,6 +40,8 @@ impl Gateway {
                 ("VERBEX_GATEWAY_GRPC_ADDR", "127.0.0.1:0"),
                 ("VERBEX_GATEWAY_ADMIN_ADDR", "127.0.0.1:0"),
                 ("VERBEX_GATEWAY_LOGGING_LEVEL", "warn"),
+                // The events of the logs that are kept have times of the past.
+                ("VERBEX_GATEWAY_LOG_RETENTION_AGE", "never"),
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
