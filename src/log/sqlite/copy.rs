@@ -20,6 +20,7 @@ use super::{
     folder::{Folder, LOG_NAME, owners_file},
     place::{beside, sync_folder_of},
     query, read_only, rows, schema,
+    space::free_bytes,
 };
 use crate::{
     event::{Epoch, Sequence},
@@ -222,8 +223,7 @@ impl Draft {
             return Ok(());
         }
         let disk = statvfs(log).map_err(|error| failed(error.into()))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        match free < bytes.saturating_add(FREE_BYTES_MIN) {
+        match free_bytes(&disk) < bytes.saturating_add(FREE_BYTES_MIN) {
             true => Err(CopyError::NoSpace { bytes }),
             false => Ok(()),
         }

@@ -267,7 +267,7 @@ impl LogFile {
     /// What is left on that disk.
     pub(super) fn disk_free(&self) -> io::Result<u64> {
         let disk = fstatvfs(self.watch.place().wal_file())?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        Ok(space::free_bytes(&disk))
     }
 
     /// Takes free pages from the file, until the step has had its time. Returns how many.

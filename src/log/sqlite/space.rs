@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use rusqlite::Connection;
+use rustix::fs::StatVfs;
 
 /// Of this share of the file, free pages are kept for new events: given back, they would be taken
 /// again soon.
@@ -71,6 +72,11 @@ impl Space {
             .max(self.free_pages.saturating_sub(kept))
             .min(self.free_pages)
     }
+}
+
+/// What others than the superuser may still write on a disk, in bytes.
+pub(super) fn free_bytes(disk: &StatVfs) -> u64 {
+    disk.f_bavail.saturating_mul(disk.f_frsize)
 }
 
 /// Gives free pages at the end of the file back, and first moves others there. Returns how many

@@ -136,13 +136,7 @@ impl Ids {
         first: Sequence,
         last: Sequence,
     ) -> rusqlite::Result<()> {
-        let run = Run {
-            number: self.next_run,
-            tier: 1.min(self.sizes.last_tier),
-            entries: 0,
-            first,
-            last,
-        };
+        let run = self.new_run(1.min(self.sizes.last_tier), first, last);
         self.next_run += 1;
         let is_tail = first > self.indexed;
         let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
@@ -167,8 +161,7 @@ impl Ids {
             self.indexed = last;
             self.old_lists = false;
         }
-        let at = self.runs.partition_point(|live| live.run.first < first);
-        self.runs.insert(at, Live { run, filter });
+        self.adopt(Live { run, filter });
         Ok(())
     }
 }

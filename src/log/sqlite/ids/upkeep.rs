@@ -77,7 +77,7 @@ impl Ids {
         }
     }
 
-    fn new_run(&self, tier: u32, first: Sequence, last: Sequence) -> Run {
+    pub(super) fn new_run(&self, tier: u32, first: Sequence, last: Sequence) -> Run {
         Run {
             number: self.next_run,
             tier,
@@ -143,8 +143,7 @@ impl Ids {
         filter: Filter,
     ) -> rusqlite::Result<()> {
         run.insert(conn)?;
-        let at = self.runs.partition_point(|live| live.run.first < run.first);
-        self.runs.insert(at, Live { run, filter });
+        self.adopt(Live { run, filter });
         match from {
             From::Batch { .. } => {
                 conn.prepare_cached("UPDATE log SET indexed_sequence = ?1")?
@@ -171,6 +170,13 @@ impl Ids {
                 rest.insert(conn)
             }
         }
+    }
+
+    /// Puts a run in its place in the log.
+    pub(super) fn adopt(&mut self, live: Live) {
+        let is_before = |other: &Live| other.run.first < live.run.first;
+        let at = self.runs.partition_point(is_before);
+        self.runs.insert(at, live);
     }
 
     /// Forgets runs whose events retention has removed.
