@@ -88,6 +88,8 @@ impl Maker {
         id.update(&number.to_le_bytes());
         id.finalize_xof().fill(&mut made.id.0);
         made.event.agent_id = agent(number % self.agents);
+        // Each event has a call of its own. As Verbex's do, their ids grow.
+        made.event.call_id = format!("62ef5c43425e3c72{:08x}", number as u32);
         made
     }
 

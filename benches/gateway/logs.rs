@@ -2,7 +2,7 @@
 //! them.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prometheus_client::registry::Registry;
+use rustix::fs::{Advice, fadvise};
 use serde::{Deserialize, Serialize};
 use verbex_gateway::inside::{
     event::Sequence,
@@ -25,47 +26,102 @@ use crate::{
 /// Agents that the events of a log are of.
 pub(crate) const AGENTS: u64 = 1_000;
 /// Where a log keeps its events, in its folder.
-const FILE: &str = "events.db";
+pub(crate) const FILE: &str = "events.db";
 /// Appends that wait at the same time while a log is filled: more than a group takes.
 const APPENDS_MAX: usize = 1_024;
 
-/// A log of so many events that nobody else has in use. Made if it is not there.
+/// A log that is kept grows with each measurement that appends to it. From this many times its
+/// events on it is made anew.
+const GROWN: f64 = 1.5;
+
+/// A log that nobody else has in use. Made if it is not there.
 #[derive(Debug)]
 pub(crate) struct KeptLog {
     pub folder: PathBuf,
+    /// How many events it was asked to have.
     pub events: u64,
+    /// How many it has: never less.
+    pub count: u64,
 }
 
 impl KeptLog {
     pub(crate) fn of(events: u64) -> anyhow::Result<Self> {
-        let folder = crate::folder().join("logs").join(events.to_string());
-        let kept = Self { folder, events };
-        let complete = kept.folder.join("complete");
-        let is_current = complete.exists() && layout(&kept.folder)? == current_layout()?;
-        if !is_current {
-            eprintln!("filling a log with {events} events, once");
+        let current = current_layout()?;
+        Self::kept(&events.to_string(), events, Some(current), Role::LogFiller)
+    }
+
+    /// A log as version 1 has made it.
+    pub(crate) fn of_version_1(events: u64) -> anyhow::Result<Self> {
+        let name = format!("{events}-of-version-1");
+        Self::kept(&name, events, None, Role::Version1Filler)
+    }
+
+    fn kept(
+        name: &str,
+        events: u64,
+        expected_layout: Option<String>,
+        filler: impl FnOnce(FillerSetup) -> Role,
+    ) -> anyhow::Result<Self> {
+        let folder = crate::folder().join("logs").join(name);
+        let complete = folder.join("complete");
+        let is_usable = || {
+            let is_current = match expected_layout {
+                Some(expected) => layout(&folder)? == expected,
+                None => true,
+            };
+            anyhow::Ok(is_current && event_count(&folder)? as f64 <= events as f64 * GROWN)
+        };
+        if !complete.exists() || !is_usable()? {
+            eprintln!("filling the log {name}");
             // What is left of a filling that was broken off, or of another version.
-            if kept.folder.exists() {
-                fs::remove_dir_all(&kept.folder)?;
+            if folder.exists() {
+                fs::remove_dir_all(&folder)?;
             }
-            let _filled: (Child, Duration) = Child::start(Role::LogFiller(FillerSetup {
-                data_dir: kept.folder.clone(),
+            let _filled: (Child, Duration) = Child::start(filler(FillerSetup {
+                data_dir: folder.clone(),
                 events,
             }))?;
             fs::write(complete, "")?;
         }
-        Ok(kept)
+        Ok(Self {
+            count: event_count(&folder)?,
+            folder,
+            events,
+        })
     }
 
-    /// Removes what a measurement has added. Nobody may have the log in use.
-    pub(crate) fn restore(&self) -> anyhow::Result<()> {
-        let file = rusqlite::Connection::open(self.folder.join(FILE))?;
-        file.execute(
-            "DELETE FROM events WHERE sequence > ?1",
-            [i64::try_from(self.events)?],
-        )?;
+    /// A copy of its files, for what would make it useless.
+    pub(crate) fn copy(&self, folder: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(folder)?;
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                let copy = folder.join(entry.file_name());
+                fs::copy(entry.path(), &copy)?;
+                File::open(copy)?.sync_all()?;
+            }
+        }
         Ok(())
     }
+
+    /// Takes it out of the system's memory, as if the machine had just started.
+    pub(crate) fn forget(&self) -> anyhow::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let file = File::open(entry?.path())?;
+            if file.metadata()?.is_file() {
+                // Only pages that are on the disk can be forgotten.
+                file.sync_all()?;
+                fadvise(&file, 0, None, Advice::DontNeed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Events in a log, which may be in use.
+pub(crate) fn event_count(folder: &Path) -> anyhow::Result<u64> {
+    let file = rusqlite::Connection::open(folder.join(FILE))?;
+    Ok(file.query_row("SELECT event_count FROM log", [], |row| row.get(0))?)
 }
 
 /// The tables and indexes of a log.
@@ -151,12 +207,17 @@ pub(crate) async fn read(setup: ReaderSetup, mut control: Control) -> anyhow::Re
 }
 
 fn open(data_dir: &Path) -> anyhow::Result<Log> {
+    open_with(data_dir, log::Metrics::register(&mut Registry::default()))
+}
+
+/// Opens a log that tells of itself in these metrics.
+pub(crate) fn open_with(data_dir: &Path, metrics: log::Metrics) -> anyhow::Result<Log> {
     let config = log::Config {
         data_dir: data_dir.to_owned(),
         new_log: false,
         limits: log::Limits::NONE,
     };
-    log::open(&config, log::Metrics::register(&mut Registry::default())).with_context(|| {
+    log::open(&config, metrics).with_context(|| {
         format!(
             "cannot use the log in {}; remove that folder, and it is made anew",
             data_dir.display()

@@ -32,6 +32,23 @@ pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     ))
 }
 
+/// CPU time of those threads of a process whose names are such, in the program and in the kernel.
+/// Threads that have ended do not count.
+pub(crate) fn threads_time(pid: u32, is_such: impl Fn(&str) -> bool) -> anyhow::Result<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let of_thread = |file| fs::read_to_string(thread.as_ref().ok()?.path().join(file)).ok();
+        // It may end meanwhile.
+        if let (Some(name), Some(times)) = (of_thread("comm"), of_thread("schedstat"))
+            && is_such(name.trim_end())
+        {
+            let on_cpu = times.split(' ').next().and_then(|time| time.parse().ok());
+            nanos += on_cpu.unwrap_or(0_u64);
+        }
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
 /// Memory of a process that is in RAM, in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -33,8 +33,13 @@ pub(crate) enum Role {
     WebhookToSubscriber(load::webhook_to_subscriber::Setup),
     Churn(load::churn::Setup),
     History(load::history::Setup),
+    Steady(load::steady::Setup),
     LogReader(logs::ReaderSetup),
     LogFiller(logs::FillerSetup),
+    Appender(servers::appender::Setup),
+    Version1(peers::version_1::Setup),
+    Version1Filler(logs::FillerSetup),
+    PlainFile(peers::plain_file::Setup),
 }
 
 impl Role {
@@ -53,8 +58,13 @@ impl Role {
             }
             Self::Churn(setup) => load::churn::run(setup, control).await,
             Self::History(setup) => load::history::run(setup, control).await,
+            Self::Steady(setup) => load::steady::run(setup, control).await,
             Self::LogReader(setup) => logs::read(setup, control).await,
             Self::LogFiller(setup) => logs::fill(setup, control).await,
+            Self::Appender(setup) => servers::appender::run(setup, control).await,
+            Self::Version1(setup) => peers::version_1::run(setup, control).await,
+            Self::Version1Filler(setup) => peers::version_1::fill(setup, control).await,
+            Self::PlainFile(setup) => peers::plain_file::run(setup, control).await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The benchmarks: one function each, from a plan to findings.
 
+mod appender;
 mod churn;
 mod compression;
 mod fanout;
@@ -7,6 +8,7 @@ mod history;
 mod http2;
 mod idle;
 mod ingest;
+mod retention;
 mod returns;
 mod routing;
 mod scene;
@@ -28,7 +30,7 @@ pub(crate) struct Benchmark {
 }
 
 /// All of them, in the order of the targets.
-pub(crate) const ALL: [Benchmark; 17] = [
+pub(crate) const ALL: [Benchmark; 19] = [
     Benchmark {
         name: "fanout",
         has_target: true,
@@ -68,11 +70,24 @@ pub(crate) const ALL: [Benchmark; 17] = [
         run: whole_path::webhooks_to_streams,
     },
     Benchmark {
+        name: "appender",
+        has_target: true,
+        about: "CPU for a durable event, against the layout of version 1 and a plain file",
+        run: appender::durable,
+    },
+    Benchmark {
         name: "ingest",
         has_target: true,
         about: "webhooks over 64 connections, against a handler that stores nothing, and into logs \
                 of several sizes",
         run: ingest::durable,
+    },
+    Benchmark {
+        name: "retention",
+        has_target: true,
+        about: "200 webhooks a second with and without old events being removed, and the cost of \
+                a removed row",
+        run: retention::beside_webhooks,
     },
     Benchmark {
         name: "idle",

@@ -74,7 +74,10 @@ pub(crate) fn at_once(plan: &Plan) -> anyhow::Result<Findings> {
 }
 
 fn sample(plan: &Plan, log: &KeptLog, returning: usize) -> anyhow::Result<Sample> {
-    let setup = gateway::Setup::new(&log.folder, Source::Log);
+    let folder = crate::temporary_folder()?;
+    let data_dir = folder.path().join("data");
+    log.copy(&data_dir)?;
+    let setup = gateway::Setup::new(data_dir, Source::Log);
     let (mut server, ready): (Child, Ready) = Child::start(Role::Gateway(setup))?;
     let who = |count, from_earliest| subscribers::Setup {
         protocol: Protocol::Grpc(Grpc::default()),
@@ -99,10 +102,9 @@ fn sample(plan: &Plan, log: &KeptLog, returning: usize) -> anyhow::Result<Sample
         &mut live,
         plan.load.min(Duration::from_secs(1)),
     )?;
-    let missed = (log.events + before.deliveries) * returning as u64;
+    let missed = (log.count + before.deliveries) * returning as u64;
     let elapsed: Duration = returned.ask(&Order::Until(missed))?;
     drop((returned, live, server));
-    log.restore()?;
     Ok(Sample {
         seconds: elapsed.as_secs_f64(),
         deliveries_per_second: missed as f64 / elapsed.as_secs_f64(),

@@ -49,7 +49,7 @@ pub(crate) fn to_subscriber(plan: &Plan) -> anyhow::Result<Findings> {
             samples[1].iter().map(|sample| sample.to_subscriber),
             Ratio::OursToPeer,
         )
-        .target(Target::AtMost(2.0)),
+        .target(Target::AtMost(1.6)),
         Row::new(
             "POST to answer, durable, unloaded",
             "µs, median",

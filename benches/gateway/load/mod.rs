@@ -5,6 +5,7 @@ pub(crate) mod history;
 pub(crate) mod http1;
 pub(crate) mod messages;
 pub(crate) mod posters;
+pub(crate) mod steady;
 pub(crate) mod streams;
 pub(crate) mod subscribers;
 pub(crate) mod webhook_to_subscriber;

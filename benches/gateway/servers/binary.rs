@@ -29,6 +29,12 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(data_dir: &Path) -> anyhow::Result<Self> {
+        // The events of the logs that are kept have times of the past.
+        Self::start_with(data_dir, &[("VERBEX_GATEWAY_LOG_RETENTION_AGE", "never")])
+    }
+
+    /// With settings, by the names of their variables.
+    pub(crate) fn start_with(data_dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let began = Instant::now();
         let mut process = Command::new(PROGRAM)
             .arg("serve")
@@ -40,9 +46,8 @@ impl Gateway {
                 ("VERBEX_GATEWAY_GRPC_ADDR", "127.0.0.1:0"),
                 ("VERBEX_GATEWAY_ADMIN_ADDR", "127.0.0.1:0"),
                 ("VERBEX_GATEWAY_LOGGING_LEVEL", "warn"),
-                // The events of the logs that are kept have times of the past.
-                ("VERBEX_GATEWAY_LOG_RETENTION_AGE", "never"),
             ])
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -139,7 +139,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
 }
 
 /// As the log's own metric says.
-fn groups_committed(metrics: &Registry) -> anyhow::Result<u64> {
+pub(super) fn groups_committed(metrics: &Registry) -> anyhow::Result<u64> {
     let mut text = String::new();
     encode(&mut text, metrics)?;
     let count = text

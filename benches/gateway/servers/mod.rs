@@ -1,5 +1,6 @@
 //! What is measured: the gateway's rooms in a process of their own, and the program itself.
 
+pub(crate) mod appender;
 pub(crate) mod binary;
 pub(crate) mod gateway;
 
