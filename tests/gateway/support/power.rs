@@ -1,7 +1,8 @@
 //! A disk that fails and loses power: see `power.c`, which the gateway is started with.
 
 use std::{
-    fs,
+    fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -16,20 +17,38 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Puts such a disk under a gateway that has not been started yet.
+    /// Puts such a disk under a gateway that does not run. What is in its folder is on the disk.
     pub(crate) fn under(setup: Setup) -> (Setup, Self) {
         let folder = fs::canonicalize(setup.folder()).expect("a folder");
         let disk = Self {
             data: folder.join("data"),
             shadow: folder.join("shadow"),
         };
+        let _ = fs::remove_dir_all(&disk.shadow);
         fs::create_dir(&disk.shadow).expect("a shadow");
+        disk.take_over().expect("a shadow");
         let text = |path: &Path| path.display().to_string();
         let setup = setup
             .environment("LD_PRELOAD", Some(&text(library())))
             .environment("SHADOW_OF", Some(&text(&disk.data)))
             .environment("SHADOW", Some(&text(&disk.shadow)));
         (setup, disk)
+    }
+
+    fn take_over(&self) -> io::Result<()> {
+        let mut names = String::new();
+        if self.data.exists() {
+            for entry in fs::read_dir(&self.data)? {
+                let file = entry?;
+                let (name, about) = (file.file_name(), file.metadata()?);
+                let name = name.to_string_lossy();
+                if about.is_file() && !name.ends_with("-shm") {
+                    fs::copy(file.path(), self.shadow.join(about.ino().to_string()))?;
+                    names.push_str(&format!("{} {name}\n", about.ino()));
+                }
+            }
+        }
+        fs::write(self.shadow.join("names"), names)
     }
 
     /// From the next call on, the `nth` of this kind (`sync`, `write`, `name`) on this file (`*`:

@@ -63,13 +63,7 @@ impl Answer {
     /// What was stored.
     pub(crate) fn stored(&self) -> Stored {
         assert_eq!(self.status, 200, "{self:?}");
-        let body = self.json();
-        let text = |key: &str| body[key].as_str().expect("a string").to_owned();
-        Stored {
-            id: text("id"),
-            sequence: text("sequence").parse().expect("a number"),
-            duplicate: body["duplicate"].as_bool().expect("a boolean"),
-        }
+        Stored::read(&self.text)
     }
 }
 
@@ -79,6 +73,18 @@ pub(crate) struct Stored {
     pub(crate) id: String,
     pub(crate) sequence: u64,
     pub(crate) duplicate: bool,
+}
+
+impl Stored {
+    pub(crate) fn read(text: &str) -> Self {
+        let body: Value = serde_json::from_str(text).expect("JSON");
+        let text = |key: &str| body[key].as_str().expect("a string").to_owned();
+        Self {
+            id: text("id"),
+            sequence: text("sequence").parse().expect("a number"),
+            duplicate: body["duplicate"].as_bool().expect("a boolean"),
+        }
+    }
 }
 
 impl Gateway {
