@@ -215,6 +215,7 @@ pub(crate) fn open_with(data_dir: &Path, metrics: log::Metrics) -> anyhow::Resul
     let config = log::Config {
         data_dir: data_dir.to_owned(),
         new_log: false,
+        accept_loss: false,
         limits: log::Limits::NONE,
     };
     log::open(&config, metrics).with_context(|| {

@@ -51,12 +51,19 @@ pub(super) struct Args {
     /// only, not in unit files
     #[arg(long)]
     new_log: bool,
+
+    /// Go on with a log that lacks events which it once had, because of an older copy or a lost
+    /// events.db-wal. New events get sequences behind the lost ones. Without a loss, this changes
+    /// nothing. Use it for one start only, not in unit files
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let sockets = Sockets::take()?;
     let mut config = args.settings.load(sockets.settings())?.config;
     config.log.new_log = args.new_log;
+    config.log.accept_loss = args.accept_loss;
     let sockets = sockets.for_doors(&config)?;
     let log_lines = logging::start(&config.logging)?;
     let outcome = serve(config, sockets, &log_lines).await;

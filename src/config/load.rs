@@ -117,6 +117,7 @@ fn log(read: &mut Reader, demo: bool) -> log::Config {
         data_dir: data_dir(read, demo),
         // Only `serve --new-log` sets it, for one start.
         new_log: false,
+        accept_loss: false,
         limits: limits(read),
     }
 }

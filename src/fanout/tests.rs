@@ -50,6 +50,7 @@ impl Rig {
         let log_config = log::Config {
             data_dir: dir.path().to_owned(),
             new_log: false,
+            accept_loss: false,
             limits: log::Limits::NONE,
         };
         let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();

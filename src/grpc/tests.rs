@@ -49,6 +49,7 @@ impl Rig {
         let config = log::Config {
             data_dir: dir.path().to_owned(),
             new_log: false,
+            accept_loss: false,
             limits: log::Limits::NONE,
         };
         let log = log::open(&config, log::Metrics::register(&mut metrics)).unwrap();

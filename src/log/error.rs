@@ -2,16 +2,19 @@
 
 use std::{
     error::Error,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use jiff::Timestamp;
+
 use super::{
     progress::Stopped,
     query::{Damage, Earliest},
 };
+use crate::event::{Epoch, Sequence};
 
 /// How long to wait before a file is tried again that could not be read or written.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -99,6 +102,12 @@ pub enum OpenError {
          --new-log, which renames these files and begins a new log"
     )]
     Unfit { path: PathBuf, what: Unfit },
+    /// The log does not have what it once had.
+    #[error(
+        "the log {path} {what}; put the right files back, or start once with --accept-loss, which \
+         goes on with the events that are there"
+    )]
+    Lost { path: PathBuf, what: Loss },
     #[error(
         "the log {path} has schema version {found}, and this gateway knows only {known}; use the \
          newer gateway that wrote it"
@@ -167,10 +176,92 @@ pub enum Unfit {
          of one log"
     )]
     ForeignWal,
+    /// A log that has been lost has left its mark.
+    #[error("is missing, but events.mark says that it had reached sequence {0}")]
+    Gone(Sequence),
+    #[error(
+        "is an older copy than its -wal file: it ends with sequence {found}, and the -wal was \
+         begun when it had reached {expected}"
+    )]
+    OlderThanWal { found: Sequence, expected: Sequence },
     /// Another program has left a change half done.
     #[error(
         "has a -journal file beside it, which no gateway writes: if it belongs to the log, open \
          the log once with sqlite3, which takes the change back; otherwise move it away"
     )]
     Journal,
+}
+
+/// What a log lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Events at its end.
+    End {
+        last: Sequence,
+        received: Option<Timestamp>,
+        marked: Sequence,
+        marked_received: Option<Timestamp>,
+    },
+    /// It has another event where the mark was: it was taken back, and went on differently.
+    Rewound {
+        marked: Sequence,
+        marked_received: Option<Timestamp>,
+    },
+    /// The log that was here before is gone as a whole.
+    AnotherLog {
+        marked_epoch: Epoch,
+        marked: Sequence,
+        marked_received: Option<Timestamp>,
+    },
+    /// The row of `log` and the newest event contradict each other.
+    Disagrees { row: Sequence, newest: Sequence },
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |time: &Option<Timestamp>| match time {
+            Some(time) => format!(" (received {time:.0})"),
+            None => String::new(),
+        };
+        match self {
+            Self::End {
+                last,
+                received,
+                marked,
+                marked_received,
+            } => write!(
+                f,
+                "ends with sequence {last}{}, but events.mark says that it had reached {marked}{}: \
+                 the events from {} to {marked} are missing, and perhaps some after them. An older \
+                 copy of events.db or a lost or damaged events.db-wal has this effect",
+                time(received),
+                time(marked_received),
+                last.next(),
+            ),
+            Self::Rewound {
+                marked,
+                marked_received,
+            } => write!(
+                f,
+                "has another event at sequence {marked} than events.mark says{}: it is an older \
+                 copy that has gone on differently",
+                time(marked_received)
+            ),
+            Self::AnotherLog {
+                marked_epoch,
+                marked,
+                marked_received,
+            } => write!(
+                f,
+                "is another log than the one that events.mark tells of, which has the epoch \
+                 {marked_epoch} and had reached sequence {marked}{}",
+                time(marked_received)
+            ),
+            Self::Disagrees { row, newest } => write!(
+                f,
+                "contradicts itself: its last event should be sequence {row}, and its newest is \
+                 {newest}: files of two states of the log have been mixed"
+            ),
+        }
+    }
 }

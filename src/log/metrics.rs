@@ -20,6 +20,7 @@ pub struct Metrics {
     disk_low: Gauge,
     available: Gauge,
     late: Counter,
+    mark_failures: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,6 +47,7 @@ impl Metrics {
             disk_low: Gauge::default(),
             available: Gauge::default(),
             late: Counter::default(),
+            mark_failures: Counter::default(),
         };
         // All counters exist from the start, so that Prometheus sees the first event as an
         // increase.
@@ -96,7 +98,16 @@ impl Metrics {
             "Events that were not durable in time, so that their webhooks were refused",
             metrics.late.clone(),
         );
+        registry.register(
+            "verbex_gateway_log_mark_failures",
+            "Attempts to write events.mark that failed",
+            metrics.mark_failures.clone(),
+        );
         metrics
+    }
+
+    pub(super) fn mark_failed(&self) {
+        self.mark_failures.inc();
     }
 
     pub(super) fn append_seconds(&self, taken: Duration) {

@@ -23,6 +23,8 @@ pub struct Config {
     /// Whether a new log may begin although there are files that are no log, or not a whole one.
     /// These files get another name. If there is a whole log, this has no effect.
     pub new_log: bool,
+    /// Whether the log may go on without events that it once had.
+    pub accept_loss: bool,
     /// How much is kept.
     pub limits: Limits,
 }

@@ -50,6 +50,7 @@ fn site(config: Config) -> Site {
     let log_config = log::Config {
         data_dir: dir.path().into(),
         new_log: false,
+        accept_loss: false,
         limits: log::Limits::NONE,
     };
     let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();

@@ -38,6 +38,7 @@ mod large_bodies;
 mod log_commands;
 mod log_document;
 mod log_upgrade;
+mod marks;
 mod names;
 mod odd_bodies;
 mod old_names;

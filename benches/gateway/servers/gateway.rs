@@ -70,6 +70,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         &log::Config {
             data_dir: setup.data_dir.clone(),
             new_log: false,
+            accept_loss: false,
             limits: log::Limits::NONE,
         },
         log::Metrics::register(&mut metrics),

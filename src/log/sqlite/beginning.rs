@@ -12,10 +12,17 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{alone, connection, folder, place, schema};
-use crate::log::{
-    error::{OpenError, Unfit},
-    parts::Identity,
+use super::{
+    alone, connection, folder, loss,
+    mark::{MARK_NAME, Mark},
+    place, schema,
+};
+use crate::{
+    event::Sequence,
+    log::{
+        error::{OpenError, Unfit},
+        parts::Identity,
+    },
 };
 
 /// The ends of the names of the files that SQLite has beside a log.
@@ -33,10 +40,11 @@ pub(super) enum Beginning {
     New,
 }
 
-/// Makes sure that there is a log at `path`. With `new_log`, files there that are no log get
-/// another name, and a new log begins.
+/// Makes sure that there is a log at `path`, with all that `mark` says. With `new_log`, files there
+/// that are no log get another name, and a new log begins.
 pub(super) fn ensure(
     path: &Path,
+    mark: Option<&Mark>,
     new_log: bool,
     now: Timestamp,
     make: impl FnOnce() -> Identity,
@@ -50,7 +58,7 @@ pub(super) fn ensure(
     for file in all_of(&draft) {
         remove(&file).map_err(failed)?;
     }
-    match look(path) {
+    match look(path, mark) {
         Ok(Beginning::Found) => return Ok(Beginning::Found),
         Ok(Beginning::New) => {}
         Err(OpenError::Unfit { what, .. }) if new_log => {
@@ -74,11 +82,50 @@ pub(super) fn ensure(
 
 /// Whether there is nothing at all where a log would be.
 pub(super) fn is_vacant(path: &Path) -> bool {
-    matches!(look(path), Ok(Beginning::New))
+    matches!(look(path, None), Ok(Beginning::New))
+}
+
+/// Fails if the log has lost something, and leaves all files as they are. With `accept_loss` it
+/// only warns, keeps a copy of the write-ahead log, and returns true.
+pub(super) fn check(
+    path: &Path,
+    mark: Option<&Mark>,
+    accept_loss: bool,
+    now: Timestamp,
+) -> Result<bool, OpenError> {
+    let sqlite = OpenError::database(path);
+    let found = {
+        let conn = connection::reader(path).map_err(sqlite)?;
+        match alone::of(&conn).map_err(sqlite)? {
+            // Damage of an event is told where it is read.
+            Some(whole) => loss::find(&conn, &whole, mark).unwrap_or(None),
+            None => None,
+        }
+    };
+    match found {
+        None => Ok(false),
+        Some(what) if accept_loss => {
+            let wal = place::beside(path, "-wal");
+            let copy = place::beside(&aside_of(path, now), "-wal");
+            if fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
+                let copied = fs::copy(&wal, &copy);
+                copied.map_err(|source| OpenError::Files {
+                    path: copy.clone(),
+                    source,
+                })?;
+            }
+            tracing::warn!("the log {what}; it goes on with the events that are there");
+            Ok(true)
+        }
+        Some(what) => Err(OpenError::Lost {
+            path: path.to_owned(),
+            what,
+        }),
+    }
 }
 
 /// Whether there is a log, or nothing at all. Anything else is an error.
-fn look(path: &Path) -> Result<Beginning, OpenError> {
+fn look(path: &Path, mark: Option<&Mark>) -> Result<Beginning, OpenError> {
     let failed = |source| OpenError::Files {
         path: path.to_owned(),
         source,
@@ -99,7 +146,12 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
         let side = SIDES.iter().find(|side| place::beside(path, side).exists());
         return match side {
             Some(side) => unfit(Unfit::Missing(side)),
-            None => Ok(Beginning::New),
+            None => match mark {
+                Some(mark) if mark.last.sequence > Sequence::ZERO => {
+                    unfit(Unfit::Gone(mark.last.sequence))
+                }
+                _ => Ok(Beginning::New),
+            },
         };
     };
     if !metadata.is_file() {
@@ -136,11 +188,18 @@ fn look(path: &Path) -> Result<Beginning, OpenError> {
     } else {
         alone
     };
+    let moved = mark.filter(|mark| whole.is_some_and(|whole| whole.epoch == mark.epoch));
+    let moved = moved.map_or(Sequence::ZERO, |mark| mark.moved);
     match (alone, whole) {
         (_, None) => unfit(Unfit::Foreign),
         (Some(alone), Some(whole)) if alone.epoch != whole.epoch || alone.last > whole.last => {
             unfit(Unfit::ForeignWal)
         }
+        // Its pages would be mixed with those of a later state.
+        (Some(alone), _) if has_wal && alone.last < moved => unfit(Unfit::OlderThanWal {
+            found: alone.last,
+            expected: moved,
+        }),
         (_, Some(whole)) if whole.version < 1 => unfit(Unfit::Version(whole.version)),
         _ => Ok(Beginning::Found),
     }
@@ -173,12 +232,21 @@ fn header(path: &Path) -> io::Result<Option<u64>> {
 
 /// Renames all files. Under their new names they still belong together.
 fn set_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
-    let aside = place::beside(path, &now.strftime(".aside-%Y%m%dT%H%M%SZ").to_string());
+    let aside = aside_of(path, now);
     for (from, to) in all_of(path).zip(all_of(&aside)) {
         found(fs::rename(from, to))?;
     }
+    // It belongs to them, too.
+    found(fs::rename(
+        path.with_file_name(MARK_NAME),
+        place::beside(&aside, ".mark"),
+    ))?;
     place::sync_folder_of(path)?;
     Ok(aside)
+}
+
+fn aside_of(path: &Path, now: Timestamp) -> PathBuf {
+    place::beside(path, &now.strftime(".aside-%Y%m%dT%H%M%SZ").to_string())
 }
 
 fn all_of(path: &Path) -> impl Iterator<Item = PathBuf> {

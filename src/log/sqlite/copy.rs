@@ -16,7 +16,7 @@ use rustix::fs::statvfs;
 
 use super::{
     alone::{self, escaped},
-    beginning, connection,
+    beginning, connection, epochs,
     folder::{Folder, LOG_NAME, owners_file},
     place::{beside, sync_folder_of},
     query, read_only, rows, schema,
@@ -35,15 +35,6 @@ const STEPS: i32 = 2_000;
 const SYNC_BYTES: u64 = 16 << 20;
 /// What a copy leaves free on the disk of the log.
 const FREE_BYTES_MIN: u64 = 256 << 20;
-
-/// Only a restored log has this table. [`query::was_known`] reads it.
-const EARLIER_EPOCHS: &str = "
-    CREATE TABLE IF NOT EXISTS earlier_epochs (
-        epoch         BLOB PRIMARY KEY,
-        -- The log had this epoch up to here.
-        last_sequence INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-";
 
 /// What was copied.
 #[derive(Clone, Debug)]
@@ -275,13 +266,8 @@ impl Draft {
     fn rename_log(&self, epoch: Epoch) -> rusqlite::Result<()> {
         let conn = connection::writer(&self.path)?;
         let transaction = conn.unchecked_transaction()?;
-        transaction.execute_batch(EARLIER_EPOCHS)?;
-        transaction.execute(
-            "INSERT OR REPLACE INTO earlier_epochs (epoch, last_sequence)
-             SELECT epoch, last_sequence FROM log",
-            [],
-        )?;
-        transaction.execute("UPDATE log SET epoch = ?1", [epoch.0])?;
+        let last = transaction.query_row(rows::LAST, [], rows::last)?;
+        epochs::renew(&transaction, epoch, last.sequence)?;
         transaction.commit()?;
         connection::close(conn)
     }

@@ -37,6 +37,8 @@ pub(super) struct LogFile {
     epoch: Epoch,
     watch: Watch,
     last: Position,
+    /// The newest event that a whole checkpoint has moved into the file.
+    moved: Sequence,
     /// Pages in the write-ahead log after the last commit.
     pages: u64,
     /// From this many pages on, a checkpoint waits for readers. One runs each time that a
@@ -84,6 +86,7 @@ impl LogFile {
             epoch,
             watch: Watch::new(place, epoch, page_bytes),
             last: last(&conn, epoch)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
+            moved: Sequence::ZERO,
             pages: 0,
             wal_pages_max: WAL_PAGES_MAX,
             checkpointed_at: 0,
@@ -132,6 +135,16 @@ impl LogFile {
     /// The newest durable event.
     pub(super) fn last(&self) -> Position {
         self.last
+    }
+
+    /// The newest event that is durable in the file alone.
+    pub(super) fn moved(&self) -> Sequence {
+        self.moved
+    }
+
+    /// Takes over what was known at an earlier start.
+    pub(super) fn moved_before(&mut self, moved: Sequence) {
+        self.moved = self.moved.max(moved);
     }
 
     /// Gives each event of a group the next place, and makes the whole group durable, or nothing of
@@ -290,6 +303,10 @@ impl LogFile {
             // It is still open, so its content can be moved into the log. The next start shows
             // whether that was all.
             let _ = self.briefly(|file| connection::checkpoint(&file.conn, "FULL"));
+        }
+        // SQLite has synced the file when it has moved the last page.
+        if checked.is_ok() && now.moved == now.pages {
+            self.moved = self.moved.max(self.watch.moved());
         }
         checked
     }

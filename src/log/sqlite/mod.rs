@@ -43,10 +43,14 @@ mod condition;
 mod connection;
 pub(crate) mod copy;
 mod draft;
+mod epochs;
 mod file;
 mod folder;
 mod ids;
+mod keeper;
 mod lanes;
+mod loss;
+mod mark;
 mod place;
 mod query;
 mod read_only;
@@ -71,13 +75,16 @@ use jiff::Timestamp;
 
 pub(crate) use self::read_only::open_read_only;
 pub use self::reader::Reader;
-use self::{beginning::Beginning, file::LogFile, folder::Folder, place::Place, reader::Source};
+use self::{
+    beginning::Beginning, file::LogFile, folder::Folder, keeper::Keeper, place::Place,
+    reader::Source,
+};
 use super::{
     error::OpenError,
     metrics::Metrics,
     parts::{Config, Identity, Log},
 };
-use crate::event::Epoch;
+use crate::event::{Epoch, Sequence};
 
 /// Opens the log, or makes it. Blocks for a moment.
 ///
@@ -97,7 +104,22 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
         epoch: Epoch(rand::random()),
         id_key: rand::random(),
     };
-    let is_new = beginning::ensure(&path, config.new_log, now, make)? == Beginning::New;
+    let mark_path = path.with_file_name(mark::MARK_NAME);
+    let mark = mark::read(&mark_path);
+    if let Err(error) = &mark {
+        tracing::warn!(
+            %error,
+            "events.mark cannot be read, so this start does not notice if events are missing; it \
+             is written anew"
+        );
+    }
+    let has_mark = !matches!(mark, Ok(None));
+    let mark = mark.unwrap_or(None);
+    let beginning = beginning::ensure(&path, mark.as_ref(), config.new_log, now, make)?;
+    let is_new = beginning == Beginning::New;
+    // A mark of files that were renamed says nothing of a new log.
+    let mark = mark.filter(|_| !is_new);
+    let has_loss = beginning::check(&path, mark.as_ref(), config.accept_loss, now)?;
     if is_new && used {
         tracing::warn!(
             log = %path.display(),
@@ -114,8 +136,29 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     // The process before may have ended because a sync failed.
     let settled = file::settle(&conn, &place);
     schema::migrate(&mut conn, &path, now, make)?;
+    if has_loss {
+        let (after, before) =
+            loss::accept(&mut conn, mark.as_ref(), Epoch(rand::random()), now).map_err(failed)?;
+        tracing::warn!(
+            "events behind sequence {after} are lost; new events come behind sequence {before}"
+        );
+    }
     let identity = schema::identity(&conn).map_err(failed)?;
-    let file = LogFile::new(conn, place.clone()).map_err(failed)?;
+    let mut file = LogFile::new(conn, place.clone()).map_err(failed)?;
+    if !has_mark && file.last().sequence > Sequence::ZERO {
+        tracing::warn!(
+            "the log has no events.mark, as after an upgrade or a restored backup, so this start \
+             does not notice if events are missing; it is written now"
+        );
+    }
+    if let Some(mark) = mark.filter(|mark| mark.epoch == identity.epoch) {
+        file.moved_before(mark.moved.min(file.last().sequence));
+    }
+    let keeper = Keeper::start(&mark_path, identity.epoch, metrics.clone())
+        .map_err(|source| OpenError::Threads { source })?;
+    if settled.is_ok() {
+        keeper.note(file.last(), file.moved());
+    }
     let threads = |source: io::Error| OpenError::Threads { source };
     let source = Source::new(place, settled.is_ok());
     let reader = {
@@ -129,6 +172,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
         reader: reader.clone(),
         lock,
         limits: config.limits,
+        keeper,
         metrics,
     })
     .map_err(threads)?;

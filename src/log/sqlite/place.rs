@@ -171,6 +171,11 @@ impl Watch {
         }
     }
 
+    /// The newest event that was seen in the log alone.
+    pub(super) fn moved(&self) -> Sequence {
+        self.moved.unwrap_or_default()
+    }
+
     /// Notes that a checkpoint has failed.
     pub(super) fn torn(&mut self) {
         self.torn = true;

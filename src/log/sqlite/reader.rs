@@ -242,6 +242,7 @@ mod tests {
         let config = log::Config {
             data_dir: dir.path().to_owned(),
             new_log: false,
+            accept_loss: false,
             limits: log::Limits::NONE,
         };
         let metrics = log::Metrics::register(&mut Default::default());

@@ -2,6 +2,7 @@
 
 mod beginning;
 mod committing;
+mod marks;
 mod migration;
 mod opening;
 mod read_only;
@@ -45,6 +46,7 @@ impl Home {
         Config {
             data_dir: self.folder.path().join("data"),
             new_log: false,
+            accept_loss: false,
             limits: Limits::NONE,
         }
     }
@@ -60,6 +62,10 @@ impl Home {
             ..self.config()
         };
         open(&config, Metrics::register(&mut Registry::default())).unwrap()
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.config().data_dir.join(super::mark::MARK_NAME)
     }
 
     fn file(&self) -> PathBuf {

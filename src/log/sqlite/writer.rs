@@ -11,6 +11,7 @@ use super::{
     chores::Chores,
     draft::Committed,
     file::LogFile,
+    keeper::Keeper,
     reader::{Reader, Source},
     retention::Retention,
     room::Room,
@@ -45,6 +46,8 @@ pub(super) struct Parts {
     pub(super) reader: Reader,
     pub(super) lock: std::fs::File,
     pub(super) limits: Limits,
+    /// Notes how far the log is durable.
+    pub(super) keeper: Keeper,
     pub(super) metrics: Metrics,
 }
 
@@ -89,6 +92,7 @@ pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
         pulse,
         offers,
         file: parts.file,
+        keeper: parts.keeper,
         standing,
         source: parts.source,
         publisher,
@@ -165,6 +169,7 @@ struct Writer {
     pulse: Pulse,
     offers: Offers,
     file: LogFile,
+    keeper: Keeper,
     standing: Standing,
     source: Source,
     publisher: Publisher,
@@ -195,10 +200,14 @@ impl Writer {
         // The file may be writable again by now.
         self.retry();
         self.source.closed();
-        if let Standing::Open = self.standing
-            && let Err(error) = self.file.close()
-        {
-            tracing::warn!(%error, "the log's last checkpoint failed; the next start repeats it");
+        let last = self.file.last();
+        if let Standing::Open = self.standing {
+            match self.file.close() {
+                Ok(()) => self.keeper.note(last, last.sequence),
+                Err(error) => {
+                    tracing::warn!(%error, "the log's last checkpoint failed; the next start repeats it")
+                }
+            }
         }
     }
 
@@ -262,6 +271,7 @@ impl Writer {
             Ok(committed) => {
                 self.done();
                 self.publish(committed, callers);
+                self.keeper.note(self.file.last(), self.file.moved());
                 self.pulse.begin(Instant::now());
                 self.checkpoint();
             }
@@ -345,6 +355,7 @@ impl Writer {
             Ok(()) => {
                 tracing::info!("the log takes events again");
                 self.source.settled();
+                self.keeper.note(self.file.last(), self.file.moved());
                 self.standing = Standing::Open;
                 let available = self.is_available();
                 self.metrics.set_available(available);

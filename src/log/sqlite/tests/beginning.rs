@@ -77,6 +77,7 @@ async fn what_is_no_log_is_refused_and_left_alone_until_a_new_one_is_asked_for()
         }),
         (Unfit::ForeignWal, |home, wal| {
             fs::remove_file(home.file()).unwrap();
+            fs::remove_file(home.mark()).unwrap();
             // A write-ahead log of another log, valid in itself.
             let other = home.open();
             drop(other);
@@ -156,7 +157,7 @@ async fn a_start_that_was_killed_while_it_made_the_log_is_made_up_for() {
     fill(&log, [1]).await;
     log.appender.finish().await;
     let names: Vec<_> = content(&home).into_keys().collect();
-    assert_eq!(names, ["events.db", "gateway.lock"]);
+    assert_eq!(names, ["events.db", "events.mark", "gateway.lock"]);
     let mode = fs::metadata(home.file()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -171,6 +172,7 @@ async fn a_backup_beside_the_log_is_left_alone() {
         fs::write(home.beside(end), &backup).unwrap();
     }
     fs::remove_file(home.file()).unwrap();
+    fs::remove_file(home.mark()).unwrap();
     for _ in 0..2 {
         home.open().appender.finish().await;
     }

@@ -63,8 +63,8 @@ async fn only_the_owner_can_read_what_is_in_the_folder() {
     }
     assert_eq!(
         files.len(),
-        4,
-        "lock, log, write-ahead log, its index: {files:?}"
+        5,
+        "lock, log, write-ahead log, its index, mark: {files:?}"
     );
 }
 

@@ -1,0 +1,112 @@
+//! Whether the log still has what it once had, by [`mark`](super::mark), and how it goes on if not.
+//!
+//! It gets a new epoch then, so a cursor of a lost event is refused. New events get sequences behind
+//! all that may have been given, so no sequence ever means two events.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::{alone::Alone, epochs, mark::Mark, rows};
+use crate::{
+    event::{Epoch, Position, Sequence},
+    log::error::Loss,
+};
+
+/// How many places are left free behind the mark, which is up to a second late.
+const SPARE: u64 = 1_000_000;
+
+/// What the log in this file lacks.
+pub(super) fn find(
+    conn: &Connection,
+    whole: &Alone,
+    mark: Option<&Mark>,
+) -> rusqlite::Result<Option<Loss>> {
+    let last = conn.query_row(rows::LAST, [], rows::last)?;
+    let newest = newest(conn)?;
+    if let Some(newest) = newest
+        && (newest.sequence > last.sequence || newest.sequence == last.sequence && newest != last)
+    {
+        return Ok(Some(Loss::Disagrees {
+            row: last.sequence,
+            newest: newest.sequence,
+        }));
+    }
+    let Some(mark) = mark else { return Ok(None) };
+    if mark.epoch != whole.epoch {
+        // A restored log was put here on purpose.
+        let is_known = mark.last.sequence == Sequence::ZERO || epochs::has_had(conn, mark.epoch)?;
+        return Ok((!is_known).then_some(Loss::AnotherLog {
+            marked_epoch: mark.epoch,
+            marked: mark.last.sequence,
+            marked_received: mark.last.receive_time,
+        }));
+    }
+    if last.sequence < mark.last.sequence {
+        return Ok(Some(Loss::End {
+            last: last.sequence,
+            received: last.receive_time,
+            marked: mark.last.sequence,
+            marked_received: mark.last.receive_time,
+        }));
+    }
+    let other = match at(conn, mark.last.sequence)? {
+        Some(found) => found.id_tag != mark.last.id_tag,
+        None => false,
+    };
+    Ok(other.then_some(Loss::Rewound {
+        marked: mark.last.sequence,
+        marked_received: mark.last.receive_time,
+    }))
+}
+
+/// Lets the log go on behind what is lost, with a new epoch. Returns the newest place that it still
+/// has, and the one behind which it goes on.
+pub(super) fn accept(
+    conn: &mut Connection,
+    mark: Option<&Mark>,
+    epoch: Epoch,
+    now: Timestamp,
+) -> rusqlite::Result<(Sequence, Sequence)> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let last = transaction.query_row(rows::LAST, [], rows::last)?;
+    let newest = newest(&transaction)?.unwrap_or(Position::ORIGIN);
+    let (old, trimmed): ([u8; 16], u64) =
+        transaction.query_row("SELECT epoch, trimmed_sequence FROM log", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let marked = mark
+        .filter(|mark| mark.epoch.0 == old)
+        .map_or(Position::ORIGIN, |mark| mark.last);
+    let after = match newest.sequence > last.sequence {
+        true => newest.sequence,
+        // What was removed from the end was removed on purpose.
+        false => last.sequence.max(Sequence(trimmed)),
+    };
+    let before = Sequence(after.max(marked.sequence).0 + SPARE);
+    let time = last.receive_time.max(newest.receive_time);
+    let time = time.or(marked.receive_time).unwrap_or(now);
+    epochs::renew(&transaction, epoch, after)?;
+    transaction.execute(
+        "UPDATE log SET last_sequence = ?1, last_id = zeroblob(16), last_receive_time = ?2",
+        params![before.0, rows::time_text(time)],
+    )?;
+    transaction.commit()?;
+    Ok((after, before))
+}
+
+fn newest(conn: &Connection) -> rusqlite::Result<Option<Position>> {
+    one(conn, "ORDER BY sequence DESC LIMIT 1")
+}
+
+fn at(conn: &Connection, sequence: Sequence) -> rusqlite::Result<Option<Position>> {
+    one(conn, &format!("WHERE sequence = {sequence}"))
+}
+
+fn one(conn: &Connection, which: &str) -> rusqlite::Result<Option<Position>> {
+    conn.query_row(
+        &format!("SELECT sequence, id, receive_time FROM events {which}"),
+        [],
+        rows::last,
+    )
+    .optional()
+}
