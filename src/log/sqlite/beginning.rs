@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    alone, connection, folder, loss,
+    alone, connection, epochs, folder, loss,
     mark::{MARK_NAME, Mark},
     place, schema,
 };
@@ -182,8 +182,12 @@ fn look(path: &Path, mark: Option<&Mark>) -> Result<Beginning, OpenError> {
         Err(_) if has_wal => None,
         alone => alone.map_err(sqlite)?,
     };
+    let mut is_renamed = false;
     let whole = if has_wal {
         let conn = connection::reader(path).map_err(sqlite)?;
+        if let Some(alone) = alone {
+            is_renamed = epochs::has_had(&conn, alone.epoch).map_err(sqlite)?;
+        }
         alone::of(&conn).map_err(sqlite)?
     } else {
         alone
@@ -192,7 +196,9 @@ fn look(path: &Path, mark: Option<&Mark>) -> Result<Beginning, OpenError> {
     let moved = moved.map_or(Sequence::ZERO, |mark| mark.moved);
     match (alone, whole) {
         (_, None) => unfit(Unfit::Foreign),
-        (Some(alone), Some(whole)) if alone.epoch != whole.epoch || alone.last > whole.last => {
+        (Some(alone), Some(whole))
+            if alone.epoch != whole.epoch && !is_renamed || alone.last > whole.last =>
+        {
             unfit(Unfit::ForeignWal)
         }
         // Its pages would be mixed with those of a later state.

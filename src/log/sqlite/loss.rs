@@ -1,12 +1,12 @@
 //! Whether the log still has what it once had, by [`mark`](super::mark), and how it goes on if not.
 //!
-//! It gets a new epoch then, so a cursor of a lost event is refused. New events get sequences behind
-//! all that may have been given, so no sequence ever means two events.
+//! It gets a new epoch then, so a cursor of a lost event is refused. New events get sequences
+//! behind all that may have been given, so no sequence ever means two events.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{alone::Alone, epochs, mark::Mark, rows};
+use super::{alone::Alone, connection, epochs, mark::Mark, rows};
 use crate::{
     event::{Epoch, Position, Sequence},
     log::error::Loss,
@@ -91,6 +91,8 @@ pub(super) fn accept(
         params![before.0, rows::time_text(time)],
     )?;
     transaction.commit()?;
+    // So that the file alone has the new epoch, too.
+    connection::checkpoint(conn, "TRUNCATE")?;
     Ok((after, before))
 }
 

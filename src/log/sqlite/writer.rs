@@ -204,9 +204,10 @@ impl Writer {
         if let Standing::Open = self.standing {
             match self.file.close() {
                 Ok(()) => self.keeper.note(last, last.sequence),
-                Err(error) => {
-                    tracing::warn!(%error, "the log's last checkpoint failed; the next start repeats it")
-                }
+                Err(error) => tracing::warn!(
+                    %error,
+                    "the log's last checkpoint failed; the next start repeats it"
+                ),
             }
         }
     }
