@@ -94,20 +94,24 @@ pub(super) fn check(
     now: Timestamp,
 ) -> Result<bool, OpenError> {
     let sqlite = OpenError::database(path);
+    let wal = place::beside(path, "-wal");
+    let has_wal = fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0);
     let found = {
-        let conn = connection::reader(path).map_err(sqlite)?;
+        let conn = match has_wal {
+            true => connection::reader(path),
+            false => alone::connect(path),
+        };
+        let conn = conn.map_err(sqlite)?;
         match alone::of(&conn).map_err(sqlite)? {
-            // Damage of an event is told where it is read.
-            Some(whole) => loss::find(&conn, &whole, mark).unwrap_or(None),
+            Some(whole) => loss::find(&conn, &whole, mark).map_err(sqlite)?,
             None => None,
         }
     };
     match found {
         None => Ok(false),
         Some(what) if accept_loss => {
-            let wal = place::beside(path, "-wal");
             let copy = place::beside(&aside_of(path, now), "-wal");
-            if fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
+            if has_wal {
                 let copied = fs::copy(&wal, &copy);
                 copied.map_err(|source| OpenError::Files {
                     path: copy.clone(),

@@ -18,12 +18,13 @@ use super::{
     alone::{self, escaped},
     beginning, connection, epochs,
     folder::{Folder, LOG_NAME, owners_file},
+    mark::{MARK_NAME, Mark, MarkFile},
     place::{beside, sync_folder_of},
     query, read_only, rows, schema,
     space::free_bytes,
 };
 use crate::{
-    event::{Epoch, Sequence},
+    event::{Epoch, Position, Sequence},
     log::{Damage, Progress, ReadError, WorkError},
     proto,
 };
@@ -129,7 +130,18 @@ pub(crate) fn restore(
     let draft = Draft::begin(folder.log.with_file_name(beginning::DRAFT_NAME))?;
     draft.fill(file, alone, progress)?;
     let copied = draft.verify(progress)?;
-    draft.rename_log(epoch).map_err(WorkError::from)?;
+    let last = draft.rename_log(epoch).map_err(WorkError::from)?;
+    // A mark of the log that was here before says nothing of this one.
+    let mark = Mark {
+        epoch,
+        last,
+        moved: last.sequence,
+        written: Timestamp::now(),
+    };
+    let path = folder.log.with_file_name(MARK_NAME);
+    MarkFile::open(&path)
+        .and_then(|mut file| file.write(&mark))
+        .map_err(CopyError::files(&path))?;
     draft.publish(&folder.log)?;
     Ok(copied)
 }
@@ -262,14 +274,15 @@ impl Draft {
         })
     }
 
-    /// Gives the log a new identity, and notes how far the one before goes.
-    fn rename_log(&self, epoch: Epoch) -> rusqlite::Result<()> {
+    /// Gives the log a new identity, and notes how far the one before goes. Returns where it ends.
+    fn rename_log(&self, epoch: Epoch) -> rusqlite::Result<Position> {
         let conn = connection::writer(&self.path)?;
         let transaction = conn.unchecked_transaction()?;
         let last = transaction.query_row(rows::LAST, [], rows::last)?;
         epochs::renew(&transaction, epoch, last.sequence)?;
         transaction.commit()?;
-        connection::close(conn)
+        connection::close(conn)?;
+        Ok(last)
     }
 
     /// Gives it its name, if no file has that name.

@@ -4,9 +4,14 @@
 //! behind all that may have been given, so no sequence ever means two events.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::{alone::Alone, connection, epochs, mark::Mark, rows};
+use super::{
+    alone::Alone,
+    connection, epochs,
+    mark::Mark,
+    rows::{self, SELECTED},
+};
 use crate::{
     event::{Epoch, Position, Sequence},
     log::error::Loss,
@@ -22,7 +27,7 @@ pub(super) fn find(
     mark: Option<&Mark>,
 ) -> rusqlite::Result<Option<Loss>> {
     let last = conn.query_row(rows::LAST, [], rows::last)?;
-    let newest = newest(conn)?;
+    let newest = newest(conn);
     if let Some(newest) = newest
         && (newest.sequence > last.sequence || newest.sequence == last.sequence && newest != last)
     {
@@ -49,7 +54,7 @@ pub(super) fn find(
             marked_received: mark.last.receive_time,
         }));
     }
-    let other = match at(conn, mark.last.sequence)? {
+    let other = match at(conn, mark.last.sequence) {
         Some(found) => found.id_tag != mark.last.id_tag,
         None => false,
     };
@@ -69,7 +74,7 @@ pub(super) fn accept(
 ) -> rusqlite::Result<(Sequence, Sequence)> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let last = transaction.query_row(rows::LAST, [], rows::last)?;
-    let newest = newest(&transaction)?.unwrap_or(Position::ORIGIN);
+    let newest = newest(&transaction).unwrap_or(Position::ORIGIN);
     let (old, trimmed): ([u8; 16], u64) =
         transaction.query_row("SELECT epoch, trimmed_sequence FROM log", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -96,19 +101,21 @@ pub(super) fn accept(
     Ok((after, before))
 }
 
-fn newest(conn: &Connection) -> rusqlite::Result<Option<Position>> {
+fn newest(conn: &Connection) -> Option<Position> {
     one(conn, "ORDER BY sequence DESC LIMIT 1")
 }
 
-fn at(conn: &Connection, sequence: Sequence) -> rusqlite::Result<Option<Position>> {
+fn at(conn: &Connection, sequence: Sequence) -> Option<Position> {
     one(conn, &format!("WHERE sequence = {sequence}"))
 }
 
-fn one(conn: &Connection, which: &str) -> rusqlite::Result<Option<Position>> {
-    conn.query_row(
-        &format!("SELECT sequence, id, receive_time FROM events {which}"),
-        [],
-        rows::last,
-    )
-    .optional()
+/// None if there is no such event, or if it is damaged: that is told where it is read.
+fn one(conn: &Connection, which: &str) -> Option<Position> {
+    let mut statement = conn
+        .prepare(&format!("SELECT {} FROM events {which}", *SELECTED))
+        .ok()?;
+    let event = statement
+        .query_row([], |row| rows::event(row, false))
+        .ok()?;
+    Some(event.position())
 }

@@ -110,6 +110,36 @@ async fn cursors_given_out_after_the_backup_are_foreign_even_if_the_same_event_c
     assert_eq!(refused(&gateway, &cursors[5]).await.1, "CURSOR_FOREIGN_LOG");
 }
 
+/// What is known of a log that was there before must not keep a restored one from starting.
+#[tokio::test]
+async fn a_restored_log_starts_in_a_folder_that_had_another_or_a_longer_one() {
+    let gateway = Gateway::start().await;
+    gateway.post_all((0..3).map(call_started)).await;
+    let data = gateway.setup.data();
+    good(&data, &["backup", "backup.db"]).await;
+    gateway.post_all((3..9).map(call_started)).await;
+    let file = gateway.setup.folder().join("backup.db");
+    let words = ["restore", &file.display().to_string()];
+    let longer = gateway.stop().await;
+    let other = Gateway::start().await;
+    other.post_all((10..20).map(call_started)).await;
+    let other = other.stop().await;
+    // The backup lies in the folder of the first.
+    for setup in [longer.clone(), other] {
+        let data = setup.data();
+        assert!(data.join("events.mark").exists());
+        fs::remove_file(data.join("events.db")).unwrap();
+        good(&data, &words).await;
+        let gateway = setup.start().await;
+        assert_eq!(gateway.post(call_started(50)).await.sequence, 4);
+        let setup = gateway.stop().await;
+        // From its first start on, the restored log has a mark of its own.
+        fs::copy(&file, data.join("events.db")).unwrap();
+        let finished = setup.refused().await;
+        assert!(finished.stderr.contains("--accept-loss"), "{finished}");
+    }
+}
+
 #[tokio::test]
 async fn a_killed_backup_leaves_no_backup_and_an_interrupted_one_nothing() {
     let gateway = Gateway::start().await;

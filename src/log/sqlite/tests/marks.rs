@@ -202,7 +202,7 @@ async fn a_log_that_is_gone_is_no_new_one_until_that_is_asked_for() {
 #[tokio::test]
 async fn the_row_and_the_newest_event_must_agree() {
     type Harm = (&'static str, bool);
-    let harms: [Harm; 5] = [
+    let harms: [Harm; 7] = [
         ("UPDATE log SET last_sequence = 2", true),
         (
             "UPDATE log SET last_receive_time = '2026-01-01T00:00:09.000000000Z'",
@@ -211,6 +211,15 @@ async fn the_row_and_the_newest_event_must_agree() {
         (
             "UPDATE log SET last_id = x'00112233445566778899aabbccddeeff'",
             true,
+        ),
+        // Damage of an event is told where it is read.
+        (
+            "UPDATE events SET id = zeroblob(16) WHERE sequence = 3",
+            false,
+        ),
+        (
+            "UPDATE events SET receive_time = 'now' WHERE sequence = 3",
+            false,
         ),
         // By hand, as the documents say.
         ("DELETE FROM events WHERE sequence = 3", false),
