@@ -103,7 +103,7 @@ macro_rules! keeps_the_contract {
 pub(super) use keeps_the_contract;
 
 /// Tries this many cases, each in a runtime of its own.
-fn property<S: Strategy>(cases: u32, strategy: &S, holds: impl AsyncFn(S::Value)) {
+pub(super) fn property<S: Strategy>(cases: u32, strategy: &S, holds: impl AsyncFn(S::Value)) {
     let config = Config {
         failure_persistence: None,
         ..Config::with_cases(cases)

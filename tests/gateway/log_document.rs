@@ -98,6 +98,44 @@ async fn each_query_works_in_the_tools_that_operators_have() {
 }
 
 #[tokio::test]
+async fn the_view_on_agents_is_complete_and_reads_no_other_events() {
+    let gateway = gateway().await;
+    // A copy with lists, as they are once there are more events, and an event behind them.
+    let copy = gateway.setup.folder().join("copy.db");
+    let log = Connection::open(gateway.setup.log_file()).unwrap();
+    log.execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
+        .unwrap();
+    let copied = Connection::open(&copy).unwrap();
+    copied
+        .execute_batch(
+            "UPDATE log SET indexed_sequence = last_sequence - 1;
+             INSERT INTO agent_places (agent_id, first, sequences, checksum)
+                 SELECT agent_id, min(sequence), json_group_array(sequence), 0 FROM events
+                 WHERE sequence <= (SELECT indexed_sequence FROM log) GROUP BY agent_id;",
+        )
+        .unwrap();
+    let mut agents = copied
+        .prepare("SELECT DISTINCT agent_id FROM events")
+        .unwrap();
+    let agents = agents.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    for agent in agents.map(Result::unwrap) {
+        let query = |from| {
+            format!("SELECT sequence, id_hex FROM {from} WHERE agent_id = '{agent}' ORDER BY 1")
+        };
+        let ask = |sql: &str| run(&gateway, "sqlite3", &["-readonly", "copy.db", sql]);
+        let Some(found) = ask(&query("events_by_agent")) else {
+            return;
+        };
+        assert!(!found.is_empty(), "{agent}");
+        assert_eq!(Some(found), ask(&query("events")), "{agent}");
+        let plan = ask(&format!("EXPLAIN QUERY PLAN {}", query("events_by_agent"))).unwrap();
+        let by_list = "SEARCH place USING PRIMARY KEY (agent_id=?";
+        assert!(plan.contains(by_list), "{plan}");
+        assert!(!plan.contains("SCAN event"), "{plan}");
+    }
+}
+
+#[tokio::test]
 async fn each_command_that_uses_sqlite3_works_beside_a_running_gateway() {
     let gateway = gateway().await;
     if run(&gateway, "sqlite3", &["-version"]).is_none() {

@@ -32,8 +32,8 @@ const READ: &str = "
 const READ_2: &str = "
     SELECT events.checksum, base_sequence, indexed_sequence, run, tier, entries,
            first_sequence, id_runs.last_sequence, id_runs.checksum, place, content,
-           agent_places.agent_id, first,
-           sequences, events_by_agent.sequence
+           agent_places.agent_id, first, sequences, agent_places.checksum,
+           events_by_agent.sequence
     FROM events, log, id_runs, id_parts, agent_places, events_by_agent WHERE FALSE";
 
 /// Reads the file. None if it lacks the log's tables and columns.

@@ -15,7 +15,7 @@ use rustix::fs::fstatvfs;
 use super::{
     connection::{self, BUSY_TIMEOUT, PAGE_BYTES, WAL_PAGES_MAX},
     draft::{Committed, Draft},
-    ids::{Ids, SIZES},
+    ids::{Ids, Recent},
     place::{Place, Watch},
     rows, schema,
     space::{self, Space},
@@ -34,6 +34,8 @@ const BRIEF_WAIT: Duration = Duration::from_millis(250);
 pub(super) struct LogFile {
     conn: Connection,
     ids: Ids,
+    /// What readers are told of `ids`.
+    recent: Arc<Recent>,
     epoch: Epoch,
     watch: Watch,
     last: Position,
@@ -78,11 +80,16 @@ pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
 
 impl LogFile {
     /// Takes over a connection to a file of this schema version.
-    pub(super) fn new(conn: Connection, place: Arc<Place>) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        conn: Connection,
+        place: Arc<Place>,
+        recent: Arc<Recent>,
+    ) -> rusqlite::Result<Self> {
         let epoch = schema::identity(&conn)?.epoch;
         let page_bytes = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         Ok(Self {
-            ids: Ids::open(&conn, opener(&place), SIZES)?,
+            ids: Ids::open(&conn, opener(&place), recent.clone())?,
+            recent,
             epoch,
             watch: Watch::new(place, epoch, page_bytes),
             last: last(&conn, epoch)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
@@ -116,7 +123,7 @@ impl LogFile {
         };
         settle(&conn, place)?;
         probe(&conn)?;
-        let mut ids = Ids::open(&conn, opener(place), SIZES)?;
+        let mut ids = Ids::open(&conn, opener(place), self.recent.clone())?;
         ids.mend(&conn)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         self.conn = conn;
@@ -222,10 +229,10 @@ impl LogFile {
         }
         // If there is no new row, this writes and syncs nothing.
         transaction.commit()?;
-        for event in &committed.events {
+        self.ids.insert(committed.events.iter().map(|event| {
             let agent = &event.keys.texts[TextKey::AgentId];
-            self.ids.insert(event.id, event.sequence, agent);
-        }
+            (event.id, event.sequence, agent.as_str())
+        }));
         // If the file is no longer at its path, a restart does not find what was committed.
         self.check()?;
         self.last = last;

@@ -37,12 +37,14 @@
 
 mod alone;
 mod beginning;
+mod by_agent;
 mod checksum;
 mod chores;
 mod condition;
 mod connection;
 pub(crate) mod copy;
 mod draft;
+mod ends;
 mod epochs;
 mod file;
 mod folder;
@@ -66,6 +68,7 @@ pub(super) mod tests;
 mod trouble;
 mod upgrade;
 mod wal;
+mod walk;
 mod wall_clock;
 mod writer;
 
@@ -76,7 +79,7 @@ use jiff::Timestamp;
 pub(crate) use self::read_only::open_read_only;
 pub use self::reader::Reader;
 use self::{
-    beginning::Beginning, file::LogFile, folder::Folder, keeper::Keeper, place::Place,
+    beginning::Beginning, file::LogFile, folder::Folder, ids::Recent, keeper::Keeper, place::Place,
     reader::Source,
 };
 use super::{
@@ -144,7 +147,8 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
         );
     }
     let identity = schema::identity(&conn).map_err(failed)?;
-    let mut file = LogFile::new(conn, place.clone()).map_err(failed)?;
+    let recent = Arc::new(Recent::default());
+    let mut file = LogFile::new(conn, place.clone(), recent.clone()).map_err(failed)?;
     if !has_mark && file.last().sequence > Sequence::ZERO {
         tracing::warn!(
             "the log has no events.mark, as after an upgrade or a restored backup, so this start \
@@ -163,7 +167,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let source = Source::new(place, settled.is_ok());
     let reader = {
         let source = source.clone();
-        reader::start(move || source.open()).map_err(threads)?
+        reader::start(move || source.open(), recent).map_err(threads)?
     };
     let handles = writer::start(writer::Parts {
         file,

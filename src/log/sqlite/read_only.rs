@@ -1,6 +1,6 @@
 //! A log opened only for reading, with or without a gateway that has it open.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use rusqlite::Connection;
 
@@ -30,7 +30,7 @@ pub(crate) fn open_read_only(data_dir: &Path) -> Result<ReadOnly, OpenError> {
     let path = data_dir.join(LOG_NAME);
     let conn = connect(&path)?;
     let identity = schema::identity(&conn).map_err(OpenError::database(&path))?;
-    let reader = reader::start(move || Ok(connection::reader(&path)?))
+    let reader = reader::start(move || Ok(connection::reader(&path)?), Arc::default())
         .map_err(|source| OpenError::Threads { source })?;
     Ok(ReadOnly { identity, reader })
 }

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     connection,
+    ids::Recent,
     lanes::{Lanes, THREADS},
     place::Place,
     query,
@@ -33,11 +34,14 @@ use crate::{
 #[derive(Clone)]
 pub struct Reader(Arc<Threads>);
 
-struct Threads(Arc<Lanes<Job>>);
+struct Threads {
+    lanes: Arc<Lanes<Job>>,
+    recent: Arc<Recent>,
+}
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.0.close();
+        self.lanes.close();
     }
 }
 
@@ -55,8 +59,10 @@ impl Reader {
     /// Forward, [`ReadError::Expired`] if events between `after` and the earliest have been
     /// removed.
     pub async fn read(&self, query: Query) -> Result<Batch, ReadError> {
-        self.run(query.lane, move |conn| query::read(conn, &query))
-            .await
+        let lane = query.lane;
+        let recent = self.0.recent.clone();
+        let read = move |conn: &Connection| query::read(conn, &recent, &query);
+        self.run(lane, read).await
     }
 
     /// The event with this id, raw body included.
@@ -64,7 +70,9 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub async fn get(&self, id: EventId) -> Result<Option<StoredEvent>, ReadError> {
-        self.run(Lane::Now, move |conn| query::get(conn, id)).await
+        let recent = self.0.recent.clone();
+        self.run(Lane::Now, move |conn| query::get(conn, &recent, id))
+            .await
     }
 
     /// What is at a place.
@@ -115,7 +123,7 @@ impl Reader {
                 let _ = answer.send(connection.run(read));
             }
         });
-        self.0.0.put(lane, job).await;
+        self.0.lanes.put(lane, job).await;
         answered.await.unwrap_or_else(|_| {
             let gone = "the log's readers have ended";
             Err(ReadError::Unavailable(gone.into()))
@@ -172,13 +180,18 @@ impl Source {
     }
 }
 
-/// Starts the threads. Each opens the log at its first read, and again after an error.
+/// Starts the threads. Each opens the log at its first read, and again after an error. `recent` is
+/// what the writer tells them, if there is one.
 pub(super) fn start(
     open: impl Fn() -> Result<Connection, ReadError> + Clone + Send + 'static,
+    recent: Arc<Recent>,
 ) -> io::Result<Reader> {
-    let threads = Threads(Arc::new(Lanes::new()));
+    let threads = Threads {
+        lanes: Arc::new(Lanes::new()),
+        recent,
+    };
     for serves in THREADS {
-        let lanes = threads.0.clone();
+        let lanes = threads.lanes.clone();
         let mut connection = ThreadConnection {
             open: Box::new(open.clone()),
             conn: None,

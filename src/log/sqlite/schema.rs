@@ -35,7 +35,6 @@ const EVENTS: &str = "
         -- 0: not made yet. Only rows of files of version 1 have that.
         checksum        INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    CREATE INDEX events_agent_id ON events (agent_id);
     CREATE INDEX events_by_call ON events (call_id);
 
     -- Whoever removes an event, the sums stay true. (octet_length() is too new for the tools that

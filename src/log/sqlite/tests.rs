@@ -1,6 +1,7 @@
 //! Tests of what only SQLite's log does. The contract's tests are in `log/tests`.
 
 mod beginning;
+mod by_agent;
 mod committing;
 mod marks;
 mod migration;

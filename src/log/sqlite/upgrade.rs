@@ -1,21 +1,10 @@
 //! What makes a file of version 2 of one of version 1, before and after the new tables are made.
 //!
-//! No row of `events` is touched. Only the index on ids is taken away, which reads it once: about a
-//! second for each million events. What takes its place is made when the file is opened.
+//! No row of `events` is touched. Only the indexes on ids and on agents are taken away, which reads
+//! them once: about a second for each million events. What takes their place is made when the file
+//! is opened.
 
 use rusqlite::{Connection, config::DbConfig};
-
-/// The index on agents as version 1 had it, and as it is now: the view has its name.
-const AGENT_INDEX: [[&str; 2]; 2] = [
-    [
-        "events_by_agent",
-        "CREATE INDEX events_by_agent ON events (agent_id)",
-    ],
-    [
-        "events_agent_id",
-        "CREATE INDEX events_agent_id ON events (agent_id)",
-    ],
-];
 
 /// How the text of `events` ends in version 1, and how it ends with the new column. Rows that end
 /// before a column have its default.
@@ -54,18 +43,12 @@ pub(super) fn after(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Changes texts in the schema, and no page of what they describe. SQLite has no statement that
-/// renames an index, and one that adds the column reads all rows of a STRICT table.
+/// takes UNIQUE away, and one that adds the column reads all rows of a STRICT table.
 fn edit_schema(conn: &Connection) -> rusqlite::Result<()> {
-    let [[old, old_sql], [new, new_sql]] = AGENT_INDEX;
     let [end, end_with_column] = EVENTS_END;
     // With this defence the updates would fail.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     conn.pragma_update(None, "writable_schema", true)?;
-    conn.execute(
-        "UPDATE sqlite_schema SET name = ?1, sql = ?2
-         WHERE type = 'index' AND tbl_name = 'events' AND name = ?3 AND sql = ?4",
-        [new, new_sql, old, old_sql],
-    )?;
     let columns = conn.execute(
         "UPDATE sqlite_schema SET sql = replace(sql, ?1, ?2)
          WHERE type = 'table' AND name = 'events' AND substr(sql, -length(?1)) = ?1",
@@ -92,10 +75,8 @@ fn edit_schema(conn: &Connection) -> rusqlite::Result<()> {
         // Somebody has added a column.
         conn.execute_batch("ALTER TABLE events ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")?;
     }
-    // If somebody has removed or changed the index, it is made anew.
     conn.execute_batch(
         "DROP INDEX IF EXISTS events_by_id;
-         DROP INDEX IF EXISTS events_by_agent;
-         CREATE INDEX IF NOT EXISTS events_agent_id ON events (agent_id);",
+         DROP INDEX IF EXISTS events_by_agent;",
     )
 }

@@ -29,7 +29,7 @@ pub(in super::super) fn open(folder: &tempfile::TempDir) -> LogFile {
     };
     schema::migrate(&mut conn, &path, Timestamp::UNIX_EPOCH, identity).unwrap();
     let place = Arc::new(Place::of(&path).unwrap());
-    LogFile::new(conn, place).unwrap()
+    LogFile::new(conn, place, Arc::default()).unwrap()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt::Write};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, params, types::ValueRef};
 
 use super::{
     entry::{Entry, Key},
@@ -10,11 +10,9 @@ use super::{
 };
 use crate::{
     event::{EventId, Sequence},
-    log::sqlite::rows::signed,
+    log::sqlite::{checksum, rows::signed},
 };
 
-/// The most sequences in one row of `agent_places`.
-const LIST_MAX: usize = 200;
 /// After this many bytes of agents' names a batch is full: a name can be as long as a body.
 const NAMES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How far a read looks for rows that are whole behind one that is damaged.
@@ -47,6 +45,14 @@ impl Batch {
         self.places.get(&id).copied()
     }
 
+    /// Where the events of an agent are in a stretch.
+    pub(super) fn of_agent(&self, agent: &str, after: Sequence, through: Sequence) -> &[Sequence] {
+        let places = self.agents.get(agent).map_or(&[][..], |places| places);
+        let begin = places.partition_point(|place| *place <= after);
+        let end = places.partition_point(|place| *place <= through);
+        places.get(begin..end).unwrap_or_default()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
@@ -66,12 +72,12 @@ impl Batch {
         entries
     }
 
-    /// The rows of `agent_places`, in their order.
-    pub(super) fn lists(&self) -> Vec<List> {
+    /// The rows of `agent_places`, in their order, with up to so many events each.
+    pub(super) fn lists(&self, most: usize) -> Vec<List> {
         let mut agents: Vec<_> = self.agents.iter().collect();
         agents.sort_unstable();
         let lists = agents.into_iter().flat_map(|(agent, places)| {
-            let rows = places.chunks(LIST_MAX);
+            let rows = places.chunks(most);
             rows.map(|places| List::new(agent, places))
         });
         lists.collect()
@@ -100,6 +106,28 @@ pub(super) struct List {
     sequences: String,
 }
 
+/// The places in a row of `agent_places`. None if it is not as it was written.
+pub(crate) fn listed(
+    agent: &str,
+    first: Sequence,
+    sequences: &str,
+    sum: i64,
+) -> Option<Vec<Sequence>> {
+    if sum != list_checksum(agent, first, sequences) {
+        return None;
+    }
+    let places: Vec<u64> = serde_json::from_str(sequences).ok()?;
+    Some(places.into_iter().map(Sequence).collect())
+}
+
+fn list_checksum(agent: &str, first: Sequence, sequences: &str) -> i64 {
+    checksum::of([
+        ValueRef::Text(agent.as_bytes()),
+        ValueRef::Integer(signed(first.0)),
+        ValueRef::Text(sequences.as_bytes()),
+    ])
+}
+
 impl List {
     fn new(agent: &str, places: &[Sequence]) -> Self {
         let mut sequences = String::from("[");
@@ -124,9 +152,15 @@ impl List {
 
     pub(super) fn insert(&self, conn: &Connection) -> rusqlite::Result<()> {
         conn.prepare_cached(
-            "INSERT OR REPLACE INTO agent_places (agent_id, first, sequences) VALUES (?1, ?2, ?3)",
+            "INSERT OR REPLACE INTO agent_places (agent_id, first, sequences, checksum)
+             VALUES (?1, ?2, ?3, ?4)",
         )?
-        .execute(params![self.agent, self.first.0, self.sequences])?;
+        .execute(params![
+            self.agent,
+            self.first.0,
+            self.sequences,
+            list_checksum(&self.agent, self.first, &self.sequences),
+        ])?;
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use super::{
     fault::Fault,
     filter::Filter,
     run::{Builder, Entries, Part, Run},
+    sizes::SIZES,
 };
 use crate::event::Sequence;
 
@@ -213,7 +214,7 @@ pub(super) fn make(
                 }
             }
             let filter = from_sorted(&mut run, &batch.entries(), put)?;
-            for list in batch.lists() {
+            for list in batch.lists(SIZES.list) {
                 put(Row::List(list))?;
             }
             Ok((run, filter))

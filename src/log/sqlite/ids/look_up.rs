@@ -2,24 +2,36 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{entry::Key, fault::Fault, run::Run};
+use super::{entry::Key, fault::Fault, recent::Known, run::Run};
 use crate::{
     event::{EventId, Sequence},
     log::sqlite::rows::signed,
 };
 
-/// The place of the event with this id, for whoever has nothing in memory.
-pub(crate) fn place_of(conn: &Connection, id: EventId) -> rusqlite::Result<Option<Sequence>> {
+/// The place of the event with this id, for whoever may only look into what the writer knows.
+pub(crate) fn place_of(
+    conn: &Connection,
+    known: &Known,
+    id: EventId,
+) -> rusqlite::Result<Option<Sequence>> {
+    for place in known.places.iter().rev() {
+        if is_at(conn, id, *place)? {
+            return Ok(Some(*place));
+        }
+    }
     let (indexed, last): (u64, u64) = conn
-        .prepare_cached("SELECT indexed_sequence, last_sequence FROM log")?
+        .prepare_cached(
+            "SELECT max(indexed_sequence, trimmed_sequence, base_sequence), last_sequence FROM log",
+        )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let tail = in_rows(conn, Sequence(indexed).next(), Sequence(last), id)?;
+    let indexed = Sequence(indexed);
+    let tail = in_rows(conn, known.reach(indexed).next(), Sequence(last), id)?;
     if tail.is_some() {
         return Ok(tail);
     }
     let runs = match Run::all(conn) {
         Ok(runs) => runs,
-        Err(Fault::Damaged) => return in_rows(conn, Sequence::ZERO, Sequence(indexed), id),
+        Err(Fault::Damaged) => return in_rows(conn, Sequence::ZERO, indexed, id),
         Err(Fault::Sqlite(error)) => return Err(error),
     };
     for run in runs.iter().rev() {

@@ -27,25 +27,28 @@ mod filter;
 mod job;
 mod look_up;
 mod open;
+mod recent;
 mod run;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 mod work;
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, VecDeque};
 
 use rusqlite::Connection;
 
 use self::{
-    batch::Batch, entry::Key, fault::Fault, filter::Filter, job::Open, run::Run, work::Work,
+    entry::Key, fault::Fault, filter::Filter, job::Open, recent::Unsorted, run::Run, work::Work,
 };
 use crate::event::{EventId, Sequence};
 
-pub(super) use self::look_up::place_of;
+pub(super) use self::{
+    batch::listed,
+    look_up::place_of,
+    recent::{Known, Recent},
+};
 
 /// What the file has of it, beside `log.indexed_sequence`.
 pub(super) const TABLES: &str = "
@@ -64,40 +67,20 @@ pub(super) const TABLES: &str = "
     CREATE TABLE agent_places (
         agent_id  TEXT NOT NULL,
         first     INTEGER NOT NULL,
+        -- A JSON array.
         sequences TEXT NOT NULL,
+        checksum  INTEGER NOT NULL,
         PRIMARY KEY (agent_id, first)
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// How much is done at once. Tests have smaller ones.
-#[derive(Clone, Copy)]
-pub(super) struct Sizes {
-    /// Events in a batch.
-    batch: usize,
-    /// Runs that are merged into one.
-    fan: usize,
-    /// The first tier that is not merged any more.
-    last_tier: u32,
-}
-
-pub(super) const SIZES: Sizes = Sizes {
-    batch: 16_384,
-    fan: 8,
-    last_tier: 3,
-};
-
 /// The ids of a log. Where a method fails, it must be opened again.
 pub(super) struct Ids {
-    sizes: Sizes,
     open: Open,
     /// The oldest first.
     runs: Vec<Live>,
-    /// Events up to here are in runs.
-    indexed: Sequence,
-    /// Events behind those of `frozen`, and behind `indexed`.
-    filling: Batch,
-    /// The batch of which a run is being made.
-    frozen: Option<Arc<Batch>>,
+    /// The events behind those that are in runs.
+    unsorted: Unsorted,
     /// At most one for each lane.
     works: Vec<Work>,
     /// Runs whose parts are not all as they were written.
@@ -108,8 +91,8 @@ pub(super) struct Ids {
     owed: usize,
     /// The number of the next new run.
     next_run: u64,
-    /// There may be lists that begin behind `indexed`.
-    old_lists: bool,
+    /// Lists that begin behind this place were left by work that did not end.
+    old_lists_after: Option<Sequence>,
     /// Events to wait for until failed work is tried again.
     rest: usize,
     /// Stretches of which runs have to be made before ids are looked up.
@@ -129,10 +112,8 @@ impl Ids {
         conn: &Connection,
         id: EventId,
     ) -> rusqlite::Result<Option<Sequence>> {
-        for batch in [Some(&self.filling), self.frozen.as_deref()] {
-            if let Some(place) = batch.and_then(|batch| batch.place(id))
-                && look_up::is_at(conn, id, place)?
-            {
+        for place in self.unsorted.places(id) {
+            if look_up::is_at(conn, id, place)? {
                 return Ok(Some(place));
             }
         }
@@ -159,8 +140,11 @@ impl Ids {
         Ok(None)
     }
 
-    /// An event has become durable.
-    pub(super) fn insert(&mut self, id: EventId, sequence: Sequence, agent: &str) {
-        self.filling.insert(id, sequence, agent);
+    /// Takes events that have become durable, in their order.
+    pub(super) fn insert<'e>(
+        &mut self,
+        events: impl IntoIterator<Item = (EventId, Sequence, &'e str)>,
+    ) {
+        self.unsorted.insert(events);
     }
 }

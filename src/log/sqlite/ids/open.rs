@@ -5,11 +5,13 @@ use std::{collections::BTreeSet, sync::Arc};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{
-    Ids, Live, Sizes,
+    Ids, Live,
     batch::{self, Batch},
     fault::Fault,
     job::{self, End},
+    recent::{Recent, Unsorted},
     run::{self, Run},
+    sizes::SIZES,
 };
 use crate::event::Sequence;
 
@@ -21,7 +23,7 @@ impl Ids {
     pub(crate) fn open(
         conn: &Connection,
         open: impl Fn() -> rusqlite::Result<Connection> + Send + Sync + 'static,
-        sizes: Sizes,
+        recent: Arc<Recent>,
     ) -> rusqlite::Result<Self> {
         let ends = |row: &rusqlite::Row<'_>| Ok([0, 1, 2].map(|at| row.get(at)));
         let [trimmed, indexed, last] = conn
@@ -32,25 +34,22 @@ impl Ids {
             .query_row([], ends)?;
         let (trimmed, indexed, last) = (Sequence(trimmed?), Sequence(indexed?), Sequence(last?));
         let mut ids = Self {
-            sizes,
             open: Arc::new(open),
             runs: Vec::new(),
-            indexed: indexed.max(trimmed),
-            filling: Batch::default(),
-            frozen: None,
+            unsorted: Unsorted::new(recent, indexed.max(trimmed)),
             works: Vec::new(),
             damaged: BTreeSet::new(),
             dead: Default::default(),
             owed: 0,
             next_run: 1,
-            old_lists: true,
+            old_lists_after: Some(indexed),
             rest: 0,
             lost: Vec::new(),
         };
         ids.read_runs(conn).map_err(Fault::into_sqlite)?;
         ids.find_lost(trimmed);
         if ids.is_long(last) {
-            ids.lost.push((ids.indexed.next(), last));
+            ids.lost.push((ids.unsorted.indexed().next(), last));
         } else {
             ids.read_tail(conn, last)?;
         }
@@ -90,29 +89,31 @@ impl Ids {
             }
             covered = covered.max(run.last);
         }
-        if covered < self.indexed {
-            self.lost.push((covered.next(), self.indexed));
+        let indexed = self.unsorted.indexed();
+        if covered < indexed {
+            self.lost.push((covered.next(), indexed));
         }
     }
 
     fn is_long(&self, last: Sequence) -> bool {
-        last.0.saturating_sub(self.indexed.0) > BATCHES_MAX * self.sizes.batch as u64
+        last.0.saturating_sub(self.unsorted.indexed().0) > BATCHES_MAX * SIZES.batch as u64
     }
 
     fn read_tail(&mut self, conn: &Connection, last: Sequence) -> rusqlite::Result<()> {
-        let filling = &mut self.filling;
-        batch::rows(conn, self.indexed.next(), last, |sequence, id, agent| {
-            filling.insert(id, sequence, agent);
+        let first = self.unsorted.indexed().next();
+        let unsorted = &mut self.unsorted;
+        batch::rows(conn, first, last, |sequence, id, agent| {
+            unsorted.insert([(id, sequence, agent)]);
         })
     }
 
     /// Makes runs of all that has been lost, from the rows of `events`. What one transaction has
     /// done stays done.
     pub(crate) fn mend(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        let (batch, fan) = (self.sizes.batch as u64, self.sizes.fan as u64);
+        let (batch, fan) = (SIZES.batch as u64, SIZES.fan as u64);
         while let Some((first, last)) = self.lost.pop() {
             let chunk = Sequence(last.0.min(first.0 + batch * fan - 1));
-            let is_tail = first > self.indexed;
+            let is_tail = first > self.unsorted.indexed();
             if is_tail && last.0 - first.0 < batch {
                 self.read_tail(conn, last)?;
                 continue;
@@ -136,14 +137,14 @@ impl Ids {
         first: Sequence,
         last: Sequence,
     ) -> rusqlite::Result<()> {
-        let run = self.new_run(1.min(self.sizes.last_tier), first, last);
+        let run = self.new_run(1.min(SIZES.last_tier), first, last);
         self.next_run += 1;
-        let is_tail = first > self.indexed;
+        let is_tail = first > self.unsorted.indexed();
         let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
         let from = match is_tail {
             true => job::From::Batch {
                 batch: Batch::read(conn, first, last)?.into(),
-                forget_lists_after: self.old_lists.then_some(self.indexed),
+                forget_lists_after: self.old_lists_after,
             },
             false => job::From::Rows(run),
         };
@@ -158,8 +159,8 @@ impl Ids {
         }
         transaction.commit()?;
         if is_tail {
-            self.indexed = last;
-            self.old_lists = false;
+            self.unsorted.sorted(last);
+            self.old_lists_after = None;
         }
         self.adopt(Live { run, filter });
         Ok(())

@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 
@@ -17,16 +18,10 @@ use proptest::{
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tempfile::TempDir;
 
-use super::{Ids, Sizes, TABLES, place_of};
+use super::{Ids, Known, Recent, TABLES, place_of};
 use crate::{
     event::{EventId, Sequence},
     log::sqlite::connection,
-};
-
-const SMALL: Sizes = Sizes {
-    batch: 16,
-    fan: 2,
-    last_tier: 3,
 };
 
 /// What the index needs of the other tables.
@@ -57,6 +52,7 @@ fn agent(sequence: u64) -> String {
 struct Log {
     folder: TempDir,
     conn: Connection,
+    recent: Arc<Recent>,
     ids: Ids,
     /// The events that are there, by number.
     model: BTreeMap<u64, u64>,
@@ -71,10 +67,12 @@ impl Log {
         let conn = connection::writer(&path).unwrap();
         conn.execute_batch(OTHERS).unwrap();
         conn.execute_batch(TABLES).unwrap();
-        let ids = open(&conn, &path);
+        let recent = Arc::default();
+        let ids = open(&conn, &path, &recent);
         Self {
             folder,
             conn,
+            recent,
             ids,
             model: BTreeMap::new(),
             last: 0,
@@ -86,7 +84,7 @@ impl Log {
     }
 
     fn reopen(&mut self) {
-        self.ids = open(&self.conn, &self.path());
+        self.ids = open(&self.conn, &self.path(), &self.recent);
     }
 
     /// Commits a group. An event that the log has is not taken again.
@@ -115,8 +113,9 @@ impl Log {
         let mut new: Vec<_> = new.into_iter().collect();
         new.sort_by_key(|(_, sequence)| *sequence);
         for (number, sequence) in new {
+            let agent = agent(sequence);
             self.ids
-                .insert(id(number), Sequence(sequence), &agent(sequence));
+                .insert([(id(number), Sequence(sequence), agent.as_str())]);
             self.model.insert(number, sequence);
         }
     }
@@ -138,8 +137,9 @@ impl Log {
 
     /// Until nothing is left to do.
     fn work_off(&mut self) {
-        let is_idle =
-            |ids: &Ids| ids.works.is_empty() && ids.frozen.is_none() && ids.dead.is_empty();
+        let is_idle = |ids: &Ids| {
+            ids.works.is_empty() && ids.unsorted.frozen().is_none() && ids.dead.is_empty()
+        };
         loop {
             self.commit(&[]);
             self.ids.work(&self.conn, 1_000).unwrap();
@@ -154,23 +154,40 @@ impl Log {
     }
 
     fn check(&mut self, numbers: u64) {
-        check(&self.conn, &mut self.ids, &self.model, 0..numbers);
+        check(
+            &self.conn,
+            &mut self.ids,
+            &self.recent,
+            &self.model,
+            0..numbers,
+        );
     }
 }
 
-fn open(conn: &Connection, path: &Path) -> Ids {
+fn open(conn: &Connection, path: &Path, recent: &Arc<Recent>) -> Ids {
     let path = path.to_owned();
-    let mut ids = Ids::open(conn, move || connection::reader(&path), SMALL).unwrap();
+    let ids = Ids::open(conn, move || connection::reader(&path), recent.clone());
+    let mut ids = ids.unwrap();
     ids.mend(conn).unwrap();
     ids
 }
 
 /// Both look-ups find exactly what the model has, and so do the lists.
-fn check(conn: &Connection, ids: &mut Ids, model: &BTreeMap<u64, u64>, numbers: Range<u64>) {
+fn check(
+    conn: &Connection,
+    ids: &mut Ids,
+    recent: &Recent,
+    model: &BTreeMap<u64, u64>,
+    numbers: Range<u64>,
+) {
     for number in numbers {
         let expected = model.get(&number).map(|sequence| Sequence(*sequence));
         assert_eq!(ids.find(conn, id(number)).unwrap(), expected, "{number}");
-        assert_eq!(place_of(conn, id(number)).unwrap(), expected, "{number}");
+        // With what the writer tells, and without.
+        for known in [recent.of_id(id(number)), Known::default()] {
+            let found = place_of(conn, &known, id(number)).unwrap();
+            assert_eq!(found, expected, "{number}");
+        }
     }
     check_lists(conn);
 }

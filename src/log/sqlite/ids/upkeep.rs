@@ -1,7 +1,5 @@
 //! The upkeep of the runs, which goes along with appends.
 
-use std::sync::Arc;
-
 use rusqlite::Connection;
 
 use super::{
@@ -9,6 +7,7 @@ use super::{
     filter::Filter,
     job::{From, Job, Output},
     run::{self, Run},
+    sizes::SIZES,
     work::{Lane, Work},
 };
 use crate::event::Sequence;
@@ -24,7 +23,7 @@ impl Ids {
             self.begin();
         }
         // If it falls behind, because its thread got no time, it catches up.
-        let pace = match self.filling.is_full(self.sizes.batch) {
+        let pace = match self.unsorted.is_full(SIZES.batch) {
             true => 4 * events,
             false => events,
         };
@@ -39,18 +38,16 @@ impl Ids {
 
     /// Starts what is due.
     fn begin(&mut self) {
-        if self.frozen.is_none() && self.filling.is_full(self.sizes.batch) {
-            self.frozen = Some(Arc::new(std::mem::take(&mut self.filling)));
-        }
-        if let Some(batch) = &self.frozen {
-            let run = self.new_run(0, self.indexed.next(), batch.last);
+        self.unsorted.freeze(SIZES.batch);
+        if let Some(batch) = self.unsorted.frozen() {
+            let run = self.new_run(0, self.unsorted.indexed().next(), batch.last);
             let from = From::Batch {
                 batch: batch.clone(),
-                forget_lists_after: self.old_lists.then_some(self.indexed),
+                forget_lists_after: self.old_lists_after,
             };
             self.start(Lane::Batch, from, run);
         }
-        for tier in 0..self.sizes.last_tier {
+        for tier in 0..SIZES.last_tier {
             if let Some(runs) = self.to_merge(tier)
                 && let [first, .., last] = &runs[..]
             {
@@ -63,9 +60,9 @@ impl Ids {
             self.damaged.contains(&number) && !self.works.iter().any(|work| work.has(number))
         };
         if let Some(Live { run, .. }) = self.runs.iter().find(is_damaged) {
-            let most = self.sizes.batch * self.sizes.fan.pow(self.sizes.last_tier.min(3) - 1);
+            let most = SIZES.batch * SIZES.fan.pow(SIZES.last_tier.min(3) - 1);
             // A run of the last tier is made in pieces that fit in memory.
-            let (tier, last) = match run.tier == self.sizes.last_tier {
+            let (tier, last) = match run.tier == SIZES.last_tier {
                 true => (
                     run.tier - 1,
                     run.last.min(Sequence(run.first.0 + most as u64 - 1)),
@@ -106,7 +103,7 @@ impl Ids {
                 && !self.damaged.contains(&live.run.number)
                 && !self.works.iter().any(|work| work.has(live.run.number))
         };
-        let mut windows = self.runs.windows(self.sizes.fan);
+        let mut windows = self.runs.windows(SIZES.fan);
         let window = windows.find(|window| window.iter().all(fits))?;
         Some(window.iter().map(|live| live.run).collect())
     }
@@ -131,7 +128,7 @@ impl Ids {
 
     fn failed(&mut self, error: &dyn std::error::Error) {
         tracing::warn!(%error, "work on the index of ids failed; it is tried again later");
-        self.rest = self.sizes.batch / 4;
+        self.rest = SIZES.batch / 4;
     }
 
     /// From here on the new run counts, and those that it replaces do not.
@@ -148,9 +145,8 @@ impl Ids {
             From::Batch { .. } => {
                 conn.prepare_cached("UPDATE log SET indexed_sequence = ?1")?
                     .execute([run.last.0])?;
-                self.indexed = run.last;
-                self.frozen = None;
-                self.old_lists = false;
+                self.unsorted.sorted(run.last);
+                self.old_lists_after = None;
                 self.forget_trimmed(conn)
             }
             From::Runs(runs) => {

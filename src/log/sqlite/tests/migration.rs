@@ -102,7 +102,7 @@ async fn what_an_operator_has_added_or_removed_hinders_no_upgrade() {
         let good = Value::Text("ok".into());
         assert_eq!(rows(&after, "PRAGMA integrity_check"), [[good]], "{change}");
         let indexes = "SELECT name FROM pragma_index_list('events') WHERE name <> 'own' ORDER BY 1";
-        let left = ["events_agent_id", "events_by_call"].map(|name| [Value::Text(name.into())]);
+        let left = [[Value::Text("events_by_call".into())]];
         assert_eq!(rows(&after, indexes), left, "{change}");
     }
 }
@@ -139,8 +139,8 @@ async fn the_view_has_each_event_of_an_agent_listed_or_not() {
     for indexed in [1_000, 500, 0] {
         home.sql(&format!(
             "DELETE FROM agent_places;
-             INSERT INTO agent_places
-                 SELECT agent_id, min(sequence), json_group_array(sequence)
+             INSERT INTO agent_places (agent_id, first, sequences, checksum)
+                 SELECT agent_id, min(sequence), json_group_array(sequence), 0
                  FROM events GROUP BY agent_id, sequence > {indexed};
              UPDATE log SET indexed_sequence = {indexed};
              DELETE FROM events WHERE sequence % 100 = {indexed} / 100;"

@@ -215,7 +215,7 @@ async fn rows_that_have_changed_their_places_are_damage() {
     assert!(
         matches!(
             get,
-            Err(ReadError::Damaged { damage: Some(damage), .. }) if damage.sequence == Sequence(4)
+            Err(ReadError::Damaged { damage: Some(damage), .. }) if damage.sequence == Sequence(2)
         ),
         "{get:?}"
     );

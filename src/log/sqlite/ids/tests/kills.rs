@@ -51,11 +51,13 @@ fn ids_are_exact_after_a_kill_between_any_two_writes() {
                 let conn = connection::writer(&copied).unwrap();
                 let found = rows(&conn);
                 assert!(found == before || found == log.model);
-                let mut ids = open(&conn, &copied);
+                let recent = Arc::default();
+                let mut ids = open(&conn, &copied, &recent);
                 ended_work += usize::from(!ids.dead.is_empty());
                 check(
                     &conn,
                     &mut ids,
+                    &recent,
                     &found,
                     (group * 9).saturating_sub(30)..group * 9 + 20,
                 );
