@@ -94,6 +94,8 @@ pub enum OpenError {
          --data-dir of its own"
     )]
     Locked { path: PathBuf },
+    #[error("there is no log in {data_dir}; --data-dir names the folder that holds events.db")]
+    NoLog { data_dir: PathBuf },
     #[error("cannot use the log {path}: {source}")]
     Files { path: PathBuf, source: io::Error },
     /// The file is no log, or not a whole one.

@@ -58,6 +58,8 @@ pub(crate) enum CopyError {
          left for new events; write it to another disk"
     )]
     NoSpace { bytes: u64 },
+    #[error("cannot read the backup {path}: {source}")]
+    NoBackup { path: PathBuf, source: io::Error },
     #[error("cannot write {path}: {source}")]
     Files { path: PathBuf, source: io::Error },
     #[error("{path} is not what was written, or not a whole log: {what}")]
@@ -118,7 +120,7 @@ pub(crate) fn restore(
     let is_wal = |side: &Path| fs::metadata(side).is_ok_and(|side| side.len() > 0);
     let alone = !is_wal(&beside(file, "-wal"));
     if let Err(source) = fs::metadata(file) {
-        return Err(CopyError::Files {
+        return Err(CopyError::NoBackup {
             path: file.to_owned(),
             source,
         });

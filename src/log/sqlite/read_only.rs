@@ -1,6 +1,6 @@
 //! A log opened only for reading, with or without a gateway that has it open.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 use rusqlite::Connection;
 
@@ -39,11 +39,16 @@ pub(crate) fn open_read_only(data_dir: &Path) -> Result<ReadOnly, OpenError> {
 pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
     let failed = OpenError::database(path);
     let owned = || path.to_owned();
-    if let Err(source) = fs::metadata(path) {
-        return Err(OpenError::Files {
-            path: owned(),
-            source,
-        });
+    match fs::metadata(path) {
+        Ok(_) => {}
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            let data_dir = path.parent().unwrap_or(path).to_owned();
+            return Err(OpenError::NoLog { data_dir });
+        }
+        Err(source) => {
+            let path = owned();
+            return Err(OpenError::Files { path, source });
+        }
     }
     let conn = connection::reader(path).map_err(failed)?;
     let unfit = match alone::of(&conn).map_err(failed)? {

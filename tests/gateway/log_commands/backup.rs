@@ -54,6 +54,8 @@ async fn a_backup_beside_a_running_gateway_is_restored_to_the_same_events() {
     );
 
     let restored = Setup::new();
+    let said = failed(&restored.data(), &["restore", "none.db"]).await;
+    assert!(said.contains("cannot read the backup none.db"), "{said}");
     let words = ["restore", &file.display().to_string()];
     let said = good(&restored.data(), &words).await;
     assert!(said.contains("54 events"), "{said}");

@@ -49,7 +49,7 @@ fn where_no_log_is_none_is_made() {
     let home = Home::new();
     let data = home.config().data_dir;
     let error = open_read_only(&data).err().unwrap();
-    assert!(matches!(error, OpenError::Files { .. }), "{error}");
+    assert!(matches!(error, OpenError::NoLog { .. }), "{error}");
     assert!(!data.exists());
     fs::create_dir(&data).unwrap();
     fs::write(home.file(), "x".repeat(10_000)).unwrap();
