@@ -109,6 +109,7 @@ impl Gateway {
             grpc::Parts {
                 epoch: log.identity.epoch,
                 reader: log.reader.clone(),
+                eraser: log.eraser,
                 fanout: fanout.clone(),
                 started,
             },

@@ -26,7 +26,8 @@ pub(super) enum Format {
     Pretty,
     /// One object for each event, in canonical protobuf JSON
     Json,
-    /// The webhook's body as it was received, without line breaks and a byte order mark
+    /// The webhook's body as it was received, without line breaks and a byte order mark. Erased
+    /// events have none
     Raw,
 }
 
@@ -96,6 +97,8 @@ impl Output {
                 self.buffer.extend_from_slice(json.as_bytes());
                 self.buffer.push(b'\n');
             }
+            // It has no body any more.
+            Writer::Raw if event.erase_time.is_some() => {}
             Writer::Raw => {
                 push_one_line(&event.raw_json, &mut self.buffer);
                 self.buffer.push(b'\n');

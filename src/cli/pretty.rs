@@ -121,6 +121,10 @@ impl Pretty {
             "happened",
             &self.time(event.event_time.as_ref(), "%Y-%m-%d %H:%M:%S%.f"),
         );
+        if event.erase_time.is_some() {
+            let time = self.time(event.erase_time.as_ref(), "%Y-%m-%d %H:%M:%S");
+            self.detail(out, "erased", &time);
+        }
         match &event.payload {
             Some(Payload::CallTransferred(transfer)) => {
                 if !whole.remark {
@@ -330,6 +334,9 @@ pub(super) fn is_hazard(char: char) -> bool {
 
 /// The most useful detail of the event, for the end of its line.
 fn remark(event: &Event) -> Cow<'_, str> {
+    if event.erase_time.is_some() {
+        return "erased".into();
+    }
     match &event.payload {
         Some(Payload::CallTransferred(transfer)) if !transfer.transfer_to.is_empty() => {
             format!("to {}", transfer.transfer_to).into()

@@ -12,8 +12,9 @@ use tonic::{
 
 use super::{Error, Subscriber, Subscription, error::innermost};
 use crate::proto::{
-    Event, GetEventRequest, ListEventsRequest, ListEventsResponse, SubscribeRequest,
-    SubscribeResponse, event_service_client::EventServiceClient,
+    EraseEventsRequest, EraseEventsResponse, Event, GetEventRequest, GetStatusRequest,
+    GetStatusResponse, ListEventsRequest, ListEventsResponse, SubscribeRequest, SubscribeResponse,
+    admin_service_client::AdminServiceClient, event_service_client::EventServiceClient,
 };
 
 /// The time to connect, TCP and TLS together.
@@ -122,6 +123,7 @@ impl Gateway {
         Ok(Connection {
             address: self.address.clone(),
             answered: false,
+            admin: AdminServiceClient::with_interceptor(channel.clone(), self.bearer.clone()),
             client: EventServiceClient::with_interceptor(channel, self.bearer.clone()),
         })
     }
@@ -144,6 +146,7 @@ pub struct Connection {
     address: String,
     answered: bool,
     client: EventServiceClient<InterceptedService<Channel, Bearer>>,
+    admin: AdminServiceClient<InterceptedService<Channel, Bearer>>,
 }
 
 impl Connection {
@@ -170,6 +173,28 @@ impl Connection {
         Ok(self.read(answer)?.event.unwrap_or_default())
     }
 
+    /// Gets the state of the gateway. The token must be an operator's.
+    ///
+    /// # Errors
+    /// If the gateway refuses, the connection is lost, or there is no answer within 60 s.
+    pub async fn get_status(&mut self) -> Result<GetStatusResponse, Error> {
+        let answer = self.admin.get_status(in_time(GetStatusRequest {})).await;
+        self.read(answer)
+    }
+
+    /// Erases events, or counts them. The token must be an operator's. The work is done while the
+    /// answers are read, and it is done when they have ended.
+    ///
+    /// # Errors
+    /// If the gateway refuses, or the connection is lost.
+    pub async fn erase_events(&mut self, request: EraseEventsRequest) -> Result<Erasing, Error> {
+        let answer = self.admin.erase_events(request).await;
+        Ok(Erasing {
+            address: self.address.clone(),
+            answers: self.read(answer)?,
+        })
+    }
+
     pub(super) async fn subscribe(
         &mut self,
         request: SubscribeRequest,
@@ -193,6 +218,24 @@ impl Connection {
                 })
             }
         }
+    }
+}
+
+/// An erasure that is under way.
+#[derive(Debug)]
+pub struct Erasing {
+    address: String,
+    answers: Streaming<EraseEventsResponse>,
+}
+
+impl Erasing {
+    /// Waits until more is done. None when the gateway has ended the answer.
+    ///
+    /// # Errors
+    /// If the gateway could not erase all, or the connection is lost.
+    pub async fn next(&mut self) -> Result<Option<EraseEventsResponse>, Error> {
+        let answer = self.answers.message().await;
+        answer.map_err(|status| Error::from_status(&self.address, &status))
     }
 }
 

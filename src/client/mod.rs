@@ -68,5 +68,5 @@ mod tests;
 
 pub use cursor_store::{CursorStore, FileStore, MemoryStore};
 pub use error::Error;
-pub use gateway::{Connection, Gateway};
+pub use gateway::{Connection, Erasing, Gateway};
 pub use subscriber::{Item, Start, Subscriber, Subscription};

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{
     PAGE_BYTES_MAX,
     access::granted,
+    erase,
     page_token::{PageToken, Pages},
     request,
     status::Failure,
@@ -15,23 +16,26 @@ use super::{
 use crate::{
     event::{Epoch, Position, timestamp},
     fanout::{Fanout, SubscriberInfo},
-    log::Reader,
+    log::{Eraser, Reader},
     proto::{
-        DisconnectSubscriberRequest, DisconnectSubscriberResponse, EventView, GetStatusRequest,
-        GetStatusResponse, ListSubscribersRequest, ListSubscribersResponse, Subscriber,
-        admin_service_server::AdminService,
+        DisconnectSubscriberRequest, DisconnectSubscriberResponse, EraseEventsRequest, EventView,
+        GetStatusRequest, GetStatusResponse, ListSubscribersRequest, ListSubscribersResponse,
+        Subscriber, admin_service_server::AdminService,
     },
 };
 
 pub(super) struct Admin {
     pub epoch: Epoch,
     pub reader: Reader,
+    pub eraser: Eraser,
     pub fanout: Fanout,
     pub started: Instant,
 }
 
 #[tonic::async_trait]
 impl AdminService for Admin {
+    type EraseEventsStream = erase::Progress;
+
     async fn get_status(
         &self,
         request: Request<GetStatusRequest>,
@@ -113,5 +117,14 @@ impl AdminService for Admin {
             .disconnect(&id)
             .map_err(|error| Failure::disconnect(&error, id.chars().take(64).collect()))?;
         Ok(Response::new(DisconnectSubscriberResponse {}))
+    }
+
+    async fn erase_events(
+        &self,
+        request: Request<EraseEventsRequest>,
+    ) -> Result<Response<Self::EraseEventsStream>, Status> {
+        let (grant, message) = granted(request)?;
+        let progress = erase::begin(&self.eraser, self.epoch, message, grant).await?;
+        Ok(Response::new(progress))
     }
 }

@@ -21,6 +21,7 @@ mod admin_service;
 mod complete;
 mod deadline;
 mod descriptor;
+mod erase;
 mod event_service;
 mod foreign;
 mod health;
@@ -51,7 +52,7 @@ use crate::{
     auth::Tokens,
     event::Epoch,
     fanout::{Encoding, Fanout},
-    log::Reader,
+    log::{Eraser, Reader},
     proto::{admin_service_server::AdminServiceServer, event_service_server::EventServiceServer},
 };
 
@@ -85,6 +86,8 @@ pub struct Parts {
     pub epoch: Epoch,
     /// Reads past events.
     pub reader: Reader,
+    /// Erases events.
+    pub eraser: Eraser,
     /// Delivers new events.
     pub fanout: Fanout,
     /// When the gateway was started.
@@ -164,6 +167,7 @@ fn services(
     let Parts {
         epoch,
         reader,
+        eraser,
         fanout,
         started,
     } = parts;
@@ -177,6 +181,7 @@ fn services(
     let admin = Admin {
         epoch,
         reader,
+        eraser,
         fanout,
         started,
     };

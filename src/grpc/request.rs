@@ -135,12 +135,12 @@ pub(super) fn page_size(asked: i32) -> Result<usize, Failure> {
 
 /// Collects everything that is wrong, so that a caller can correct it at once.
 #[derive(Default)]
-struct Check {
+pub(super) struct Check {
     violations: Vec<Violation>,
 }
 
 impl Check {
-    fn done(self) -> Result<(), Failure> {
+    pub(super) fn done(self) -> Result<(), Failure> {
         if self.violations.is_empty() {
             Ok(())
         } else {
@@ -193,7 +193,7 @@ impl Check {
         }
     }
 
-    fn text(&mut self, field: &str, text: &str, bytes_min: usize) {
+    pub(super) fn text(&mut self, field: &str, text: &str, bytes_min: usize) {
         if text.len() < bytes_min {
             self.violated(field, "is empty; leave the list empty to match every value");
         } else if text.len() > TEXT_BYTES_MAX {

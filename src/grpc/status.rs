@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use crate::{
     event::{Epoch, Sequence},
     fanout::{EndReason, NoSuchSubscriber, SubscribeError},
-    log::{Earliest, ReadError, cursor},
+    log::{Earliest, EraseError, ReadError, cursor},
 };
 
 /// The domain of every `ErrorInfo`.
@@ -145,6 +145,16 @@ impl Failure {
                 }
             }
             ReadError::Expired(earliest) => Self::expired(earliest, epoch),
+        }
+    }
+
+    pub(super) fn erase(error: &EraseError, epoch: Epoch) -> Self {
+        match error {
+            EraseError::Read(error) => Self::read(error, epoch),
+            EraseError::Write(_) => {
+                tracing::warn!(%error, "cannot erase");
+                Self::LogUnavailable
+            }
         }
     }
 

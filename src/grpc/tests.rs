@@ -70,6 +70,7 @@ impl Rig {
         let parts = Parts {
             epoch,
             reader: log.reader,
+            eraser: log.eraser,
             fanout: fanout.clone(),
             started: Instant::now(),
         };

@@ -16,6 +16,7 @@ pub struct Metrics {
     group_events: Histogram,
     events: Family<TypeLabel, Counter>,
     removed_events: Counter,
+    erased_events: Counter,
     oldest_age_seconds: Gauge,
     disk_low: Gauge,
     available: Gauge,
@@ -43,6 +44,7 @@ impl Metrics {
             group_events: Histogram::new(sizes),
             events: Family::default(),
             removed_events: Counter::default(),
+            erased_events: Counter::default(),
             oldest_age_seconds: Gauge::default(),
             disk_low: Gauge::default(),
             available: Gauge::default(),
@@ -76,6 +78,11 @@ impl Metrics {
             "verbex_gateway_log_removed_events",
             "Events that retention has removed",
             metrics.removed_events.clone(),
+        );
+        registry.register(
+            "verbex_gateway_log_erased_events",
+            "Events that were erased: they stay, without what is personal",
+            metrics.erased_events.clone(),
         );
         registry.register_with_unit(
             "verbex_gateway_log_oldest_event_age",
@@ -126,6 +133,10 @@ impl Metrics {
 
     pub(super) fn removed(&self, events: u64) {
         self.removed_events.inc_by(events);
+    }
+
+    pub(super) fn erased(&self, events: u64) {
+        self.erased_events.inc_by(events);
     }
 
     pub(super) fn late(&self) {

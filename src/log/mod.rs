@@ -22,11 +22,14 @@
 
 mod appender;
 pub(crate) mod cursor;
+mod eraser;
+mod erasure;
 mod error;
 mod follow;
 mod limits;
 mod metrics;
 mod parts;
+mod phone;
 mod progress;
 mod pulse;
 mod query;
@@ -35,6 +38,8 @@ mod sqlite;
 mod tests;
 
 pub(crate) use appender::{Appended, Appender};
+pub(crate) use eraser::{EraseError, Erased, Eraser, Erasing, Stage};
+pub(crate) use erasure::Target;
 pub(crate) use error::{AppendError, OpenError, RETRY_INTERVAL, ReadError, WorkError};
 pub(crate) use follow::{Followed, Follower};
 pub use follow::{Followers, Publisher, Tail, followers};
@@ -43,13 +48,10 @@ pub use limits::{Age, Limits};
 pub use metrics::Metrics;
 pub(crate) use parts::FILES;
 pub use parts::{Config, Log};
+pub(crate) use phone::Phone;
 pub(crate) use progress::Progress;
 pub(crate) use query::{Batch, Bounds, Damage, Earliest, Located, SCAN_ROWS_MAX};
 pub use query::{Lane, Query};
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "for commands that look into a log")
-)]
 pub(crate) use sqlite::open_read_only;
 #[cfg(test)]
 pub(crate) use sqlite::tests::trim;

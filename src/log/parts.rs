@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     appender::Appender,
+    eraser::Eraser,
     follow::{Followers, Tail},
     limits::Limits,
     sqlite::Reader,
@@ -37,6 +38,8 @@ pub struct Log {
     pub is_new: bool,
     /// Takes events.
     pub appender: Appender,
+    /// Erases events.
+    pub eraser: Eraser,
     /// Reads events.
     pub reader: Reader,
     /// Where the log ends. The channel closes when the log is closed or its thread has failed.

@@ -154,6 +154,7 @@ fn read(
         }),
         payload,
         unmodeled_fields_omitted: unmodeled_fields.is_err(),
+        erase_time: None,
         unmodeled_fields: unmodeled_fields.ok().flatten(),
         // Set later, or not set by body and headers. A new field must be named above or here.
         sequence: 0,

@@ -85,6 +85,7 @@ pub(super) fn clear_untyped(event: &mut Event) {
         receive_time: _,
         payload: _,
         unmodeled_fields_omitted: _,
+        erase_time: _,
     } = event;
     *unmodeled_fields = None;
     raw_json.clear();

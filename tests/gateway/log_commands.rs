@@ -1,6 +1,7 @@
 //! The commands that look after a log, beside a running gateway and without one.
 
 mod backup;
+mod erase;
 mod stats;
 
 use std::path::Path;

@@ -77,7 +77,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     )?;
     let (publisher, past_the_log) = log::followers(log.reader.clone(), *log.tail.borrow());
     let followers = match setup.source {
-        Source::Log => log.followers,
+        Source::Log => log.followers.clone(),
         Source::Groups => past_the_log,
     };
     let (fanout, router) = Fanout::new(
@@ -92,7 +92,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         fanout::Metrics::register(&mut metrics),
     );
     tokio::spawn(router);
-    let addr = serve(&setup, fanout, log.identity.epoch, log.reader.clone()).await?;
+    let addr = serve(&setup, fanout, &log).await?;
     let mut pace = Pace::listen().await?;
     control.answer(&Ready {
         addr,
@@ -180,8 +180,7 @@ impl Cycle {
 async fn serve(
     setup: &Setup,
     fanout: Fanout,
-    epoch: verbex_gateway::inside::event::Epoch,
-    reader: log::Reader,
+    log: &log::Log,
 ) -> anyhow::Result<std::net::SocketAddr> {
     let (service, health) = grpc::service(
         grpc::Config {
@@ -193,8 +192,9 @@ async fn serve(
             compression: vec![Encoding::Zstd, Encoding::Gzip],
         },
         grpc::Parts {
-            epoch,
-            reader,
+            epoch: log.identity.epoch,
+            reader: log.reader.clone(),
+            eraser: log.eraser.clone(),
             fanout,
             started: Instant::now(),
         },

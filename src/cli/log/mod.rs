@@ -1,6 +1,7 @@
 //! `verbex-gateway log`: looks after a log, with or without a gateway that uses it.
 
 mod backup;
+mod erase;
 mod place;
 mod restore;
 mod stats;
@@ -20,6 +21,7 @@ enum Command {
     Stats(stats::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Erase(erase::Args),
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -27,5 +29,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Stats(args) => stats::run(args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => restore::run(args).await,
+        Command::Erase(args) => erase::run(args).await,
     }
 }

@@ -72,6 +72,30 @@ fn check(pretty: &Pretty, event: &Event, expected: &str) {
 }
 
 #[test]
+fn an_erased_event_says_so_and_when() {
+    let pretty = Pretty {
+        columns: None,
+        details: true,
+        ..pretty()
+    };
+    let mut lines = String::new();
+    let erased = Event {
+        payload: None,
+        erase_time: time("2026-05-01T08:00:00Z"),
+        ..transferred()
+    };
+    pretty.render(&erased, &mut lines);
+    assert!(
+        lines.lines().next().unwrap().ends_with("  erased"),
+        "{lines}"
+    );
+    assert!(
+        lines.contains("    erased        2026-05-01 14:00:00\n"),
+        "{lines}"
+    );
+}
+
+#[test]
 fn an_event_is_one_line_in_local_time_that_fits_a_screen() {
     check(
         &pretty(),

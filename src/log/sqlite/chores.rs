@@ -140,7 +140,7 @@ fn code(error: &Trouble) -> Option<ErrorCode> {
     }
 }
 
-fn is_busy(error: &Trouble) -> bool {
+pub(super) fn is_busy(error: &Trouble) -> bool {
     matches!(error, Trouble::Busy)
         || matches!(
             code(error),
@@ -150,7 +150,7 @@ fn is_busy(error: &Trouble) -> bool {
 
 /// Whether appends can go on after this error. They cannot after one of the disk, or if somebody
 /// has changed the files.
-fn leaves_the_file_whole(error: &Trouble) -> bool {
+pub(super) fn leaves_the_file_whole(error: &Trouble) -> bool {
     match error {
         Trouble::Sqlite(_) => code(error) != Some(ErrorCode::SystemIoFailure),
         Trouble::Busy | Trouble::OutOfOrder { .. } => true,

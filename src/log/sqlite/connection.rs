@@ -32,6 +32,8 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "synchronous", "FULL")?;
     // On macOS a plain sync only reaches the drive's cache.
     conn.pragma_update(None, "fullfsync", true)?;
+    // What is removed or erased is written over with zeroes.
+    conn.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     // The writer decides when; see `LogFile::checkpoint`.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;

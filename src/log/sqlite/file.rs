@@ -22,13 +22,19 @@ use super::{
     trouble::{Changed, Trouble},
     wal,
 };
-use crate::event::{Epoch, NewEvent, Position, Sequence, TextKey};
+use crate::{
+    event::{Epoch, NewEvent, Position, Sequence, TextKey},
+    log::erasure::Cleaned,
+};
 
 /// What [`LogFile::probe`] writes: about as much as the largest event, with its body and encoding.
 const PROBE_BYTES: i64 = 4 * 1024 * 1024;
 /// How long anything but an append may wait for other users of the file, since all appends wait for
 /// it.
 const BRIEF_WAIT: Duration = Duration::from_millis(250);
+
+/// How long an append may have to wait until the write-ahead log is empty.
+const EMPTY_WAIT: Duration = Duration::from_millis(20);
 
 /// An open file. As long as no error has occurred, `last` is what the file says.
 pub(super) struct LogFile {
@@ -363,6 +369,21 @@ impl LogFile {
             );
         }
         Ok(())
+    }
+
+    /// Tries once to move all of the write-ahead log into the file and to empty it. Others who read
+    /// the log may prevent that.
+    pub(super) fn empty_wal(&mut self) -> Result<Cleaned, Trouble> {
+        self.check()?;
+        self.conn.busy_timeout(EMPTY_WAIT)?;
+        let done = connection::checkpoint(&self.conn, "TRUNCATE");
+        self.conn.busy_timeout(BUSY_TIMEOUT)?;
+        if done?.busy {
+            return Ok(Cleaned::Held);
+        }
+        self.checkpointed_at = 0;
+        self.watch.place().wal_file().sync_all()?;
+        Ok(Cleaned::All)
     }
 
     /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes it.

@@ -46,6 +46,8 @@ pub(crate) mod copy;
 mod draft;
 mod ends;
 mod epochs;
+mod erasable;
+mod erase;
 mod file;
 mod folder;
 mod ids;
@@ -57,6 +59,7 @@ mod place;
 mod query;
 mod read_only;
 mod reader;
+mod remains;
 mod retention;
 mod room;
 mod rows;
@@ -184,6 +187,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
         identity,
         is_new,
         appender: handles.appender,
+        eraser: handles.eraser,
         reader,
         tail: handles.followers.tail(),
         followers: handles.followers,

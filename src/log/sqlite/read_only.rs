@@ -22,10 +22,6 @@ pub(crate) struct ReadOnly {
 
 /// Opens the log in this folder for reading. Takes no lock, and writes nothing into the log. (If no
 /// gateway has it open, SQLite leaves an empty `-wal` file and a `-shm` file beside it.)
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for commands that read events from a log")
-)]
 pub(crate) fn open_read_only(data_dir: &Path) -> Result<ReadOnly, OpenError> {
     let path = data_dir.join(LOG_NAME);
     let conn = connect(&path)?;

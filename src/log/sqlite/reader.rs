@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    connection,
+    connection, erasable,
     ids::Recent,
     lanes::{Lanes, THREADS},
     place::Place,
@@ -25,6 +25,7 @@ use crate::{
     event::{EventId, Position, Sequence, StoredEvent},
     log::{
         cursor::Cursor,
+        erasure::{Found, Target},
         error::ReadError,
         query::{Batch, Bounds, Lane, Located, Query},
     },
@@ -82,6 +83,20 @@ impl Reader {
     pub async fn locate(&self, sequence: Sequence) -> Result<Located, ReadError> {
         self.run(Lane::Now, move |conn| query::locate(conn, sequence))
             .await
+    }
+
+    /// Finds events to erase in a stretch, or as many as one call looks for.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(crate) async fn erasable(
+        &self,
+        target: Target,
+        after: Sequence,
+        through: Sequence,
+    ) -> Result<Found, ReadError> {
+        let find = move |conn: &Connection| erasable::find(conn, &target, after, through);
+        self.run(Lane::Page, find).await
     }
 
     /// Whether the log was restored from one that made this cursor before it was copied.

@@ -12,7 +12,7 @@ use rusqlite::{
 use super::checksum;
 use crate::{
     event::{ByTextKey, EventId, Keys, NewEvent, Position, Raw, Sequence, StoredEvent, TextKey},
-    proto::{self, EventType},
+    proto::EventType,
 };
 
 /// All that is delivered of an event, in the order of its checksum.
@@ -33,9 +33,15 @@ const COLUMNS: [&str; 14] = [
     "encoded",
 ];
 
+/// The values of those columns.
+pub(super) type Values<'v> = [ValueRef<'v>; COLUMNS.len()];
+
 /// The columns of which [`event`] reads an event.
 pub(super) static SELECTED: LazyLock<String> =
     LazyLock::new(|| format!("{}, checksum", COLUMNS.join(", ")));
+
+/// What an erased event has in place of its headers: when it was erased. No header has this name.
+pub(super) const ERASE_TIME: &str = "erase_time";
 
 /// What [`insert`] runs.
 pub(super) static INSERT: LazyLock<String> = LazyLock::new(|| {
@@ -113,12 +119,8 @@ pub(super) fn last(row: &Row<'_>) -> rusqlite::Result<Position> {
 
 /// Reads a row that has the columns of [`SELECTED`]. Fails if its checksum does not hold.
 pub(super) fn event(row: &Row<'_>, with_raw: bool) -> rusqlite::Result<StoredEvent> {
-    let mut values = [ValueRef::Null; COLUMNS.len()];
-    for (index, value) in values.iter_mut().enumerate() {
-        *value = row.get_ref(index)?;
-    }
     let index = const { column("checksum") };
-    if !checksum::holds(row.get(index)?, values) {
+    if !checksum::holds(row.get(index)?, values(row)?) {
         return Err(not_written_here(index, "the checksum does not hold"));
     }
     let mut keys = Keys {
@@ -145,12 +147,21 @@ pub(super) fn event(row: &Row<'_>, with_raw: bool) -> rusqlite::Result<StoredEve
     })
 }
 
+/// What is delivered of a row that has the columns of [`SELECTED`], in the order of its checksum.
+pub(super) fn values<'r>(row: &'r Row<'_>) -> rusqlite::Result<Values<'r>> {
+    let mut values = [ValueRef::Null; COLUMNS.len()];
+    for (index, value) in values.iter_mut().enumerate() {
+        *value = row.get_ref(index)?;
+    }
+    Ok(values)
+}
+
 /// Where the text keys stand.
 static TEXTS: LazyLock<ByTextKey<usize>> =
     LazyLock::new(|| ByTextKey::from_fn(|key| column(key.column())));
 
 /// Where a column of [`SELECTED`] stands.
-const fn column(name: &str) -> usize {
+pub(super) const fn column(name: &str) -> usize {
     let mut index = 0;
     while index < COLUMNS.len() && !is_same(COLUMNS[index].as_bytes(), name.as_bytes()) {
         index += 1;
@@ -197,14 +208,21 @@ pub(super) fn type_text(event_type: EventType) -> &'static str {
 
 const TYPE_PREFIX: &str = "EVENT_TYPE_";
 
+/// The type that [`type_text`] wrote.
+pub(super) fn type_of(text: &str) -> Option<EventType> {
+    EventType::from_str_name(&[TYPE_PREFIX, text].concat())
+}
+
 fn event_type(row: &Row<'_>, index: usize) -> rusqlite::Result<EventType> {
-    proto::EventType::from_str_name(&[TYPE_PREFIX, text(row, index)?].concat())
-        .ok_or_else(|| not_written_here(index, "not a type of event"))
+    type_of(text(row, index)?).ok_or_else(|| not_written_here(index, "not a type of event"))
 }
 
 fn raw(row: &Row<'_>, json: usize, headers: usize) -> rusqlite::Result<Raw> {
     let by_name: BTreeMap<String, String> = serde_json::from_str(text(row, headers)?)
         .map_err(|_| not_written_here(headers, "not an object of texts"))?;
+    if by_name.contains_key(ERASE_TIME) {
+        return Ok(Raw::default());
+    }
     Ok(Raw {
         json: bytes(row, json)?,
         headers: by_name.into_iter().collect(),

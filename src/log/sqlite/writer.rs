@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     chores::Chores,
     draft::Committed,
+    erase::Erasure,
     file::LogFile,
     keeper::Keeper,
     reader::{Reader, Source},
@@ -21,6 +22,7 @@ use crate::{
     event::NewEvent,
     log::{
         appender::{self, Appender, Caller, Offer, Offers},
+        eraser::{self, Eraser},
         error::{AppendError, RETRY_INTERVAL},
         follow::{Followers, Publisher, Tail, followers},
         limits::Limits,
@@ -54,6 +56,7 @@ pub(super) struct Parts {
 /// What others hold of the thread.
 pub(super) struct Handles {
     pub(super) appender: Appender,
+    pub(super) eraser: Eraser,
     pub(super) followers: Followers,
 }
 
@@ -74,6 +77,7 @@ pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
         position,
         available,
     };
+    let (eraser, erasures) = eraser::eraser(parts.reader.clone());
     let (publisher, followers) = followers(parts.reader, tail);
     let late = (publisher.clone(), parts.metrics.clone());
     let watched = pulse.watch(move || {
@@ -87,7 +91,8 @@ pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
         );
     })?;
     let retention = Retention::new(parts.limits, parts.metrics.clone(), publisher.leaving());
-    let chores = Chores::new(vec![Box::new(retention)]);
+    let erasure = Erasure::new(erasures, parts.metrics.clone());
+    let chores = Chores::new(vec![Box::new(retention), Box::new(erasure)]);
     let mut writer = Writer {
         pulse,
         offers,
@@ -116,6 +121,7 @@ pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
         })?;
     Ok(Handles {
         appender,
+        eraser,
         followers,
     })
 }
