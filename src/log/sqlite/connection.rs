@@ -35,10 +35,18 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     // What is removed or erased is written over with zeroes.
     conn.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    // The writer decides when; see `LogFile::checkpoint`.
+    // See `checkpoint.rs`.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))?;
     // A connection that ends because of an error must change nothing; see `close`.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(conn)
+}
+
+/// A connection that only runs checkpoints, and never syncs: see [`super::checkpoint`].
+pub(super) fn mover(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    conn.pragma_update(None, "synchronous", "OFF")?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(conn)
 }
@@ -51,7 +59,8 @@ pub(super) fn close(conn: Connection) -> rusqlite::Result<()> {
     conn.close().map_err(|(_, error)| error)
 }
 
-/// The result of a checkpoint.
+/// The result of a checkpoint. All is zero if another one was running.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Checkpoint {
     /// Whether others have prevented it.
     pub(super) busy: bool,
@@ -67,8 +76,8 @@ pub(super) fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<Chec
         .query_row([], |row| {
             Ok(Checkpoint {
                 busy: row.get(0)?,
-                pages: row.get(1)?,
-                moved: row.get(2)?,
+                pages: row.get::<_, i64>(1)?.try_into().unwrap_or(0),
+                moved: row.get::<_, i64>(2)?.try_into().unwrap_or(0),
             })
         })
 }

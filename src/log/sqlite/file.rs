@@ -13,7 +13,8 @@ use rusqlite::{
 use rustix::fs::fstatvfs;
 
 use super::{
-    connection::{self, BUSY_TIMEOUT, PAGE_BYTES, WAL_PAGES_MAX},
+    checkpoint::Checkpoints,
+    connection::{self, BUSY_TIMEOUT, Checkpoint},
     draft::{Committed, Draft},
     ids::{Ids, Recent},
     place::{Place, Watch},
@@ -47,19 +48,20 @@ pub(super) struct LogFile {
     last: Position,
     /// The newest event that a whole checkpoint has moved into the file.
     moved: Sequence,
-    /// Pages in the write-ahead log after the last commit.
-    pages: u64,
-    /// From this many pages on, a checkpoint waits for readers. One runs each time that a
-    /// quarter of them has been added, so that it is worth its syncs.
-    wal_pages_max: u64,
-    /// The pages in the write-ahead log when it was last moved into the file.
-    checkpointed_at: u64,
-    /// Whether to move it into the file soon, though it has not grown.
-    cut_off: bool,
+    /// What the write-ahead log had after the last commit.
+    now: Checkpoint,
+    checkpoints: Checkpoints,
+    /// Whether there was a change after the last sync.
+    unsynced: bool,
 }
 
-/// Makes everything that can be read durable, after a failed write or sync: see [`wal`].
-pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
+/// Makes everything that can be read durable, after a failed write or sync: see [`wal`]. Calls
+/// `settled` when that is done, before the write-ahead log may begin anew.
+pub(super) fn settle(
+    conn: &Connection,
+    place: &Place,
+    settled: impl FnOnce(),
+) -> Result<(), Trouble> {
     let before = connection::checkpoint(conn, "NOOP")?;
     // Nobody else may append meanwhile.
     let alone = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
@@ -77,6 +79,7 @@ pub(super) fn settle(conn: &Connection, place: &Place) -> Result<(), Trouble> {
             return Err(Trouble::Busy);
         }
     }
+    settled();
     // A new write-ahead log lies elsewhere on the disk, which may have lost more than pages.
     // Readers may prevent this. It is not needed.
     connection::checkpoint(conn, "TRUNCATE")?;
@@ -97,13 +100,12 @@ impl LogFile {
             ids: Ids::open(&conn, opener(&place), recent.clone())?,
             recent,
             epoch,
-            watch: Watch::new(place, epoch, page_bytes),
+            watch: Watch::new(place.clone(), epoch, page_bytes),
             last: last(&conn, epoch)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
             moved: Sequence::ZERO,
-            pages: 0,
-            wal_pages_max: WAL_PAGES_MAX,
-            checkpointed_at: 0,
-            cut_off: false,
+            now: Checkpoint::default(),
+            checkpoints: Checkpoints::new(place),
+            unsynced: false,
             conn,
         })
     }
@@ -116,6 +118,7 @@ impl LogFile {
         if !self.conn.is_autocommit() {
             self.conn.execute_batch("ROLLBACK")?;
         }
+        self.checkpoints.wait();
         self.check()?;
         let place = self.watch.place();
         let conn = connection::writer(place.log())?;
@@ -127,7 +130,7 @@ impl LogFile {
             Some(last) if last == self.last || last.sequence > self.last.sequence => last,
             _ => return Err(overwritten(place)),
         };
-        settle(&conn, place)?;
+        settle(&conn, place, || self.checkpoints.stop())?;
         probe(&conn)?;
         let mut ids = Ids::open(&conn, opener(place), self.recent.clone())?;
         ids.mend(&conn)?;
@@ -135,14 +138,18 @@ impl LogFile {
         self.conn = conn;
         self.ids = ids;
         self.last = last;
-        self.checkpointed_at = 0;
         Ok(())
     }
 
     /// Repairs a failed checkpoint: see [`settle`].
     pub(super) fn settle(&mut self) -> Result<(), Trouble> {
         self.watch.torn();
-        self.briefly(|file| settle(&file.conn, file.watch.place()))
+        self.checkpoints.wait();
+        self.conn.busy_timeout(BRIEF_WAIT)?;
+        let place = self.watch.place();
+        let settled = settle(&self.conn, place, || self.checkpoints.stop());
+        self.conn.busy_timeout(BUSY_TIMEOUT)?;
+        settled
     }
 
     /// The newest durable event.
@@ -235,6 +242,9 @@ impl LogFile {
         }
         // If there is no new row, this writes and syncs nothing.
         transaction.commit()?;
+        if !committed.events.is_empty() {
+            self.synced();
+        }
         self.ids.insert(committed.events.iter().map(|event| {
             let agent = &event.keys.texts[TextKey::AgentId];
             (event.id, event.sequence, agent.as_str())
@@ -254,18 +264,25 @@ impl LogFile {
     }
 
     /// Changes rows besides appends, in a transaction of its own. It does not wait for others, and
-    /// not for the disk: the change becomes durable with the next group. Until then a power loss
-    /// takes back all of it.
+    /// mostly not for the disk: the change becomes durable with the next group or the next change,
+    /// so that no group has to sync much besides its own.
     pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         self.check()?;
         self.conn.busy_timeout(Duration::ZERO)?;
-        self.conn.pragma_update(None, "synchronous", "NORMAL")?;
+        // A power loss takes back only what lies behind the last synced commit, and a group's sync
+        // covers all before it. So an unsynced change can be lost, but no append.
+        let synced = self.unsynced;
+        self.conn
+            .pragma_update(None, "synchronous", if synced { "FULL" } else { "NORMAL" })?;
         let changed = self.changed(change);
         self.conn.pragma_update(None, "synchronous", "FULL")?;
         self.conn.busy_timeout(BUSY_TIMEOUT)?;
+        if changed.is_ok() {
+            self.unsynced = !synced;
+        }
         changed
     }
 
@@ -304,21 +321,20 @@ impl LogFile {
     /// Cuts the file off behind the pages that it still has, with the next checkpoint, which comes
     /// soon.
     pub(super) fn cut_off(&mut self) {
-        self.cut_off = true;
+        self.checkpoints.soon();
     }
 
     /// Fails if somebody has changed the files.
     pub(super) fn check(&mut self) -> Result<(), Trouble> {
-        let now = connection::checkpoint(&self.conn, "NOOP")?;
-        self.pages = now.pages;
-        let checked = self.watch.check(&now);
+        self.now = connection::checkpoint(&self.conn, "NOOP")?;
+        let checked = self.watch.check(&self.now, self.checkpoints.is_moving());
         if let Err(Trouble::Changed(Changed::WalGone(_))) = checked {
             // It is still open, so its content can be moved into the log. The next start shows
             // whether that was all.
             let _ = self.briefly(|file| connection::checkpoint(&file.conn, "FULL"));
         }
-        // SQLite has synced the file when it has moved the last page.
-        if checked.is_ok() && now.moved == now.pages {
+        let is_whole = self.now.moved == self.now.pages && self.checkpoints.is_synced();
+        if checked.is_ok() && is_whole {
             self.moved = self.moved.max(self.watch.moved());
         }
         checked
@@ -341,34 +357,25 @@ impl LogFile {
         self.ids.mend(&self.conn)
     }
 
-    /// Moves the write-ahead log into the file if it has grown enough. Once it is long, this waits
-    /// briefly for readers, since reads that overlap could otherwise keep it growing for ever.
-    pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
-        let pages = self.pages;
-        if pages < self.checkpointed_at {
-            // It has begun again.
-            self.checkpointed_at = 0;
+    /// Moves the write-ahead log into the file beside appends, if it has grown enough: see
+    /// [`checkpoint`](super::checkpoint).
+    pub(super) fn checkpoint(&mut self) -> Result<(), Trouble> {
+        self.checkpoints.step(&self.conn, &self.now)
+    }
+
+    /// The same while no event waits, so it need not wait for the next one's sync.
+    pub(super) fn checkpoint_idle(&mut self) -> Result<(), Trouble> {
+        if self.checkpoints.waits() {
+            self.watch.place().wal_file().sync_data()?;
+            self.synced();
         }
-        if pages < self.checkpointed_at + self.wal_pages_max / 4 && !self.cut_off {
-            return Ok(());
-        }
-        self.cut_off = false;
-        self.checkpointed_at = pages;
-        if pages < self.wal_pages_max {
-            connection::checkpoint(&self.conn, "PASSIVE")?;
-            return Ok(());
-        }
-        if self
-            .briefly(|file| connection::checkpoint(&file.conn, "RESTART"))?
-            .busy
-        {
-            tracing::warn!(
-                wal_bytes = pages * PAGE_BYTES,
-                "the write-ahead log cannot shrink, because something has been reading the log for \
-                 a long time"
-            );
-        }
-        Ok(())
+        self.checkpoint()
+    }
+
+    /// All that is in the write-ahead log is durable.
+    fn synced(&mut self) {
+        self.unsynced = false;
+        self.checkpoints.synced();
     }
 
     /// Tries once to move all of the write-ahead log into the file and to empty it. Others who read
@@ -388,6 +395,7 @@ impl LogFile {
 
     /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes it.
     pub(super) fn close(mut self) -> Result<(), Trouble> {
+        self.checkpoints.stop();
         self.check()?;
         self.conn.busy_timeout(BRIEF_WAIT)?;
         // Its threads read the file.

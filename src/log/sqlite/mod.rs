@@ -20,9 +20,9 @@
 //! waits for no timer. An index on random ids would cost about one page of write-ahead log for each
 //! event, so ids are kept in sorted runs: see [`ids`].
 //!
-//! After each 16 MiB the writer moves the write-ahead log into the file, between two groups. From
-//! 64 MiB on it also waits briefly for reads that run at that moment, since reads that overlap
-//! would otherwise keep the write-ahead log growing. Reads are bounded in rows
+//! After each 16 MiB a thread moves the write-ahead log into the file, and the writer only the last
+//! part of it (`checkpoint.rs`). From 64 MiB on the writer also waits briefly for reads that run at
+//! that moment, since reads that overlap would otherwise keep it growing. Reads are bounded in rows
 //! ([`SCAN_ROWS_MAX`](super::SCAN_ROWS_MAX)), so only another program that leaves its transaction
 //! open can make it longer.
 //!
@@ -38,6 +38,7 @@
 mod alone;
 mod beginning;
 mod by_agent;
+mod checkpoint;
 mod checksum;
 mod chores;
 mod condition;
@@ -140,7 +141,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     })?;
     let place = Arc::new(place);
     // The process before may have ended because a sync failed.
-    let settled = file::settle(&conn, &place);
+    let settled = file::settle(&conn, &place, || ());
     schema::migrate(&mut conn, &path, now, make)?;
     if has_loss {
         let (after, before) =

@@ -247,7 +247,7 @@ impl Writer {
 
     fn chore(&mut self) {
         match self.chores.step(&mut self.file) {
-            Ok(()) => self.checkpoint(),
+            Ok(()) => self.checkpoint(LogFile::checkpoint),
             Err(error) => self.leave(&error),
         }
     }
@@ -256,8 +256,10 @@ impl Writer {
         self.look_at = Instant::now() + LOOK_INTERVAL;
         self.look_at_disk();
         // Another program may have locked the file for a moment. Only a change matters.
-        if let Err(error @ Trouble::Changed(_)) = self.file.look() {
-            self.leave(&error);
+        match self.file.look() {
+            Ok(()) => self.checkpoint(LogFile::checkpoint_idle),
+            Err(error @ Trouble::Changed(_)) => self.leave(&error),
+            Err(_) => {}
         }
     }
 
@@ -280,7 +282,7 @@ impl Writer {
                 self.publish(committed, callers);
                 self.keeper.note(self.file.last(), self.file.moved());
                 self.pulse.begin(Instant::now());
-                self.checkpoint();
+                self.checkpoint(LogFile::checkpoint);
             }
             Err(error) => {
                 self.leave(&error);
@@ -344,8 +346,8 @@ impl Writer {
     }
 
     /// A checkpoint that fails loses nothing, but the pages that it moved may not be durable.
-    fn checkpoint(&mut self) {
-        let Err(error) = self.file.checkpoint() else {
+    fn checkpoint(&mut self, step: fn(&mut LogFile) -> Result<(), Trouble>) {
+        let Err(error) = step(&mut self.file) else {
             return;
         };
         tracing::warn!(%error, "a checkpoint of the log failed; the gateway tries again later");
