@@ -14,6 +14,7 @@ mod admin;
 mod advice;
 mod answers;
 mod api_document;
+mod beside;
 mod certificates;
 mod client;
 mod commands;

@@ -206,6 +206,42 @@ async fn a_checkpoint_that_fails_loses_nothing_of_what_it_has_moved_before() {
 }
 
 #[tokio::test]
+async fn removals_that_are_not_synced_yet_take_no_event_with_them() {
+    for fails in [false, true] {
+        let (setup, disk) = Disk::under(Setup::new());
+        let gateway = setup.set("LOG_RETENTION_AGE", "1s").start().await;
+        let client = gateway.http(Http::One);
+        let mut stored = Vec::new();
+        // Appends and removals take turns.
+        for until in [20, 60] {
+            if fails && until == 60 {
+                disk.fail("sync", "events.db-wal", 2, 1);
+            }
+            let mut earliest = 0;
+            while earliest < until {
+                let answer = gateway.store(&client, large(stored.len(), 1000)).await;
+                stored.push((answer.sequence, answer.id));
+                let status = gateway.admin().await.get_status(GetStatusRequest {}).await;
+                earliest = status.unwrap().into_inner().earliest_sequence;
+            }
+        }
+        let setup = disk.lose_power(gateway.kill().await);
+        let gateway = setup.set("LOG_RETENTION_AGE", "never").start().await;
+        let setup = gateway.stop().await;
+        let log = Connection::open(setup.log_file()).unwrap();
+        let trimmed = "SELECT trimmed_sequence FROM log";
+        let trimmed: u64 = log.query_row(trimmed, [], |row| row.get(0)).unwrap();
+        stored.retain(|(sequence, _)| *sequence > trimmed);
+        let mut left = log
+            .prepare("SELECT sequence, lower(hex(id)) FROM events ORDER BY sequence")
+            .unwrap();
+        let left = left.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        let left: rusqlite::Result<Vec<(u64, String)>> = left.unwrap().collect();
+        assert_eq!(left.unwrap(), stored);
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_fails_while_the_log_is_made_is_an_error_or_made_up_for() {
     for nth in 1..6 {
         for kind in ["sync", "write"] {

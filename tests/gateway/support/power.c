@@ -8,7 +8,8 @@
    `fail` in SHADOW makes calls fail: KIND NAME NTH TIMES, where KIND is sync, write or name, and NAME a file's or `*`. It is taken
    and removed by the next call. `calls` in SHADOW has a line for each call.
 
-   While `hold` in SHADOW exists, syncs of the file that it names (`*`: any) wait.
+   While `hold` in SHADOW exists, syncs of the file that it names (`*`: any) wait; `calls` says so. `slow` in SHADOW has the
+   milliseconds that each sync takes.
 
    The index in shared memory (-shm) is nobody's business: it is never synced, and means nothing after a crash. */
 
@@ -110,6 +111,15 @@ static const char *name_of(int fd, char *path) {
     return name_of_path(path);
 }
 
+static void note(const char *kind, const char *name, const char *what) {
+    char path[PATH_MAX];
+    in_shadow(path, "calls");
+    FILE *calls = fopen(path, "a");
+    if (!calls) return;
+    fprintf(calls, "%s %s%s\n", kind, *name ? name : ".", what);
+    fclose(calls);
+}
+
 /* Whether this call is to fail. */
 static int fails(const char *kind, const char *name) {
     char path[PATH_MAX];
@@ -121,12 +131,7 @@ static int fails(const char *kind, const char *name) {
     }
     int matches = !strcmp(kind, fail_kind) && (!strcmp(fail_name, "*") || !strcmp(fail_name, name));
     int failed = matches && --fail_nth <= 0 && fail_nth > -fail_times;
-    in_shadow(path, "calls");
-    FILE *calls = fopen(path, "a");
-    if (calls) {
-        fprintf(calls, "%s %s%s\n", kind, *name ? name : ".", failed ? " failed" : "");
-        fclose(calls);
-    }
+    note(kind, name, failed ? " failed" : "");
     return failed;
 }
 
@@ -161,13 +166,19 @@ static void settle(ino_t inode, int lasts) {
 /* Waits without the lock, so that all other calls go on. */
 static void held(const char *name) {
     char path[PATH_MAX], of[64];
+    long ms = 0;
+    in_shadow(path, "slow");
+    FILE *slow = fopen(path, "r");
+    if (slow && fscanf(slow, "%ld", &ms) == 1) usleep(1000 * ms);
+    if (slow) fclose(slow);
     in_shadow(path, "hold");
-    for (;;) {
+    for (int told = 0;; told = 1) {
         FILE *file = fopen(path, "r");
         if (!file) return;
         int matches = fscanf(file, "%63s", of) == 1 && (!strcmp(of, "*") || !strcmp(of, name));
         fclose(file);
         if (!matches) return;
+        if (!told) note("sync", name, " waits");
         usleep(2000);
     }
 }

@@ -70,7 +70,13 @@ impl Disk {
         fs::remove_file(self.shadow.join("hold")).expect("a hold");
     }
 
-    /// Calls so far: a line for each, `KIND NAME`, with `failed` behind it if it did.
+    /// From now on each sync takes so long.
+    pub(crate) fn slow_down(&self, ms: u32) {
+        fs::write(self.shadow.join("slow"), ms.to_string()).expect("a slow disk");
+    }
+
+    /// Calls so far: a line for each, `KIND NAME`, with `failed` behind it if it did. A sync that
+    /// is held has another line before, with `waits`.
     pub(crate) fn calls(&self) -> String {
         fs::read_to_string(self.shadow.join("calls")).unwrap_or_default()
     }
