@@ -382,13 +382,16 @@ impl LogFile {
     /// the log may prevent that.
     pub(super) fn empty_wal(&mut self) -> Result<Cleaned, Trouble> {
         self.check()?;
+        if self.checkpoints.is_moving() {
+            return Ok(Cleaned::Held);
+        }
+        self.checkpoints.stop();
         self.conn.busy_timeout(EMPTY_WAIT)?;
         let done = connection::checkpoint(&self.conn, "TRUNCATE");
         self.conn.busy_timeout(BUSY_TIMEOUT)?;
         if done?.busy {
             return Ok(Cleaned::Held);
         }
-        self.checkpointed_at = 0;
         self.watch.place().wal_file().sync_all()?;
         Ok(Cleaned::All)
     }
