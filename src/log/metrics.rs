@@ -17,6 +17,7 @@ pub struct Metrics {
     events: Family<TypeLabel, Counter>,
     removed_events: Counter,
     erased_events: Counter,
+    repeated_ids: Counter,
     oldest_age_seconds: Gauge,
     disk_low: Gauge,
     available: Gauge,
@@ -45,6 +46,7 @@ impl Metrics {
             events: Family::default(),
             removed_events: Counter::default(),
             erased_events: Counter::default(),
+            repeated_ids: Counter::default(),
             oldest_age_seconds: Gauge::default(),
             disk_low: Gauge::default(),
             available: Gauge::default(),
@@ -83,6 +85,12 @@ impl Metrics {
             "verbex_gateway_log_erased_events",
             "Events that were erased: they stay, without what is personal",
             metrics.erased_events.clone(),
+        );
+        registry.register(
+            "verbex_gateway_log_repeated_ids",
+            "Events that were found to have the id of an earlier one: another program has written \
+             into the log",
+            metrics.repeated_ids.clone(),
         );
         registry.register_with_unit(
             "verbex_gateway_log_oldest_event_age",
@@ -137,6 +145,10 @@ impl Metrics {
 
     pub(super) fn erased(&self, events: u64) {
         self.erased_events.inc_by(events);
+    }
+
+    pub(super) fn repeated_ids(&self, events: u64) {
+        self.repeated_ids.inc_by(events);
     }
 
     pub(super) fn late(&self) {

@@ -4,7 +4,7 @@
 //! writer says it of those behind them. What neither knows is read row by row. An event may be gone
 //! whose place they say.
 
-use std::{cmp::Reverse, collections::BinaryHeap, slice, vec};
+use std::{cmp::Reverse, collections::BinaryHeap, vec};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -45,8 +45,8 @@ pub(super) fn walk(
     let known = known.places.into_iter();
     let known = known.filter(|place| *place > indexed.max(stretch.after) && *place <= middle);
     let is_through = match back {
-        true => walk.places(known.rev().map(Ok).chain(lists), agents)?,
-        false => walk.places(lists.chain(known.map(Ok)), agents)?,
+        true => walk.places(known.rev().map(Ok).chain(lists))?,
+        false => walk.places(lists.chain(known.map(Ok)))?,
     };
     Ok(is_through && (back || walk.scan(&Scan::All, &rest)?))
 }
@@ -55,7 +55,7 @@ pub(super) fn walk(
 struct Lists<'c> {
     conn: &'c Connection,
     /// The agents whose lists were not begun yet.
-    agents: slice::Iter<'c, String>,
+    agents: vec::IntoIter<&'c str>,
     lists: Vec<List<'c>>,
     /// The next place of each list, as a number that grows in the direction of the read.
     heads: BinaryHeap<Reverse<(u64, usize)>>,
@@ -66,12 +66,14 @@ struct Lists<'c> {
 
 impl<'c> Lists<'c> {
     fn new(conn: &'c Connection, agents: &'c [String], stretch: Stretch, back: bool) -> Self {
+        let agents = agents.iter().map(String::as_str).chain([ids::UNKNOWN]);
         Self {
             conn,
             agents: match stretch.is_empty() {
-                true => [].iter(),
-                false => agents.iter(),
-            },
+                true => Vec::new(),
+                false => agents.collect(),
+            }
+            .into_iter(),
             lists: Vec::new(),
             heads: BinaryHeap::new(),
             stretch,

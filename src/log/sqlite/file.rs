@@ -1,5 +1,9 @@
 //! The file as its appender sees it. Each group is one transaction and one sync.
 
+mod index;
+#[cfg(test)]
+pub(super) mod tests;
+
 use std::{
     io,
     sync::Arc,
@@ -270,6 +274,14 @@ impl LogFile {
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
+        self.change_with_ids(|transaction, _| change(transaction))
+    }
+
+    /// The same. If it fails after `change` has used the ids, they must be opened again.
+    fn change_with_ids<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>, &mut Ids) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         self.check()?;
         self.conn.busy_timeout(Duration::ZERO)?;
         // A power loss takes back only what lies behind the last synced commit, and a group's sync
@@ -288,7 +300,7 @@ impl LogFile {
 
     fn changed<T>(
         &mut self,
-        change: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
+        change: impl FnOnce(&Transaction<'_>, &mut Ids) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         let transaction = self
             .conn
@@ -296,7 +308,7 @@ impl LogFile {
         if last(&transaction, self.epoch)? != Some(self.last) {
             return Err(overwritten(self.watch.place()));
         }
-        let changed = change(&transaction)?;
+        let changed = change(&transaction, &mut self.ids)?;
         transaction.commit()?;
         Ok(changed)
     }
@@ -452,6 +464,3 @@ fn last(conn: &Connection, epoch: Epoch) -> rusqlite::Result<Option<Position>> {
         .query_row([epoch.0], rows::last)
         .optional()
 }
-
-#[cfg(test)]
-pub(super) mod tests;

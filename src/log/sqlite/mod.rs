@@ -52,6 +52,7 @@ mod erase;
 mod file;
 mod folder;
 mod ids;
+mod index_work;
 mod keeper;
 mod lanes;
 mod loss;

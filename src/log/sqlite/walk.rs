@@ -9,7 +9,7 @@ use super::{
     rows,
 };
 use crate::{
-    event::{Position, Sequence, StoredEvent, TextKey},
+    event::{Position, Sequence, StoredEvent},
     log::{Batch, Damage, Query, ReadError, SCAN_ROWS_MAX},
 };
 
@@ -111,7 +111,7 @@ pub(super) struct Walk<'r> {
     rows_looked: u64,
     returned_bytes: usize,
     looked_bytes: usize,
-    /// Whether it has passed over rows of which something else says that they are not scan.
+    /// Whether it has passed over rows of which something else says that they are not wanted.
     passes_over: bool,
 }
 
@@ -200,15 +200,14 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// Looks at the events of these agents at places where something says that they are.
+    /// Looks at the events at places where something says that wanted ones may be.
     pub(super) fn places(
         &mut self,
         places: impl Iterator<Item = Result<Sequence, ReadError>>,
-        agents: &[String],
     ) -> Result<bool, ReadError> {
         self.passes_over = true;
         for place in places {
-            match place.and_then(|place| Ok((place, self.at(place, agents)?))) {
+            match place.and_then(|place| Ok((place, self.at(place)?))) {
                 Ok((_, Some(event))) => {
                     if self.take(event) {
                         return Ok(false);
@@ -228,21 +227,18 @@ impl<'r> Walk<'r> {
         Ok(true)
     }
 
-    /// The event at a place, which should be of one of these agents. None if it was removed.
-    fn at(&self, place: Sequence, agents: &[String]) -> Result<Option<StoredEvent>, ReadError> {
+    /// The event at a place. None if it was removed.
+    fn at(&self, place: Sequence) -> Result<Option<StoredEvent>, ReadError> {
         match ends::at(self.conn, place, self.query.with_raw)? {
             None if self.ends.is_dense => Err(ReadError::Damaged {
                 damage: Some(Damage::at(place)),
                 what: "a row is missing".into(),
             }),
-            Some(event) if !agents.contains(&event.keys.texts[TextKey::AgentId]) => {
-                Err(damaged("an entry of a list leads to another event"))
-            }
             found => Ok(found),
         }
     }
 
-    /// Keeps an event if it is scan. Returns whether the read may look at no more.
+    /// Keeps an event if it is wanted. Returns whether the read may look at no more.
     fn take(&mut self, event: StoredEvent) -> bool {
         let query = self.query;
         let raw = event.raw.as_ref().map_or(0, |raw| raw.json.len());

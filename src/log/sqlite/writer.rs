@@ -12,6 +12,7 @@ use super::{
     draft::Committed,
     erase::Erasure,
     file::LogFile,
+    index_work::{IdleWork, Sweep},
     keeper::Keeper,
     reader::{Reader, Source},
     retention::Retention,
@@ -92,7 +93,12 @@ pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
     })?;
     let retention = Retention::new(parts.limits, parts.metrics.clone(), publisher.leaving());
     let erasure = Erasure::new(erasures, parts.metrics.clone());
-    let chores = Chores::new(vec![Box::new(retention), Box::new(erasure)]);
+    let chores = Chores::new(vec![
+        Box::new(retention),
+        Box::new(Sweep::default()),
+        Box::new(IdleWork::default()),
+        Box::new(erasure),
+    ]);
     let mut writer = Writer {
         pulse,
         offers,
@@ -201,6 +207,7 @@ impl Writer {
                 Step::Chore => self.chore(),
                 Step::Retry => self.retry(),
             }
+            self.metrics.repeated_ids(self.file.take_repeated());
             self.pulse.rest();
         }
         // The file may be writable again by now.

@@ -15,6 +15,9 @@ use crate::{
 
 /// After this many bytes of agents' names a batch is full: a name can be as long as a body.
 const NAMES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Stands for the agent of events that cannot be read. Whoever reads the events of an agent meets
+/// them.
+pub(crate) const UNKNOWN: &str = "\0";
 /// How far a read looks for rows that are whole behind one that is damaged.
 const AROUND: u64 = 64;
 
@@ -28,8 +31,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn insert(&mut self, id: EventId, sequence: Sequence, agent: &str) {
-        self.places.insert(id, sequence);
+    /// The id is unknown if the row cannot be read.
+    pub(super) fn insert(&mut self, id: Option<EventId>, sequence: Sequence, agent: &str) {
+        if let Some(id) = id {
+            self.places.insert(id, sequence);
+        }
         self.last = sequence;
         match self.agents.get_mut(agent) {
             Some(places) => places.push(sequence),
@@ -165,12 +171,12 @@ impl List {
     }
 }
 
-/// Reads id and agent of each event of a stretch. What is damaged is passed over.
+/// Reads id and agent of each event of a stretch. Of one that cannot be read, neither is known.
 pub(super) fn rows(
     conn: &Connection,
     first: Sequence,
     last: Sequence,
-    mut each: impl FnMut(Sequence, EventId, &str),
+    mut each: impl FnMut(Sequence, Option<EventId>, &str),
 ) -> rusqlite::Result<()> {
     let mut next = first;
     while next <= last {
@@ -195,7 +201,7 @@ fn scan(
     conn: &Connection,
     next: &mut Sequence,
     last: Sequence,
-    each: &mut impl FnMut(Sequence, EventId, &str),
+    each: &mut impl FnMut(Sequence, Option<EventId>, &str),
 ) -> Result<(), Fault> {
     let mut statement = conn.prepare_cached(
         "SELECT sequence, id, agent_id FROM events WHERE sequence BETWEEN ?1 AND ?2
@@ -205,7 +211,7 @@ fn scan(
     while let Some(row) = rows.next()? {
         let sequence = Sequence(row.get(0)?);
         let agent = row.get_ref(2)?.as_str().map_err(|_| Fault::Damaged)?;
-        each(sequence, EventId(row.get(1)?), agent);
+        each(sequence, Some(EventId(row.get(1)?)), agent);
         *next = sequence.next();
     }
     Ok(())
@@ -215,11 +221,15 @@ fn scan(
 fn one(
     conn: &Connection,
     sequence: Sequence,
-    each: &mut impl FnMut(Sequence, EventId, &str),
+    each: &mut impl FnMut(Sequence, Option<EventId>, &str),
 ) -> rusqlite::Result<()> {
     let mut place = sequence;
     match scan(conn, &mut place, sequence, each) {
-        Ok(()) | Err(Fault::Damaged) => Ok(()),
+        Ok(()) => Ok(()),
+        Err(Fault::Damaged) => {
+            each(sequence, None, UNKNOWN);
+            Ok(())
+        }
         Err(Fault::Sqlite(error)) => Err(error),
     }
 }

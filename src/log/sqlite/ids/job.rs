@@ -20,6 +20,7 @@ use super::{
     filter::Filter,
     run::{Builder, Entries, Part, Run},
     sizes::SIZES,
+    twins::Twins,
 };
 use crate::event::Sequence;
 
@@ -52,14 +53,21 @@ pub(super) enum Row {
     Forget(Box<str>, Sequence),
 }
 
+/// A run of which all parts were handed over.
+pub(super) struct Made {
+    pub(super) run: Run,
+    pub(super) filter: Filter,
+    /// Events that were met whose id an event before them has.
+    pub(super) repeated: u64,
+}
+
 /// What a job hands over. It ends with one that is no slab.
 pub(super) enum Output {
     Slab {
         rows: Vec<Row>,
         bytes: usize,
     },
-    /// All parts of the run were handed over.
-    Made(Run, Filter),
+    Made(Made),
     /// This run, which was to be merged, is damaged.
     Damaged(Run),
     Failed(rusqlite::Error),
@@ -147,10 +155,10 @@ impl Outbox {
         self.sender.send(slab).map_err(|_| End::Unwanted)
     }
 
-    fn end(mut self, made: Result<(Run, Filter), End>) {
+    fn end(mut self, made: Result<Made, End>) {
         let output = match made {
-            Ok((run, filter)) => match self.flush() {
-                Ok(()) => Output::Made(run, filter),
+            Ok(made) => match self.flush() {
+                Ok(()) => Output::Made(made),
                 Err(_) => return,
             },
             Err(End::Damaged(run)) => Output::Damaged(run),
@@ -202,8 +210,8 @@ pub(super) fn make(
     from: &From,
     mut run: Run,
     put: &mut impl FnMut(Row) -> Result<(), End>,
-) -> Result<(Run, Filter), End> {
-    match from {
+) -> Result<Made, End> {
+    let (filter, repeated) = match from {
         From::Batch {
             batch,
             forget_lists_after,
@@ -217,29 +225,36 @@ pub(super) fn make(
             for list in batch.lists(SIZES.list) {
                 put(Row::List(list))?;
             }
-            Ok((run, filter))
+            (filter, 0)
         }
         From::Runs(runs) => {
             run.entries = runs.iter().map(|run| run.entries).sum();
             let mut builder = Builder::new(run.number, run.entries);
-            merge(&open()?, runs, |entry| {
+            let mut twins = Twins::default();
+            let conn = open()?;
+            merge(&conn, runs, |entry| {
+                twins.look(entry);
                 builder
                     .push(entry)
                     .map_or(Ok(()), |part| put(Row::Part(part)))
             })?;
-            Ok((run, finish(builder, put)?))
+            (finish(builder, put)?, twins.count(&conn)?)
         }
         From::Rows(_) => {
             let mut entries = Vec::new();
             batch::rows(&open()?, run.first, run.last, |sequence, id, _| {
-                let key = Key::of(id);
-                entries.push(Entry { key, sequence });
+                let key = id.map(Key::of);
+                entries.extend(key.map(|key| Entry { key, sequence }));
             })?;
             entries.sort_unstable();
-            let filter = from_sorted(&mut run, &entries, put)?;
-            Ok((run, filter))
+            (from_sorted(&mut run, &entries, put)?, 0)
         }
-    }
+    };
+    Ok(Made {
+        run,
+        filter,
+        repeated,
+    })
 }
 
 fn from_sorted(

@@ -80,17 +80,7 @@ pub(super) fn in_rows(
 
 /// Whether the event at a place, where its key says that it is, has this id.
 pub(super) fn is_at(conn: &Connection, id: EventId, place: Sequence) -> rusqlite::Result<bool> {
-    let read = || -> Result<Option<EventId>, Fault> {
-        let found = conn
-            .prepare_cached(
-                "SELECT id FROM events
-                 WHERE sequence = ?1 AND sequence > (SELECT trimmed_sequence FROM log)",
-            )?
-            .query_row([signed(place.0)], |row| row.get(0))
-            .optional()?;
-        Ok(found.map(EventId))
-    };
-    match read() {
+    match read_id(conn, place) {
         Ok(None) => Ok(false),
         // The row must begin with the key. If it does not, it is damaged, and so is one that
         // cannot be read. The event was taken, and is not taken again.
@@ -98,4 +88,24 @@ pub(super) fn is_at(conn: &Connection, id: EventId, place: Sequence) -> rusqlite
         Err(Fault::Damaged) => Ok(true),
         Err(Fault::Sqlite(error)) => Err(error),
     }
+}
+
+/// The id of the event at a place. None if it is gone, or damaged.
+pub(super) fn id_at(conn: &Connection, place: Sequence) -> rusqlite::Result<Option<EventId>> {
+    match read_id(conn, place) {
+        Ok(id) => Ok(id),
+        Err(Fault::Damaged) => Ok(None),
+        Err(Fault::Sqlite(error)) => Err(error),
+    }
+}
+
+fn read_id(conn: &Connection, place: Sequence) -> Result<Option<EventId>, Fault> {
+    let found = conn
+        .prepare_cached(
+            "SELECT id FROM events
+             WHERE sequence = ?1 AND sequence > (SELECT trimmed_sequence FROM log)",
+        )?
+        .query_row([signed(place.0)], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(EventId))
 }

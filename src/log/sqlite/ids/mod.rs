@@ -30,8 +30,10 @@ mod open;
 mod recent;
 mod run;
 mod sizes;
+mod sweep;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod upkeep;
 mod work;
 
@@ -45,9 +47,11 @@ use self::{
 use crate::event::{EventId, Sequence};
 
 pub(super) use self::{
-    batch::listed,
+    batch::{UNKNOWN, listed},
     look_up::place_of,
     recent::{Known, Recent},
+    sweep::sweep,
+    work::IndexWork,
 };
 
 /// What the file has of it, beside `log.indexed_sequence`.
@@ -95,6 +99,8 @@ pub(super) struct Ids {
     old_lists_after: Option<Sequence>,
     /// Events to wait for until failed work is tried again.
     rest: usize,
+    /// Events that merges have met whose id an event before them has.
+    repeated: u64,
     /// Stretches of which runs have to be made before ids are looked up.
     lost: Vec<(Sequence, Sequence)>,
 }
@@ -138,6 +144,11 @@ impl Ids {
             }
         }
         Ok(None)
+    }
+
+    /// How many events were met since the last call whose id an event before them has.
+    pub(super) fn take_repeated(&mut self) -> u64 {
+        std::mem::take(&mut self.repeated)
     }
 
     /// Takes events that have become durable, in their order.

@@ -6,9 +6,9 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{
     Ids, Live,
-    batch::{self, Batch},
+    batch::Batch,
     fault::Fault,
-    job::{self, End},
+    job::{self, End, Made},
     recent::{Recent, Unsorted},
     run::{self, Run},
     sizes::SIZES,
@@ -44,6 +44,7 @@ impl Ids {
             next_run: 1,
             old_lists_after: Some(indexed),
             rest: 0,
+            repeated: 0,
             lost: Vec::new(),
         };
         ids.read_runs(conn).map_err(Fault::into_sqlite)?;
@@ -101,10 +102,10 @@ impl Ids {
 
     fn read_tail(&mut self, conn: &Connection, last: Sequence) -> rusqlite::Result<()> {
         let first = self.unsorted.indexed().next();
-        let unsorted = &mut self.unsorted;
-        batch::rows(conn, first, last, |sequence, id, agent| {
-            unsorted.insert([(id, sequence, agent)]);
-        })
+        if first <= last {
+            self.unsorted.fill(Batch::read(conn, first, last)?);
+        }
+        Ok(())
     }
 
     /// Makes runs of all that has been lost, from the rows of `events`. What one transaction has
@@ -149,7 +150,7 @@ impl Ids {
             false => job::From::Rows(run),
         };
         let made = job::make(&self.open, &from, run, &mut |row| Ok(row.write(conn)?));
-        let (run, filter) = made.map_err(|end| match end {
+        let Made { run, filter, .. } = made.map_err(|end| match end {
             End::Failed(error) => error,
             End::Damaged(_) | End::Unwanted => Fault::Damaged.into_sqlite(),
         })?;

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
-use super::batch::Batch;
+use super::batch::{Batch, UNKNOWN};
 use crate::event::{EventId, Sequence};
 
 /// The readers' side.
@@ -54,7 +54,7 @@ impl Recent {
         let held = self.read();
         let mut places = Vec::new();
         for batch in held.batches() {
-            for agent in agents {
+            for agent in agents.iter().map(String::as_str).chain([UNKNOWN]) {
                 places.extend(batch.of_agent(agent, after, through));
             }
         }
@@ -98,18 +98,28 @@ pub(super) struct Unsorted {
 impl Unsorted {
     /// Begins anew, without an event.
     pub(super) fn new(recent: Arc<Recent>, indexed: Sequence) -> Self {
-        // Nothing is appended now.
-        *recent.0.write().unwrap_or_else(PoisonError::into_inner) = Held {
-            after: indexed,
-            through: indexed,
-            ..Held::default()
-        };
-        Self {
+        let mut unsorted = Self {
             recent,
             indexed,
             frozen: None,
             kept: Vec::new(),
-        }
+        };
+        unsorted.fill(Batch::default());
+        unsorted
+    }
+
+    /// Takes the events that the file has, before others come.
+    pub(super) fn fill(&mut self, filling: Batch) {
+        *self
+            .recent
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Held {
+            after: self.indexed,
+            through: self.indexed.max(filling.last),
+            frozen: None,
+            filling,
+        };
     }
 
     pub(super) fn indexed(&self) -> Sequence {
@@ -146,7 +156,7 @@ impl Unsorted {
             return;
         };
         for (id, sequence, agent) in self.kept.drain(..) {
-            held.filling.insert(id, sequence, &agent);
+            held.filling.insert(Some(id), sequence, &agent);
         }
         held.after = self.indexed;
         let frozen = self

@@ -1,6 +1,7 @@
 //! The ids against a model: a map of the ids whose rows are there.
 
 mod kills;
+mod sweeping;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -359,4 +360,26 @@ fn an_event_whose_row_is_damaged_is_not_taken_again() {
     let damage = "UPDATE events SET id = zeroblob(16) WHERE sequence = 4";
     log.conn.execute(damage, []).unwrap();
     assert_eq!(log.ids.find(&log.conn, id(3)).unwrap(), Some(Sequence(4)));
+}
+
+#[test]
+fn two_events_with_one_id_are_met_when_their_runs_are_merged() {
+    let mut log = Log::new();
+    log.commit(&Vec::from_iter(0..16));
+    log.work_off();
+    // Another program gives new events the ids of events 4 and 7, of which one is removed.
+    log.conn
+        .execute_batch(
+            "INSERT INTO events SELECT 17, id, agent_id FROM events WHERE sequence = 4;
+             INSERT INTO events SELECT 18, id, agent_id FROM events WHERE sequence = 7;
+             DELETE FROM events WHERE sequence = 4;
+             UPDATE log SET last_sequence = 18;",
+        )
+        .unwrap();
+    log.reopen();
+    log.last = 18;
+    log.commit(&Vec::from_iter(16..64));
+    log.work_off();
+    assert_eq!(log.ids.take_repeated(), 1);
+    assert_eq!(log.ids.take_repeated(), 0);
 }

@@ -1,11 +1,12 @@
 //! The upkeep of the runs, which goes along with appends.
 
+use std::time::Instant;
+
 use rusqlite::Connection;
 
 use super::{
     Ids, Live,
-    filter::Filter,
-    job::{From, Job, Output},
+    job::{From, Job, Made, Output},
     run::{self, Run},
     sizes::SIZES,
     work::{Lane, Work},
@@ -14,6 +15,9 @@ use crate::event::Sequence;
 
 /// New events for each part that is removed. Each event makes about a 150th of a part.
 const EVENTS_A_GRAVE: usize = 64;
+
+/// As if so many events came, work goes on between two looks at the clock.
+const EVENTS_AT_ONCE: usize = 256;
 
 impl Ids {
     /// Writes what goes with this many new events, in their transaction.
@@ -34,6 +38,32 @@ impl Ids {
             }
         }
         self.bury(conn, events)
+    }
+
+    /// Whether nothing is left to do until more events come.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.works.is_empty()
+            && self.unsorted.frozen().is_none()
+            && !self.unsorted.is_full(SIZES.batch)
+            && self.dead.is_empty()
+            && self.damaged.is_empty()
+            && (0..SIZES.last_tier).all(|tier| self.to_merge(tier).is_none())
+    }
+
+    /// Whether work has failed. If so, it is begun again the next time, and not after more events.
+    pub(crate) fn begins_again(&mut self) -> bool {
+        std::mem::take(&mut self.rest) > 0
+    }
+
+    /// Works as if events came, until the time is over or its threads have to hand over more.
+    pub(crate) fn go_on(&mut self, conn: &Connection, until: Instant) -> rusqlite::Result<()> {
+        loop {
+            self.work(conn, EVENTS_AT_ONCE)?;
+            let is_waiting = self.dead.is_empty() && !self.works.iter().any(Work::has_rows);
+            if is_waiting || Instant::now() >= until {
+                return Ok(());
+            }
+        }
     }
 
     /// Starts what is due.
@@ -110,7 +140,7 @@ impl Ids {
 
     fn end(&mut self, conn: &Connection, work: Work, end: Output) -> rusqlite::Result<()> {
         match end {
-            Output::Made(run, filter) => self.made(conn, work.from, run, filter),
+            Output::Made(made) => self.made(conn, work.from, made),
             Output::Damaged(run) => {
                 self.damaged.insert(run.number);
                 self.dead.push_back(work.number);
@@ -132,13 +162,9 @@ impl Ids {
     }
 
     /// From here on the new run counts, and those that it replaces do not.
-    fn made(
-        &mut self,
-        conn: &Connection,
-        from: From,
-        run: Run,
-        filter: Filter,
-    ) -> rusqlite::Result<()> {
+    fn made(&mut self, conn: &Connection, from: From, made: Made) -> rusqlite::Result<()> {
+        let Made { run, filter, .. } = made;
+        self.repeated += made.repeated;
         run.insert(conn)?;
         self.adopt(Live { run, filter });
         match from {

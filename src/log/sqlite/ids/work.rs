@@ -24,6 +24,14 @@ pub(super) enum Lane {
     Mend,
 }
 
+/// How far all work has come.
+pub(crate) enum IndexWork {
+    Done,
+    GoesOn,
+    /// Some was given up, and may be begun again.
+    Failed,
+}
+
 pub(super) struct Work {
     pub(super) lane: Lane,
     pub(super) from: From,
@@ -85,6 +93,11 @@ impl Work {
                 end => return Ok(end),
             }
         }
+    }
+
+    /// Whether it can write more before its thread hands over more.
+    pub(super) fn has_rows(&self) -> bool {
+        !self.rows.is_empty()
     }
 
     pub(super) fn has(&self, run: u64) -> bool {

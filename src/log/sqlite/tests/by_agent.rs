@@ -247,3 +247,56 @@ async fn a_damaged_event_is_told_to_who_reads_its_agent_and_hides_no_other() {
         assert_eq!(found, home.rows_of(&[0, 2], &query));
     }
 }
+
+#[tokio::test]
+async fn while_no_events_come_work_on_the_index_goes_on() {
+    let home = Home::new();
+    let log = home.open();
+    for number in 1..=70 {
+        log.appender.append(of_agent(number, 1)).await.unwrap();
+    }
+    let all_in_runs = async {
+        // Merges, and what they replace, too.
+        let is_done = "SELECT indexed_sequence >= 64
+                AND (SELECT count(*) FROM id_runs) <= 2
+                AND NOT EXISTS (SELECT 1 FROM id_parts WHERE place >> 40 NOT IN
+                    (SELECT run FROM id_runs))
+            FROM log";
+        while home.column(is_done)[0] == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all_in_runs)
+        .await
+        .expect("it ends");
+    let query = by_agents(&[1], true);
+    let found = read(&log.reader, query.clone()).await.unwrap();
+    assert_eq!(found, home.rows_of(&[1], &query));
+}
+
+#[tokio::test]
+async fn whoever_reads_an_agent_meets_an_event_of_which_the_agent_cannot_be_read() {
+    let home = Home::new();
+    let log = home.open();
+    for number in 1..=20 {
+        log.appender.append(of_agent(number, 1)).await.unwrap();
+    }
+    log.appender.finish().await;
+    home.sql("UPDATE events SET agent_id = CAST(x'ff' AS TEXT) WHERE sequence = 18");
+    let log = home.open();
+    let damage = |result| match result {
+        Err(ReadError::Damaged { damage, .. }) => damage,
+        other => panic!("{other:?}"),
+    };
+    for number in 21..=80 {
+        // In memory at first, then in a list.
+        if number % 20 == 1 {
+            let found = damage(read(&log.reader, by_agents(&[1], false)).await);
+            assert_eq!(found, Some(Damage::at(Sequence(18))), "{number}");
+        }
+        log.appender.append(of_agent(number, 1)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let unknown = "SELECT count(*) FROM agent_places WHERE agent_id = char(0)";
+    assert_eq!(home.column(unknown), [1]);
+}
