@@ -111,3 +111,46 @@ fn the_write_ahead_log_begins_anew_though_somebody_always_reads() {
         assert_eq!(begins_anew, None, "it only grows");
     });
 }
+
+#[test]
+fn a_checkpoint_waits_until_a_sync_has_made_durable_what_it_moves() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut file = open(&folder);
+    let moved = |file: &LogFile| connection::checkpoint(&file.conn, "NOOP").unwrap().moved;
+    let run = |file: &mut LogFile| {
+        assert!(file.checkpoints.is_moving());
+        while file.checkpoints.is_moving() {
+            thread::yield_now();
+            file.checkpoint().unwrap();
+        }
+    };
+    let change = |file: &mut LogFile| {
+        file.change(|transaction| Ok(transaction.execute("UPDATE log SET probe = NULL", [])?))
+            .unwrap();
+    };
+    file.commit([event(1)]).unwrap();
+    file.checkpoints.soon();
+    file.checkpoint().unwrap();
+    // Neither this group's sync, which was before, nor an unsynced change is enough.
+    change(&mut file);
+    file.checkpoint().unwrap();
+    assert!(file.checkpoints.waits());
+    assert_eq!(moved(&file), 0);
+    file.commit([event(2)]).unwrap();
+    file.checkpoint().unwrap();
+    run(&mut file);
+    assert_eq!(
+        moved(&file),
+        file.now.pages,
+        "the appender has moved the rest"
+    );
+
+    change(&mut file);
+    file.checkpoints.soon();
+    file.checkpoint().unwrap();
+    assert!(file.checkpoints.waits());
+    file.checkpoint_idle().unwrap();
+    run(&mut file);
+    file.check().unwrap();
+    assert_eq!((file.now.moved, file.unsynced), (file.now.pages, false));
+}
