@@ -17,7 +17,10 @@
 //! - **Work.** A full batch, or eight runs, go to a thread that sorts them. Its rows are written in
 //!   the transactions of later groups, some for each event, so that no group waits for them. The
 //!   same job writes the lists of `agent_places`. The transaction with the last of its rows also
-//!   makes the run count.
+//!   makes the run count. While no events come, a chore goes on with the work.
+//! - **Retention** leaves entries behind. A run goes with its parts once all its events are gone. A
+//!   chore sweeps the lists each time that a twentieth of the log has been removed.
+//! - **Readers** share the batches, and look up ids and agents there before they read the file.
 //! - **Damage** in this index is found by checksums, and made good from the rows of `events`.
 
 mod batch;
