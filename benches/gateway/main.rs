@@ -68,6 +68,9 @@ struct Cli {
     /// Where to write the results; the Markdown table and the plot go beside it.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Only fill the logs that are kept, which takes long: what is measured then has a quiet disk.
+    #[arg(long)]
+    fill: bool,
     /// Say which benchmarks there are.
     #[arg(long)]
     list: bool,
@@ -94,6 +97,9 @@ fn main() -> anyhow::Result<()> {
         Cli { bench: true, .. } => Depth::Normal,
         _ => Depth::Smoke,
     });
+    if cli.fill {
+        return benchmarks::fill(&plan);
+    }
     let chosen = chosen(&cli.names)?;
     let files = measure::raise_file_limit();
     if plan.depth != Depth::Smoke && files < FILES_LEAST {

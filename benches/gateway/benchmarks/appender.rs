@@ -14,8 +14,6 @@ use crate::{
 
 /// As many as the connections of [`super::ingest`].
 const GROUP_EVENTS: usize = 64;
-/// The largest log that is made as version 1 made it, which takes long.
-const EVENTS_MAX: u64 = 1_000_000;
 
 enum Contestant {
     Gateway,
@@ -24,9 +22,7 @@ enum Contestant {
 }
 
 pub(crate) fn durable(plan: &Plan) -> anyhow::Result<Findings> {
-    let sizes = plan.log_sizes().into_iter();
-    let events = sizes.filter(|&events| events <= EVENTS_MAX).max();
-    let events = events.unwrap_or(EVENTS_MAX);
+    let events = plan.million();
     KeptLog::of(events)?;
     KeptLog::of_version_1(events)?;
     let contestants = [

@@ -19,8 +19,6 @@ use crate::{
     },
 };
 
-/// A replay of more takes long and tells no more.
-const REPLAYED_MAX: u64 = 1_000_000;
 /// Questions of each kind in one run.
 const QUESTIONS: usize = 200;
 
@@ -37,9 +35,7 @@ struct Replay {
 }
 
 pub(crate) fn replay(plan: &Plan) -> anyhow::Result<Findings> {
-    let sizes = plan.log_sizes().into_iter();
-    let events = sizes.filter(|&size| size <= REPLAYED_MAX).max();
-    let log = KeptLog::of(events.unwrap_or(REPLAYED_MAX))?;
+    let log = KeptLog::of(plan.million())?;
     let contestants = [Contestant::Subscriber, Contestant::Reader];
     let samples = interleaved(plan.runs, &contestants, |contestant| match contestant {
         Contestant::Subscriber => to_a_subscriber(&log),

@@ -18,7 +18,7 @@ mod whole_path;
 
 use std::time::Duration;
 
-use crate::report::Findings;
+use crate::{logs::KeptLog, report::Findings};
 
 /// A benchmark by its name.
 pub(crate) struct Benchmark {
@@ -152,6 +152,15 @@ pub(crate) const ALL: [Benchmark; 19] = [
     },
 ];
 
+/// Makes the logs that benchmarks need.
+pub(crate) fn fill(plan: &Plan) -> anyhow::Result<()> {
+    for events in plan.log_sizes() {
+        KeptLog::of(events)?;
+    }
+    KeptLog::of_version_1(plan.million())?;
+    Ok(())
+}
+
 /// Samples of figures that are there to learn from, not to be reached.
 const RUNS_WITHOUT_TARGET: usize = 3;
 
@@ -224,6 +233,15 @@ impl Plan {
             .copied()
             .filter(|&place| place <= most)
             .collect()
+    }
+
+    /// Events in the log of what is measured with one log: a million, where that is not too much.
+    pub(crate) fn million(&self) -> u64 {
+        let sizes = self.log_sizes().into_iter();
+        sizes
+            .filter(|&events| events <= 1_000_000)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Events in the logs that are measured.

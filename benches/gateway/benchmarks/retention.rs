@@ -49,9 +49,7 @@ struct Sample {
 }
 
 pub(crate) fn beside_webhooks(plan: &Plan) -> anyhow::Result<Findings> {
-    let sizes = plan.log_sizes().into_iter();
-    let events = sizes.filter(|&events| events <= 1_000_000).max();
-    let log = KeptLog::of(events.unwrap_or(1_000_000))?;
+    let log = KeptLog::of(plan.million())?;
     let contestants = [
         Contestant::Posts,
         Contestant::PostsWhileEventsGo,
