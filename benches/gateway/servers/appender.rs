@@ -2,6 +2,7 @@
 
 use std::{
     path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Setup {
     pub data_dir: PathBuf,
-    /// Events that wait at the same time.
+    /// Events that are committed together.
     pub group_events: usize,
 }
 
@@ -38,6 +39,8 @@ pub(crate) struct Appended {
     pub threads: Duration,
 }
 
+/// Groups that are on their way.
+const GROUPS: usize = 2;
 /// The thread that commits, and how the names of all of the log's threads begin.
 const APPENDER: &str = "log-appender";
 const LOG_THREADS: &str = "log-";
@@ -57,18 +60,24 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
         let appender = threads_time(pid, |name| name == APPENDER)?;
         anyhow::Ok((appender, cpu_time(pid)?.saturating_sub(others)))
     };
-    let mut number = 0;
+    let number = AtomicU64::new(0);
     while let Some(duration) = control.order::<Duration>().await? {
         let (thread_before, threads_before) = cpu()?;
         let groups_before = groups_committed(&metrics)?;
-        let (start, mut events) = (Instant::now(), 0);
-        while events == 0 || start.elapsed() < duration {
-            let group = (0..setup.group_events as u64)
-                .map(|place| log.appender.append(maker.event(series, number + place)));
-            try_join_all(group).await?;
-            number += setup.group_events as u64;
-            events += setup.group_events as u64;
-        }
+        let start = Instant::now();
+        // One group waits while the other is committed, so that none is begun too early.
+        let appending = (0..GROUPS).map(async |_| {
+            let mut events = 0;
+            while events == 0 || start.elapsed() < duration {
+                let first = number.fetch_add(setup.group_events as u64, Ordering::Relaxed);
+                let group = (first..first + setup.group_events as u64)
+                    .map(|number| log.appender.append(maker.event(series, number)));
+                try_join_all(group).await?;
+                events += setup.group_events as u64;
+            }
+            anyhow::Ok(events)
+        });
+        let events = try_join_all(appending).await?.into_iter().sum();
         let elapsed = start.elapsed();
         let (thread, threads) = cpu()?;
         control.answer(&Appended {
