@@ -24,7 +24,7 @@ use crate::support::{
 
 /// How many a log goes through. The next ones have a new log, so that what is judged stays small.
 const ON_ONE_LOG: usize = 20;
-const SENDERS: usize = 8;
+const SENDERS: usize = 16;
 /// Numbers of the bodies of each sender.
 const NUMBERS: usize = 10_000_000;
 /// A gateway that has started runs for at most so long, and is often ended much earlier.
