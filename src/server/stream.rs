@@ -336,13 +336,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 /// doors' own answers never look like that.
 fn complete(bytes: &[u8], error_body: impl Fn(StatusCode) -> Bytes) -> Option<Bytes> {
     const EMPTY: &str = "content-length: 0\r\n";
+    // Nearly all answers have a body, and end here.
+    if !bytes.ends_with(b"\r\n\r\n") {
+        return None;
+    }
     // Earlier bytes are the end of the answer to a previous request on the connection.
     let head_at = bytes
         .windows(STATUS_LINE.len())
         .rposition(|window| window == STATUS_LINE)?;
     let head = str::from_utf8(&bytes[head_at..]).ok()?;
     let status = StatusCode::from_bytes(head.get(9..12)?.as_bytes()).ok()?;
-    if !(status.is_client_error() || status.is_server_error()) || !head.ends_with("\r\n\r\n") {
+    if !(status.is_client_error() || status.is_server_error()) {
         return None;
     }
     let (before, after) = head.split_once(EMPTY)?;

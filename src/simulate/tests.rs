@@ -35,7 +35,7 @@ fn take_in(webhook: &Webhook) -> Normalized {
         .collect();
     normalize(
         &rules,
-        &headers,
+        headers,
         webhook.body.clone().into(),
         Timestamp::UNIX_EPOCH,
     )

@@ -37,6 +37,8 @@ impl Rest<'_> {
     }
 }
 
+/// No object of the schema has more known fields: a transfer, which has no envelope.
+const KNOWN_MAX: usize = 16;
 /// The most unknown fields that are named for one webhook.
 const UNKNOWN_MAX: usize = 20;
 
@@ -54,7 +56,7 @@ impl<'b> Fields<'b> {
     pub(super) fn of(object: &'b Object<'b>) -> Self {
         Self {
             object,
-            known: Vec::new(),
+            known: Vec::with_capacity(object.entries().len().min(KNOWN_MAX)),
             missing: Vec::new(),
         }
     }
@@ -87,12 +89,11 @@ impl<'b> Fields<'b> {
 
     /// Records which of these fields are missing although the guide says that they are present.
     pub(super) fn expect(&mut self, names: &[&'static str]) {
-        let missing = names
-            .iter()
-            .filter(|name| !self.has(name))
-            .copied()
-            .collect::<Vec<_>>();
-        self.missing.extend(missing);
+        for name in names {
+            if !self.has(name) {
+                self.missing.push(name);
+            }
+        }
     }
 
     /// Reads the first of these fields that is a non-empty string, or a number as its text; the

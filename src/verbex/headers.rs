@@ -12,16 +12,14 @@ const SIGNATURE: &str = "x-webhook-signature";
 pub(super) struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// Picks `x-webhook-*`, `user-agent` and `content-type`. Of a repeated header it takes the
-    /// first value that is not empty, of signatures all values. Headers beyond [`BYTES_MAX`] are
-    /// left out. Picking again from the result changes nothing.
-    pub(super) fn pick(given: &[(String, String)]) -> (Self, Option<Surprise>) {
-        let mut picked: Vec<(String, String)> = given
-            .iter()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value))
-            .filter(|(name, _)| says_something(name))
-            .map(|(name, value)| (name, value.clone()))
-            .collect();
+    /// Picks those that [`keeps_header`] names. Of a repeated header it takes the first value that
+    /// is not empty, of signatures all values. Headers beyond [`BYTES_MAX`] are left out. Picking
+    /// again from the result changes nothing.
+    pub(super) fn pick(mut picked: Vec<(String, String)>) -> (Self, Option<Surprise>) {
+        picked.retain(|(name, _)| keeps_header(name));
+        for (name, _) in &mut picked {
+            name.make_ascii_lowercase();
+        }
         picked.sort_by(|(one, one_value), (other, other_value)| {
             one.cmp(other)
                 .then(one_value.is_empty().cmp(&other_value.is_empty()))
@@ -67,9 +65,14 @@ impl Headers {
     }
 }
 
-fn says_something(lower_case_name: &str) -> bool {
-    lower_case_name.starts_with("x-webhook-")
-        || matches!(lower_case_name, "user-agent" | "content-type")
+/// Whether a header is stored with an event: `x-webhook-*`, `user-agent` and `content-type`, in
+/// upper or lower case.
+pub(crate) fn keeps_header(name: &str) -> bool {
+    const PREFIX: &str = "x-webhook-";
+    let prefix = name.get(..PREFIX.len()).unwrap_or_default();
+    prefix.eq_ignore_ascii_case(PREFIX)
+        || name.eq_ignore_ascii_case("user-agent")
+        || name.eq_ignore_ascii_case("content-type")
 }
 
 #[cfg(test)]
@@ -94,7 +97,7 @@ mod tests {
             ("CONTENT-TYPE", "application/json"),
             ("X-Webhook-New", "kept"),
         ]);
-        let (kept, surprise) = Headers::pick(&given);
+        let (kept, surprise) = Headers::pick(given);
         assert_eq!(surprise, None);
         let expected = headers(&[
             ("content-type", "application/json"),
@@ -112,7 +115,7 @@ mod tests {
             ("x-webhook-event", "b"),
             ("X-WEBHOOK-EVENT", "a"),
         ]);
-        let (kept, _) = Headers::pick(&given);
+        let (kept, _) = Headers::pick(given);
         assert_eq!(kept.usable("x-webhook-event"), Some("b"));
         assert_eq!(kept.into_vec().len(), 1);
     }
@@ -125,9 +128,9 @@ mod tests {
             ("x-webhook-signature", ""),
             ("x-webhook-signature", "v1=bb"),
         ]);
-        let (kept, _) = Headers::pick(&given);
+        let (kept, _) = Headers::pick(given);
         assert_eq!(kept.usable("x-webhook-signature"), Some("v1=aa, v1=bb"));
-        let (again, _) = Headers::pick(&kept.0);
+        let (again, _) = Headers::pick(kept.0.clone());
         assert_eq!(again.0, kept.0);
     }
 
@@ -140,7 +143,7 @@ mod tests {
             ("x-webhook-b", &huge[..30_000]),
             ("x-webhook-c", &huge[..30_000]),
         ]);
-        let (kept, surprise) = Headers::pick(&given);
+        let (kept, surprise) = Headers::pick(given);
         assert_eq!(
             surprise.map(|surprise| surprise.reason),
             Some(Reason::TooLarge)
@@ -148,7 +151,7 @@ mod tests {
         assert_eq!(kept.usable("x-webhook-event"), Some("e"));
         let kept = kept.into_vec();
         assert_eq!(kept.len(), 2);
-        let (again, surprise) = Headers::pick(&kept);
+        let (again, surprise) = Headers::pick(kept.clone());
         assert_eq!((again.into_vec(), surprise), (kept, None));
     }
 }

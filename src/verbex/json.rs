@@ -8,6 +8,7 @@
 
 use std::{borrow::Cow, mem, str};
 
+use memchr::memchr2;
 use serde_json::value::RawValue;
 
 use super::BodyError;
@@ -72,12 +73,11 @@ pub(super) struct Text<'b>(Cow<'b, str>);
 
 impl<'b> Text<'b> {
     /// From the text between the quotes.
-    fn new(written: &'b str) -> Self {
-        if written.contains('\\') {
-            Self(Cow::Owned(canonical(written)))
-        } else {
-            Self(Cow::Borrowed(written))
-        }
+    fn new(written: &'b str, has_escapes: bool) -> Self {
+        Self(match has_escapes {
+            true => Cow::Owned(canonical(written)),
+            false => Cow::Borrowed(written),
+        })
     }
 
     /// The canonical form, without quotes.
@@ -214,16 +214,19 @@ impl<'b> Reader<'b> {
     fn string(&mut self) -> Text<'b> {
         let start = self.at;
         let bytes = self.text.as_bytes();
-        while let Some(&byte) = bytes.get(self.at) {
-            match byte {
-                b'"' => break,
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
+        let mut has_escapes = false;
+        while let Some(rest) = bytes.get(self.at..) {
+            let plain = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            self.at += plain;
+            if rest.get(plain) != Some(&b'\\') {
+                break;
             }
+            has_escapes = true;
+            self.at += 2;
         }
         let written = self.text.get(start..self.at).unwrap_or_default();
         self.at += 1;
-        Text::new(written)
+        Text::new(written, has_escapes)
     }
 
     /// A number, or one of the three words.

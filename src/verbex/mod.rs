@@ -40,6 +40,7 @@ mod unmodeled;
 mod tests;
 
 pub(crate) use self::{
+    headers::keeps_header,
     json::LEVELS_MAX,
     normalize::normalize,
     surprise::{Path, Reason, Surprise},

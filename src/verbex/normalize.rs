@@ -33,7 +33,7 @@ const CALL_TRANSFERRED: &str = "CallHandler.CallTransferred";
 /// levels. If both are true, the error says that it is invalid.
 pub(crate) fn normalize(
     rules: &Rules,
-    headers: &[(String, String)],
+    headers: Vec<(String, String)>,
     body: Bytes,
     receive_time: Timestamp,
 ) -> Result<Normalized, BodyError> {

@@ -36,7 +36,9 @@ pub(super) enum Coding {
 /// Refuses a content type that is present and is not JSON.
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
-    let all_json = values.all(|value| is_json(&String::from_utf8_lossy(value.as_bytes())));
+    let all_json = values.all(|value| {
+        value == "application/json" || is_json(&String::from_utf8_lossy(value.as_bytes()))
+    });
     all_json
         .then_some(())
         .ok_or(Refusal::ContentTypeUnsupported)

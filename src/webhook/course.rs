@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,7 +25,7 @@ const GONE: &str = "its client did not wait for the answer";
 
 /// A request in flight. If it is dropped without an answer, the client has gone.
 pub(super) struct Course {
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     client: Client,
     started: Instant,
     /// When the last byte of the body arrived.
@@ -35,7 +36,7 @@ pub(super) struct Course {
 
 impl Course {
     /// A request whose head has arrived.
-    pub(super) fn begin(metrics: Metrics, peer: IpAddr, gone: Gone) -> Self {
+    pub(super) fn begin(metrics: Arc<Metrics>, peer: IpAddr, gone: Gone) -> Self {
         Self {
             metrics,
             client: Client::of(peer),

@@ -29,6 +29,8 @@ use crate::{log::Appended, notices::Notices, verbex::Surprise};
 #[derive(Clone, Debug)]
 pub struct Metrics {
     answers: Family<Answered, Counter>,
+    /// The one of these that counts nearly all requests.
+    ok: Counter,
     duplicates: Counter,
     surprises: Family<Kind, Counter>,
     seconds: Histogram,
@@ -66,8 +68,11 @@ impl From<&Surprise> for Kind {
 impl Metrics {
     /// Registers the counters.
     pub fn register(registry: &mut Registry) -> Self {
+        let answers = Family::<Answered, Counter>::default();
+        let ok = answers.get_or_create_owned(&Answered { code: refusal::OK });
         let metrics = Self {
-            answers: Family::default(),
+            answers,
+            ok,
             duplicates: Counter::default(),
             surprises: Family::default(),
             // Half a millisecond to 16 s: the body alone may take 10.
@@ -120,7 +125,10 @@ impl Metrics {
 
     /// Counts a request that was answered, or whose client has gone.
     pub(super) fn over(&self, code: &'static str, time: Duration) {
-        self.answers.get_or_create(&Answered { code }).inc();
+        match code {
+            refusal::OK => self.ok.inc(),
+            code => self.answers.get_or_create(&Answered { code }).inc(),
+        };
         self.seconds.observe(time.as_secs_f64());
     }
 

@@ -35,7 +35,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    request,
 };
 use http_body::Body;
 use http_body_util::Full;
@@ -139,7 +140,7 @@ struct Intake {
     room: Room,
     rules: Rules,
     appender: Appender,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     /// Requests that passed the checks and have no answer yet.
     inside: TaskTracker,
 }
@@ -158,7 +159,7 @@ impl Webhook {
             room: Room::default(),
             rules,
             appender,
-            metrics,
+            metrics: Arc::new(metrics),
             inside: TaskTracker::new(),
         }))
     }
@@ -199,7 +200,7 @@ impl Intake {
         let peer = head.extensions.get().copied();
         let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |Peer(peer)| peer.ip());
         let gone = head.extensions.get().cloned();
-        let mut course = Course::begin(self.metrics.clone(), peer, gone.unwrap_or_default());
+        let mut course = Course::begin(Arc::clone(&self.metrics), peer, gone.unwrap_or_default());
         let mut body = Box::pin(body);
         let taken = match self.receive(&head, peer, &mut body).await {
             Ok((admitted, received)) => {
@@ -324,8 +325,7 @@ impl Intake {
         admitted: Admitted,
     ) -> Result<Appended, Refusal> {
         let receive_time = Timestamp::now();
-        let mut headers = texts(&head.headers);
-        headers.retain(|(name, _)| !credentials::is_secret(&self.credentials, name));
+        let headers = self.kept(&head.headers);
 
         // In its own task, so that a client that disconnects does not cancel it.
         let storing = Arc::clone(&self).store(headers, received, receive_time, admitted);
@@ -356,7 +356,7 @@ impl Intake {
             event,
             surprises,
             unknown,
-        } = verbex::normalize(&self.rules, &headers, body, receive_time)?;
+        } = verbex::normalize(&self.rules, headers, body, receive_time)?;
         for surprise in &surprises {
             self.metrics.surprised(surprise);
         }
@@ -364,6 +364,19 @@ impl Intake {
         let appended = self.appender.append(event).await?;
         self.metrics.stored(&appended);
         Ok(appended)
+    }
+
+    /// The headers that may be stored with the event, as texts.
+    fn kept(&self, headers: &HeaderMap) -> Vec<(String, String)> {
+        let kept = headers.iter().filter(|(name, _)| {
+            let name = name.as_str();
+            verbex::keeps_header(name) && !credentials::is_secret(&self.credentials, name)
+        });
+        let text = |(name, value): (&HeaderName, &HeaderValue)| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            (name.to_string(), value.into_owned())
+        };
+        kept.map(text).collect()
     }
 
     /// Decompresses a body. Returns the room for what came out.
@@ -421,17 +434,6 @@ fn head_bytes(head: &request::Parts) -> usize {
     let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
     let path = head.uri.path_and_query();
     headers.sum::<usize>() + path.map_or(0, |path| path.as_str().len())
-}
-
-/// Names and values as text. `verbex` decides which of them are stored with the event.
-fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            (name.to_string(), value.into_owned())
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -331,7 +331,8 @@ fn the_readme_shows_what_tail_prints() {
     };
     let event = |sequence: u64, receive_time: &str, body: serde_json::Value| {
         let body = body.to_string().into();
-        let normalized = normalize(&rules, &[], body, receive_time.parse().unwrap()).unwrap();
+        let normalized =
+            normalize(&rules, Vec::new(), body, receive_time.parse().unwrap()).unwrap();
         Event {
             sequence,
             ..normalized.event.event

@@ -36,7 +36,7 @@ fn read(headers: &[(&str, &str)], body: impl Into<Bytes>) -> Normalized {
         .iter()
         .map(|&(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    normalize(&rules(), &headers, body.into(), receive_time()).unwrap()
+    normalize(&rules(), headers, body.into(), receive_time()).unwrap()
 }
 
 fn event(body: &str) -> Event {

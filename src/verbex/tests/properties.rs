@@ -91,7 +91,7 @@ proptest! {
             ("cookie", "c"),
         ];
         let first = read(&headers, body.to_string()).event;
-        let (headers, body) = (&first.raw.headers, first.raw.json.clone());
+        let (headers, body) = (first.raw.headers.clone(), first.raw.json.clone());
         let again = normalize(&rules(), headers, body, receive_time()).unwrap();
         prop_assert_eq!(again.event.event, first.event);
         prop_assert_eq!(again.event.raw, first.raw);

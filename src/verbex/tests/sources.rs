@@ -93,7 +93,8 @@ fn an_event_without_organization_gets_the_operators() {
         ..rules()
     };
     let check = |body: Value, expected: &str| {
-        let normalized = normalize(&rules, &[], body.to_string().into(), receive_time()).unwrap();
+        let normalized =
+            normalize(&rules, Vec::new(), body.to_string().into(), receive_time()).unwrap();
         assert_eq!(normalized.event.event.organization_id, expected, "{body}");
     };
     check(json!({"organizationId": "theirs"}), "theirs");
@@ -110,7 +111,7 @@ fn the_operators_organization_does_not_change_the_id() {
         organization: Some("ours".into()),
         ..rules()
     };
-    let theirs = normalize(&ours, &[], "{}".into(), receive_time()).unwrap();
+    let theirs = normalize(&ours, Vec::new(), "{}".into(), receive_time()).unwrap();
     assert_eq!(theirs.event.id, read(&[], "{}").event.id);
 }
 

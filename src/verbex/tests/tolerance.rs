@@ -406,7 +406,7 @@ fn headers_are_kept_with_the_event_and_give_the_same_event_again() {
     assert_eq!(first.event.raw.headers, kept);
     let again = normalize(
         &rules(),
-        &first.event.raw.headers,
+        first.event.raw.headers.clone(),
         first.event.raw.json.clone(),
         receive_time(),
     )
