@@ -4,7 +4,7 @@
 
 mod keys;
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, mem, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -125,23 +125,81 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
+    /// Encodes all that does not depend on the event's place.
+    #[must_use]
+    pub fn encode(mut self) -> EncodedEvent {
+        let event_time = self.event.event_time.take();
+        let event_time = event_time.filter(|_| self.event_time_given);
+        let receive_time = self.event.receive_time.take();
+        self.event.event_time = event_time;
+        let mut encoded = Vec::with_capacity(self.event.encoded_len() + PLACE_BYTES_MAX);
+        self.event.encode_raw(&mut encoded);
+        EncodedEvent {
+            id: self.id,
+            trace_id: mem::take(&mut self.event.trace_id),
+            keys: Keys::of(self.event),
+            event_time,
+            receive_time,
+            encoded,
+            raw: self.raw,
+        }
+    }
+
+    /// [`Self::encode`] and [`EncodedEvent::place`].
+    #[must_use]
+    pub fn place(self, sequence: Sequence, receive_time: Timestamp) -> StoredEvent {
+        self.encode().place(sequence, receive_time)
+    }
+}
+
+/// The most bytes that a sequence and two times take in a message.
+const PLACE_BYTES_MAX: usize = 11 + 2 * 19;
+
+/// A new event, encoded but for its place.
+#[derive(Clone, Debug)]
+pub struct EncodedEvent {
+    /// The same for every delivery of the same event.
+    pub id: EventId,
+    /// The values that filters and scopes compare.
+    pub keys: Keys,
+    /// `Event.trace_id`.
+    pub trace_id: String,
+    /// When Verbex says that it happened, if it says so.
+    pub event_time: Option<prost_types::Timestamp>,
+    /// When the door received it.
+    pub receive_time: Option<prost_types::Timestamp>,
+    /// The event in `EVENT_VIEW_STANDARD`, without what [`Self::place`] adds.
+    encoded: Vec<u8>,
+    /// The webhook that it was made from.
+    pub raw: Raw,
+}
+
+impl EncodedEvent {
+    /// The bytes of the body and of the encoding.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.raw.json.len() + self.encoded.len()
+    }
+
     /// Gives the event its place: `sequence`, and a receive time that is not before that of the
     /// previous event.
     #[must_use]
     pub fn place(mut self, sequence: Sequence, receive_time: Timestamp) -> StoredEvent {
         let receive = timestamp(receive_time);
-        if !self.event_time_given {
-            self.event.event_time = Some(receive);
-        }
-        self.event.receive_time = Some(receive);
-        self.event.sequence = sequence.0;
-        let encoded = self.event.encode_to_vec().into();
+        // In protobuf, two encoded messages one after the other decode as both merged.
+        let place = proto::Event {
+            sequence: sequence.0,
+            event_time: self.event_time.is_none().then_some(receive),
+            receive_time: Some(receive),
+            ..proto::Event::default()
+        };
+        place.encode_raw(&mut self.encoded);
         StoredEvent {
             sequence,
             id: self.id,
             receive_time,
-            keys: Keys::of(self.event),
-            encoded,
+            keys: self.keys,
+            encoded: self.encoded.into(),
             raw: Some(self.raw),
         }
     }

@@ -16,15 +16,13 @@ use prometheus_client::{
     metrics::{counter::Counter, info::Info},
     registry::Registry,
 };
-use tokio::sync::watch;
 
 use crate::{
     admin::{self, Readiness},
     auth::Tokens,
     config::{self, Config},
     fanout::{self, Fanout},
-    grpc,
-    log::{self, Tail},
+    grpc, log,
     server::Shares,
     tls, verbex, vitals,
     webhook::{self, Webhook},
@@ -43,7 +41,6 @@ pub(crate) struct Gateway {
     has_new_log: bool,
     /// The parts that must run until the end.
     parts: Vec<(Part, Work)>,
-    tail: watch::Receiver<Tail>,
     reader: log::Reader,
     certificates: tls::Watch,
     leaving: Leaving,
@@ -125,7 +122,6 @@ impl Gateway {
                 doors.grpc.serve(grpc),
                 doors.admin.serve(operators),
             ],
-            tail: log.tail,
             reader: log.reader,
             certificates: doors.certificates,
             leaving: Leaving {
@@ -166,7 +162,6 @@ impl Gateway {
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Broken> {
         let Self {
             parts,
-            mut tail,
             certificates,
             leaving,
             ..
@@ -176,11 +171,11 @@ impl Gateway {
         let mut parts = Parts::start(parts);
         leaving.readiness.set(true);
 
-        let appender_gone = async { while tail.changed().await.is_ok() {} };
+        let appender = leaving.appender.clone();
         tokio::select! {
             () = shutdown => {}
             Some(ended) = parts.next_ended() => return Err(Broken(ended)),
-            () = appender_gone => return Err(Broken(Part::Log)),
+            () = appender.gone() => return Err(Broken(Part::Log)),
             never = certificates.run() => match never {},
         }
         leaving.in_order(parts).await;

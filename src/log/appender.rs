@@ -12,10 +12,11 @@ use super::{
     error::AppendError,
     metrics::Metrics,
     pulse::{Pulse, WAIT_MAX},
+    sqlite::Prepared,
 };
 use crate::event::{EventId, NewEvent, Sequence};
 
-/// The most offers that wait, and the most bytes of their bodies. When there is no room, callers
+/// The most offers that wait, and the most bytes of their bodies and encodings. When there is no room, callers
 /// wait for it, and are refused after [`WAIT_MAX`].
 const OFFERS_MAX: usize = 1024;
 const OFFERS_KIB_MAX: usize = 64 * 1024;
@@ -67,33 +68,36 @@ pub(super) fn queue(pulse: Pulse, metrics: Metrics) -> (Appender, Offers, Alive)
 }
 
 impl Appender {
-    /// Makes an event durable; see the contract in [`crate::log`]. Once the event is in the queue
-    /// it is committed, even if nobody waits for the answer any more.
+    /// Makes an event durable: puts it into the queue, and waits for its answer. See the contract
+    /// in [`crate::log`].
     ///
     /// # Errors
-    /// If the log cannot take the event now, or takes no more events. [`AppendError::Late`] if it
-    /// is not durable after [`WAIT_MAX`], or at once while the log is late: then it stays in the
-    /// queue.
+    /// Those of [`Self::offer`] and [`Self::answer`].
     pub async fn append(&self, event: NewEvent) -> Result<Appended, AppendError> {
-        let since = Instant::now();
-        let result = self.offer(event, since).await;
-        if let Err(AppendError::Late | AppendError::Full) = result {
-            self.metrics.late();
-        }
-        result
+        let offered = self.offer(event).await?;
+        self.answer(offered).await
     }
 
-    async fn offer(&self, event: NewEvent, since: Instant) -> Result<Appended, AppendError> {
+    /// Puts an event into the queue. From then on it is committed, even if nobody waits for the
+    /// answer. It waits only if the queue is full.
+    ///
+    /// # Errors
+    /// If the log takes no more events, or the queue stays full.
+    pub(crate) async fn offer(&self, event: NewEvent) -> Result<Offered, AppendError> {
+        let since = Instant::now();
         // While nothing moves, whoever waits only takes a place from others.
-        let late = self.pulse.is_late();
-        let until = match late {
+        let until = match self.pulse.is_late() {
             true => since,
             false => since + WAIT_MAX,
         };
-        let kib = (event.raw.json.len() / 1024).clamp(OFFER_KIB_MIN, OFFERS_KIB_MAX);
+        let event = Prepared::from(event);
+        let kib = (event.event.bytes() / 1024).clamp(OFFER_KIB_MIN, OFFERS_KIB_MAX);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         let room = timeout_at(until, self.room.clone().acquire_many_owned(kib)).await;
-        let room = room.map_err(|_| AppendError::Full)?;
+        let room = room.map_err(|_| {
+            self.metrics.late();
+            AppendError::Full
+        })?;
         let (answer, answered) = oneshot::channel();
         let caller = Caller {
             answer,
@@ -105,9 +109,21 @@ impl Appender {
             .send(Command::Append(Box::new(Offer { event, caller })))
             .await
             .map_err(|_| AppendError::Closed)?;
-        match timeout_at(until, answered).await {
-            Ok(answer) => answer.unwrap_or(Err(AppendError::Closed)),
-            Err(_) => Err(AppendError::Late),
+        Ok(Offered { answered, until })
+    }
+
+    /// Waits until an event in the queue is durable.
+    ///
+    /// # Errors
+    /// If the log cannot take the event now. [`AppendError::Late`] if it is not durable after
+    /// [`WAIT_MAX`], or at once while the log is late: then it stays in the queue.
+    pub(crate) async fn answer(&self, offered: Offered) -> Result<Appended, AppendError> {
+        match timeout_at(offered.until, offered.answered).await {
+            Ok(answer) => answer.map_or(Err(AppendError::Closed), |answer| answer.own),
+            Err(_) => {
+                self.metrics.late();
+                Err(AppendError::Late)
+            }
         }
     }
 
@@ -116,9 +132,22 @@ impl Appender {
     pub async fn finish(&self) {
         // An error means that it was called before.
         let _ = self.queue.send(Command::Finish).await;
+        self.gone().await;
+    }
+
+    /// Resolves when the other end is gone: it has finished, or has failed.
+    pub(crate) async fn gone(&self) {
         let mut gone = self.gone.clone();
         while gone.changed().await.is_ok() {}
     }
+}
+
+/// An event in the queue.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Offered {
+    answered: oneshot::Receiver<Answer>,
+    until: Instant,
 }
 
 /// The committing end holds it until it has closed its files and freed the folder.
@@ -130,7 +159,7 @@ pub(super) struct Offers(mpsc::Receiver<Command>);
 /// An event, and the caller that waits for the answer.
 #[derive(Debug)]
 pub(super) struct Offer {
-    pub event: NewEvent,
+    pub event: Prepared,
     pub caller: Caller,
 }
 
@@ -160,18 +189,47 @@ impl Offers {
 /// A caller that waits for an answer. It may have left.
 #[derive(Debug)]
 pub(super) struct Caller {
-    answer: oneshot::Sender<Result<Appended, AppendError>>,
+    answer: oneshot::Sender<Answer>,
     pub(super) since: Instant,
     /// Held until the event has its answer.
     _room: OwnedSemaphorePermit,
 }
 
-impl Caller {
-    pub(super) fn answer(self, answer: Result<Appended, AppendError>, metrics: &Metrics) {
-        if answer.is_ok() {
-            metrics.append_seconds(self.since.elapsed());
+/// What a caller is sent.
+#[derive(Debug)]
+struct Answer {
+    own: Result<Appended, AppendError>,
+    #[expect(dead_code, reason = "its drop sends the answers of others")]
+    others: Unsent,
+}
+
+/// Answers that are sent when this is dropped.
+#[derive(Debug, Default)]
+struct Unsent(Vec<(Caller, Result<Appended, AppendError>)>);
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        for (caller, own) in self.0.drain(..) {
+            let others = Self::default();
+            // A caller that has left misses nothing.
+            let _ = caller.answer.send(Answer { own, others });
         }
-        // A caller that has left misses nothing.
-        let _ = self.answer.send(answer);
+    }
+}
+
+/// Answers the callers of a group. One of them gets all answers and drops those of the others, or
+/// they are dropped here if it has left. So the committing thread wakes one task, and that wakes
+/// the others from within the runtime, which costs much less.
+pub(super) fn answer(
+    group: impl IntoIterator<Item = (Caller, Result<Appended, AppendError>)>,
+    metrics: &Metrics,
+) {
+    let mut others = Unsent(group.into_iter().collect());
+    let now = Instant::now();
+    for (caller, _) in others.0.iter().filter(|(_, answer)| answer.is_ok()) {
+        metrics.append_seconds(now - caller.since);
+    }
+    if let Some((first, own)) = others.0.pop() {
+        let _ = first.answer.send(Answer { own, others });
     }
 }

@@ -37,7 +37,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use appender::{Appended, Appender};
+pub(crate) use appender::{Appended, Appender, Offered};
 pub(crate) use eraser::{EraseError, Erased, Eraser, Erasing, Stage};
 pub(crate) use erasure::Target;
 pub(crate) use error::{AppendError, OpenError, RETRY_INTERVAL, ReadError, WorkError};

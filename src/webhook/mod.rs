@@ -25,8 +25,10 @@ mod room;
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -34,6 +36,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
     request,
@@ -50,7 +53,7 @@ pub(crate) use credentials::{Credential, Secret};
 pub use metrics::Metrics;
 
 use crate::{
-    log::{Appended, Appender},
+    log::{Appended, Appender, Offered},
     server::{self, Peer},
     verbex::{self, Normalized, Rules},
 };
@@ -165,7 +168,7 @@ impl Webhook {
     }
 
     /// Resolves when no request is in flight: each one has its answer, or its client has gone and
-    /// its event is in the log.
+    /// its event is in the log's queue.
     pub(crate) async fn emptied(&self) {
         self.0.inside.close();
         self.0.inside.wait().await;
@@ -317,7 +320,9 @@ impl Intake {
         }
     }
 
-    /// Makes an event from the body and stores it.
+    /// Makes an event from the body and stores it. A client that leaves meanwhile does not prevent
+    /// that: the log commits what is in its queue, and what has to wait for a place there waits in
+    /// a task of its own.
     async fn take(
         self: Arc<Self>,
         head: &request::Parts,
@@ -326,29 +331,38 @@ impl Intake {
     ) -> Result<Appended, Refusal> {
         let receive_time = Timestamp::now();
         let headers = self.kept(&head.headers);
-
-        // In its own task, so that a client that disconnects does not cancel it.
-        let storing = Arc::clone(&self).store(headers, received, receive_time, admitted);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "awaited, and counted by its place"
-        )]
-        let stored = tokio::spawn(storing);
-        stored.await.unwrap_or_else(|error| {
+        let offering = Arc::clone(&self).offer(headers, received, receive_time, admitted);
+        let mut offering = Box::pin(AssertUnwindSafe(offering).catch_unwind());
+        let offered = match poll_fn(|cx| Poll::Ready(offering.as_mut().poll(cx))).await {
+            Poll::Ready(offered) => offered.map_err(drop),
+            Poll::Pending => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "awaited, and counted by its place"
+                )]
+                let offered = tokio::spawn(offering);
+                offered.await.map_err(drop).and_then(|it| it.map_err(drop))
+            }
+        };
+        let Ok(offered) = offered else {
             // Not the error itself: the message of a panic may quote the body.
-            let panicked = error.is_panic();
-            tracing::error!(panicked, "storing an event failed");
-            Err(Refusal::Internal)
-        })
+            tracing::error!("storing an event failed");
+            return Err(Refusal::Internal);
+        };
+        let (offered, _admitted) = offered?;
+        let appended = self.appender.answer(offered).await?;
+        self.metrics.stored(&appended);
+        Ok(appended)
     }
 
-    async fn store(
+    /// Makes an event from the body and puts it into the log's queue.
+    async fn offer(
         self: Arc<Self>,
         headers: Vec<(String, String)>,
         received: Received,
         receive_time: Timestamp,
         admitted: Admitted,
-    ) -> Result<Appended, Refusal> {
+    ) -> Result<(Offered, Admitted), Refusal> {
         let deadline = received.deadline;
         let (body, _body_room) = self.unpack(received, &admitted.codings).await?;
         let _event_room = self.room.for_event(&body, deadline).await?;
@@ -361,9 +375,7 @@ impl Intake {
             self.metrics.surprised(surprise);
         }
         self.metrics.unknown(unknown);
-        let appended = self.appender.append(event).await?;
-        self.metrics.stored(&appended);
-        Ok(appended)
+        Ok((self.appender.offer(event).await?, admitted))
     }
 
     /// The headers that may be stored with the event, as texts.

@@ -237,6 +237,35 @@ async fn it_is_empty_when_the_last_request_inside_has_its_answer() {
     timeout(PATIENCE, &mut emptied).await.unwrap().unwrap();
 }
 
+/// As an HTTP/2 client that cancels its request: the library drops it.
+#[tokio::test]
+async fn an_event_is_kept_when_its_request_is_dropped_while_it_waits_for_the_log_or_for_room() {
+    let mut site = site(Config::default());
+    for waits_for_room in [false, true] {
+        let worst = vec![b'['; BODY_BYTES_LIMIT];
+        let until = tokio::time::Instant::now() + PATIENCE;
+        let room = &site.webhook.0.room;
+        let mut taken = Some(room.for_event(&worst, until).await.unwrap());
+        if !waits_for_room {
+            taken = None;
+        }
+        let body = format!("{{\"{waits_for_room}\":[{}1]}}", "1,".repeat(200_000));
+        let request = post().body(Full::new(Bytes::from(body))).unwrap();
+        let mut answering = Box::pin(site.webhook.clone().oneshot(request));
+        assert!(answering.as_mut().now_or_never().is_none());
+        drop(answering);
+        assert_eq!(
+            site.log.tail.borrow().position.sequence.0,
+            u64::from(waits_for_room)
+        );
+        drop(taken);
+        let expected = 1 + u64::from(waits_for_room);
+        let tail = &mut site.log.tail;
+        let stored = tail.wait_for(|tail| tail.position.sequence.0 == expected);
+        timeout(PATIENCE, stored).await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_closed_log_is_a_refusal_and_never_a_200() {
     let site = site(Config::default());

@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection};
 
-use super::{ids::Ids, rows, trouble::Trouble};
+use super::{
+    ids::Ids,
+    rows::{self, Prepared},
+    trouble::Trouble,
+};
 use crate::{
-    event::{EventId, NewEvent, Position, Sequence, StoredEvent},
+    event::{EventId, Position, Sequence, StoredEvent},
     log::appender::Appended,
 };
 
@@ -57,11 +61,11 @@ impl<'t> Draft<'t> {
     /// a row of this draft.
     pub(super) fn insert(
         &mut self,
-        event: NewEvent,
+        event: Prepared,
         sequence: Sequence,
         receive_time: Option<Timestamp>,
     ) -> Result<(), Trouble> {
-        let id = event.id;
+        let id = event.event.id;
         let first = match self.new.get(&id) {
             Some(place) => Some(*place),
             None => self.ids.find(self.conn, id)?,

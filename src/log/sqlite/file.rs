@@ -22,13 +22,14 @@ use super::{
     draft::{Committed, Draft},
     ids::{Ids, Recent},
     place::{Place, Watch},
-    rows, schema,
+    rows::{self, Prepared},
+    schema,
     space::{self, Space},
     trouble::{Changed, Trouble},
     wal,
 };
 use crate::{
-    event::{Epoch, NewEvent, Position, Sequence, TextKey},
+    event::{Epoch, Position, Sequence, TextKey},
     log::erasure::Cleaned,
 };
 
@@ -175,7 +176,7 @@ impl LogFile {
     /// it.
     pub(super) fn commit(
         &mut self,
-        group: impl IntoIterator<Item = NewEvent>,
+        group: impl IntoIterator<Item = Prepared>,
     ) -> Result<Committed, Trouble> {
         self.write(|draft| {
             group.into_iter().try_for_each(|event| {
@@ -193,7 +194,7 @@ impl LogFile {
     )]
     pub(super) fn apply(
         &mut self,
-        batch: impl IntoIterator<Item = (NewEvent, Sequence, Timestamp)>,
+        batch: impl IntoIterator<Item = (Prepared, Sequence, Timestamp)>,
     ) -> Result<Committed, Trouble> {
         self.write(|draft| {
             batch

@@ -83,6 +83,7 @@ use jiff::Timestamp;
 
 pub(crate) use self::read_only::open_read_only;
 pub use self::reader::Reader;
+pub(super) use self::rows::Prepared;
 use self::{
     beginning::Beginning, file::LogFile, folder::Folder, ids::Recent, keeper::Keeper, place::Place,
     reader::Source,

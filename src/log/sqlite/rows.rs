@@ -1,6 +1,6 @@
 //! Writes an event as a row and reads it back.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{collections::BTreeMap, mem, sync::LazyLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -8,10 +8,14 @@ use rusqlite::{
     Row, Statement, params_from_iter,
     types::{ToSqlOutput, Type, ValueRef},
 };
+use serde::Serializer;
 
 use super::checksum;
 use crate::{
-    event::{ByTextKey, EventId, Keys, NewEvent, Position, Raw, Sequence, StoredEvent, TextKey},
+    event::{
+        ByTextKey, EncodedEvent, EventId, Keys, NewEvent, Position, Raw, Sequence, StoredEvent,
+        TextKey,
+    },
     proto::EventType,
 };
 
@@ -53,29 +57,49 @@ pub(super) static INSERT: LazyLock<String> = LazyLock::new(|| {
 pub(super) const LAST: &str = "
     SELECT last_sequence AS sequence, last_id AS id, last_receive_time AS receive_time FROM log";
 
+/// An event on its way into the log, with all that can be made before it has its place. The caller
+/// makes this, so that the one thread that commits does not have to.
+#[derive(Debug)]
+pub(in crate::log) struct Prepared {
+    pub(in crate::log) event: EncodedEvent,
+    /// The text of the time that Verbex gave, if the log can hold that time.
+    event_time: Option<String>,
+    /// The headers as a JSON object.
+    headers: String,
+}
+
+impl From<NewEvent> for Prepared {
+    fn from(event: NewEvent) -> Self {
+        let event = event.encode();
+        Self {
+            event_time: event.event_time.and_then(time).map(time_text),
+            headers: headers_text(&event.raw.headers),
+            event,
+        }
+    }
+}
+
 /// Writes an event at its place. Returns it, and the bytes that count for it.
 pub(super) fn insert(
     insert: &mut Statement<'_>,
-    event: NewEvent,
+    prepared: Prepared,
     sequence: Sequence,
     receive_time: Timestamp,
 ) -> rusqlite::Result<(StoredEvent, u64)> {
-    let trace_id = event.event.trace_id.clone();
-    let event_time = event
-        .event
-        .event_time
-        .filter(|_| event.event_time_given)
-        .and_then(time)
-        .unwrap_or(receive_time);
+    let Prepared {
+        mut event,
+        event_time,
+        headers,
+    } = prepared;
+    let trace_id = mem::take(&mut event.trace_id);
     let stored = event.place(sequence, receive_time);
-    let raw = stored.raw.as_ref();
-    let json = raw.map_or(&b""[..], |raw| &raw.json);
-    let headers = headers_text(raw);
+    let json = stored.raw.as_ref().map_or(&b""[..], |raw| &raw.json);
     let texts = &stored.keys.texts;
     fn text(text: &str) -> ValueRef<'_> {
         ValueRef::Text(text.as_bytes())
     }
-    let (event_time, received) = (time_text(event_time), time_text(receive_time));
+    let received = time_text(receive_time);
+    let event_time = event_time.as_ref().unwrap_or(&received);
     let values: [ValueRef<'_>; COLUMNS.len()] = [
         ValueRef::Integer(signed(sequence.0)),
         ValueRef::Blob(&stored.id.0),
@@ -86,7 +110,7 @@ pub(super) fn insert(
         text(&texts[TextKey::AgentId]),
         text(&texts[TextKey::CallId]),
         text(&texts[TextKey::Status]),
-        text(&event_time),
+        text(event_time),
         text(&received),
         // Bound as bytes: the text is stored as it came, and need not be validated again.
         ValueRef::Text(json),
@@ -229,13 +253,13 @@ fn raw(row: &Row<'_>, json: usize, headers: usize) -> rusqlite::Result<Raw> {
     })
 }
 
-fn headers_text(raw: Option<&Raw>) -> String {
-    let headers = raw.map_or(&[][..], |raw| &raw.headers);
-    let object: serde_json::Map<String, serde_json::Value> = headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_str().into()))
-        .collect();
-    serde_json::Value::Object(object).to_string()
+/// Names and values, whose names are sorted and different, as a JSON object.
+fn headers_text(headers: &[(String, String)]) -> String {
+    let mut text = Vec::with_capacity(128);
+    let pairs = headers.iter().map(|(name, value)| (name, value));
+    // Texts always become JSON, and memory always takes it.
+    let _ = serde_json::Serializer::new(&mut text).collect_map(pairs);
+    String::from_utf8(text).unwrap_or_default()
 }
 
 fn text<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a str> {

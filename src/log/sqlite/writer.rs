@@ -17,19 +17,17 @@ use super::{
     reader::{Reader, Source},
     retention::Retention,
     room::Room,
+    rows::Prepared,
     trouble::Trouble,
 };
-use crate::{
-    event::NewEvent,
-    log::{
-        appender::{self, Appender, Caller, Offer, Offers},
-        eraser::{self, Eraser},
-        error::{AppendError, RETRY_INTERVAL},
-        follow::{Followers, Publisher, Tail, followers},
-        limits::Limits,
-        metrics::Metrics,
-        pulse::{Pulse, WAIT_MAX},
-    },
+use crate::log::{
+    appender::{self, Appender, Caller, Offer, Offers},
+    eraser::{self, Eraser},
+    error::{AppendError, RETRY_INTERVAL},
+    follow::{Followers, Publisher, Tail, followers},
+    limits::Limits,
+    metrics::Metrics,
+    pulse::{Pulse, WAIT_MAX},
 };
 
 /// The most events in a group, and the bytes of raw bodies after which it takes no more events.
@@ -274,12 +272,12 @@ impl Writer {
     fn append(&mut self, first: Offer) {
         if let Standing::Away { reason, .. } = &self.standing {
             let refusal = AppendError::Unavailable(reason.clone());
-            return first.caller.answer(Err(refusal), &self.metrics);
+            return appender::answer([(first.caller, Err(refusal))], &self.metrics);
         }
         self.look_at_disk();
         if let Some(reason) = self.room.shortage() {
             let refusal = AppendError::Unavailable(reason);
-            return first.caller.answer(Err(refusal), &self.metrics);
+            return appender::answer([(first.caller, Err(refusal))], &self.metrics);
         }
         self.look_at = Instant::now() + LOOK_INTERVAL;
         let (events, callers) = gather(first, &mut self.offers);
@@ -294,9 +292,10 @@ impl Writer {
             Err(error) => {
                 self.leave(&error);
                 let refusal = AppendError::Unavailable(error.to_string().into());
-                for caller in callers {
-                    caller.answer(Err(refusal.clone()), &self.metrics);
-                }
+                let refused = callers
+                    .into_iter()
+                    .map(|caller| (caller, Err(refusal.clone())));
+                appender::answer(refused, &self.metrics);
             }
         }
     }
@@ -347,9 +346,8 @@ impl Writer {
             self.metrics.committed(&committed.events);
             self.publisher.committed(committed.events.into());
         }
-        for (caller, appended) in callers.into_iter().zip(committed.answers) {
-            caller.answer(Ok(appended), &self.metrics);
-        }
+        let answers = committed.answers.into_iter().map(Ok);
+        appender::answer(callers.into_iter().zip(answers), &self.metrics);
     }
 
     /// A checkpoint that fails loses nothing, but the pages that it moved may not be durable.
@@ -392,15 +390,15 @@ impl Writer {
 }
 
 /// Takes the events that wait, up to the bounds, and waits for no more.
-fn gather(first: Offer, offers: &mut Offers) -> (Vec<NewEvent>, Vec<Caller>) {
-    let mut bytes = first.event.raw.json.len();
+fn gather(first: Offer, offers: &mut Offers) -> (Vec<Prepared>, Vec<Caller>) {
+    let mut bytes = first.event.event.raw.json.len();
     let mut events = vec![first.event];
     let mut callers = vec![first.caller];
     while events.len() < GROUP_EVENTS_MAX
         && bytes < GROUP_BYTES_MAX
         && let Some(offer) = offers.waiting()
     {
-        bytes += offer.event.raw.json.len();
+        bytes += offer.event.event.raw.json.len();
         events.push(offer.event);
         callers.push(offer.caller);
     }

@@ -5,18 +5,19 @@ use std::{
 
 use super::*;
 use crate::{
-    event::{EventId, Raw},
+    event::{EventId, NewEvent, Raw},
     log::parts::Identity,
     proto,
 };
 
-pub(in super::super) fn event(number: u8) -> NewEvent {
-    NewEvent {
+pub(in super::super) fn event(number: u8) -> Prepared {
+    let event = NewEvent {
         id: EventId([number; 16]),
         event: proto::Event::default(),
         event_time_given: false,
         raw: Raw::default(),
-    }
+    };
+    event.into()
 }
 
 pub(in super::super) fn open(folder: &tempfile::TempDir) -> LogFile {
