@@ -32,8 +32,6 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "synchronous", "FULL")?;
     // On macOS a plain sync only reaches the drive's cache.
     conn.pragma_update(None, "fullfsync", true)?;
-    // What is removed or erased is written over with zeroes.
-    conn.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     // See `checkpoint.rs`.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
@@ -49,6 +47,11 @@ pub(super) fn mover(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "synchronous", "OFF")?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(conn)
+}
+
+/// From now on, what is removed or written over is filled with zeroes.
+pub(super) fn wipe(conn: &Connection) -> rusqlite::Result<()> {
+    conn.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
 }
 
 /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes the

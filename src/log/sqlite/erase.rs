@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     checksum,
     chores::{self, Chore, Next},
+    copies,
     file::LogFile,
     remains::Remains,
     rows::{self, Values, column, signed},
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     event::Sequence,
     log::{
-        erasure::{Job, Target},
+        erasure::{Cleaned, Job, Target},
         metrics::Metrics,
     },
 };
@@ -51,6 +52,8 @@ pub(super) struct Erasure {
     current: Option<Current>,
     metrics: Metrics,
     worked: Option<Instant>,
+    /// Whether copies of erased rows may be left in pages.
+    has_copies: bool,
 }
 
 /// The events that are being erased, the next one last.
@@ -68,6 +71,7 @@ impl Erasure {
             current: None,
             metrics,
             worked: None,
+            has_copies: true,
         }
     }
 
@@ -76,6 +80,15 @@ impl Erasure {
             Some(worked) if worked.elapsed() < AT_WORK => Next::After(INTERVAL_AT_WORK),
             _ => Next::After(INTERVAL),
         }
+    }
+
+    /// Tries once to remove what was erased from everywhere else than the rows.
+    fn clean(&mut self, file: &mut LogFile) -> Result<Cleaned, Trouble> {
+        if self.has_copies {
+            file.change(|transaction| Ok(copies::overwrite(transaction)?))?;
+            self.has_copies = false;
+        }
+        file.empty_wal()
     }
 
     /// Answers a job that failed. Only what the writer has to know is an error of the step.
@@ -104,7 +117,7 @@ impl Chore for Erasure {
                 Err(_) => return Ok(self.rest()),
                 Ok(Job::Clean { answer }) => {
                     self.worked = Some(Instant::now());
-                    return match file.empty_wal() {
+                    return match self.clean(file) {
                         Ok(cleaned) => {
                             let _ = answer.send(Ok(cleaned));
                             Ok(self.rest())
@@ -131,6 +144,7 @@ impl Chore for Erasure {
         match file.change(|transaction| current.erase_some(transaction, until)) {
             Ok((done, erased)) => {
                 self.metrics.erased(erased);
+                self.has_copies = true;
                 current.erased += erased;
                 current.left.truncate(current.left.len() - done);
                 if current.left.is_empty() {

@@ -99,6 +99,7 @@ impl LogFile {
         place: Arc<Place>,
         recent: Arc<Recent>,
     ) -> rusqlite::Result<Self> {
+        connection::wipe(&conn)?;
         let epoch = schema::identity(&conn)?.epoch;
         let page_bytes = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         Ok(Self {
@@ -137,6 +138,7 @@ impl LogFile {
         };
         settle(&conn, place, || self.checkpoints.stop())?;
         probe(&conn)?;
+        connection::wipe(&conn)?;
         let mut ids = Ids::open(&conn, opener(place), self.recent.clone())?;
         ids.mend(&conn)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;

@@ -43,6 +43,7 @@ mod checksum;
 mod chores;
 mod condition;
 mod connection;
+mod copies;
 pub(crate) mod copy;
 mod draft;
 mod ends;
