@@ -12,7 +12,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -52,6 +52,7 @@ pub(super) struct Reads {
     /// Above this many bytes, segments are short and no subscriber reads ahead.
     bytes_max: usize,
     encoders: Semaphore,
+    erasures: watch::Receiver<u64>,
 }
 
 /// The reads of one class, and the segments that they have found.
@@ -68,8 +69,8 @@ pub(super) struct Catchup {
 struct Shareable {
     /// Segments that somebody still uses.
     segments: Vec<Weak<Segment>>,
-    /// Reads that run, by the place after which they read.
-    running: Vec<(Sequence, WeakShared<Finding>)>,
+    /// Reads that run, by the place after which they read, and the erasures before them.
+    running: Vec<(Sequence, u64, WeakShared<Finding>)>,
 }
 
 impl std::fmt::Debug for Shareable {
@@ -87,7 +88,13 @@ type Finding = BoxFuture<'static, Result<Arc<Segment>, ReadError>>;
 pub(super) type CatchupRead = Result<(Arc<Segment>, Option<Turn>), ReadError>;
 
 impl Reads {
-    pub(super) fn new(reader: Reader, epoch: Epoch, memory: Memory, bytes_max: usize) -> Self {
+    pub(super) fn new(
+        reader: Reader,
+        epoch: Epoch,
+        memory: Memory,
+        bytes_max: usize,
+        erasures: watch::Receiver<u64>,
+    ) -> Self {
         Self {
             reader,
             epoch,
@@ -95,7 +102,13 @@ impl Reads {
             memory,
             bytes_max,
             encoders: Semaphore::new(ENCODERS),
+            erasures,
         }
+    }
+
+    /// How often events were erased. What was read before the last time may hold what was erased.
+    pub(super) fn erasures(&self) -> u64 {
+        *self.erasures.borrow()
     }
 
     /// Whether those that catch up hold as much as they may together. Clients that do not read can
@@ -147,54 +160,55 @@ impl Catchup {
         after: Sequence,
         through: Position,
     ) -> Result<Arc<Segment>, ReadError> {
-        loop {
-            if let Some(segment) = self.segment_in_use(after) {
+        let erasures = loop {
+            let erasures = reads.erasures();
+            if let Some(segment) = self.segment_in_use(after, erasures) {
                 return Ok(segment);
             }
             // If that read ends before `after`, it does not help. Then this looks again: another
             // subscriber may have begun a better one meanwhile.
-            let Some(running) = self.running_near(after) else {
-                break;
+            let Some(running) = self.running_near(after, erasures) else {
+                break erasures;
             };
             match running.await {
-                Ok(segment) if segment.helps(after) => return Ok(segment),
+                Ok(segment) if segment.helps(after, reads.erasures()) => return Ok(segment),
                 Ok(_) => {}
                 Err(error @ ReadError::Unavailable(_)) => return Err(error),
                 // The error may be about events before `after`, so this subscriber reads for
                 // itself.
-                Err(ReadError::Expired(_) | ReadError::Damaged { .. }) => break,
+                Err(ReadError::Expired(_) | ReadError::Damaged { .. }) => break erasures,
             }
-        }
-        let finding = Arc::clone(&self).read_log(reads, after, through);
+        };
+        let finding = Arc::clone(&self).read_log(reads, after, through, erasures);
         let finding = finding.boxed().shared();
-        self.share_running(after, &finding);
+        self.share_running(after, erasures, &finding);
         finding.await
     }
 
-    fn segment_in_use(&self, after: Sequence) -> Option<Arc<Segment>> {
+    fn segment_in_use(&self, after: Sequence, erasures: u64) -> Option<Arc<Segment>> {
         let shareable = self.lock();
         let mut in_use = shareable.segments.iter().filter_map(Weak::upgrade);
-        in_use.find(|segment| segment.helps(after))
+        in_use.find(|segment| segment.helps(after, erasures))
     }
 
-    fn running_near(&self, after: Sequence) -> Option<Shared<Finding>> {
+    fn running_near(&self, after: Sequence, erasures: u64) -> Option<Shared<Finding>> {
         let shareable = self.lock();
         let near = |began: Sequence| began <= after && after.0 - began.0 < NEAR;
         let mut running = shareable
             .running
             .iter()
-            .filter(|(began, _)| near(*began))
-            .filter_map(|(_, finding)| finding.upgrade());
+            .filter(|(began, known, _)| near(*began) && *known == erasures)
+            .filter_map(|(.., finding)| finding.upgrade());
         running.find(|finding| finding.peek().is_none())
     }
 
-    fn share_running(&self, after: Sequence, finding: &Shared<Finding>) {
+    fn share_running(&self, after: Sequence, erasures: u64, finding: &Shared<Finding>) {
         let mut shareable = self.lock();
         shareable
             .running
-            .retain(|(_, finding)| finding.upgrade().is_some());
+            .retain(|(.., finding)| finding.upgrade().is_some());
         if let Some(finding) = finding.downgrade() {
-            shareable.running.push((after, finding));
+            shareable.running.push((after, erasures, finding));
         }
     }
 
@@ -211,6 +225,7 @@ impl Catchup {
         reads: Arc<Reads>,
         after: Sequence,
         through: Position,
+        erasures: u64,
     ) -> Result<Arc<Segment>, ReadError> {
         let query = Query {
             lane: Lane::for_distance(after, through.sequence),
@@ -248,7 +263,7 @@ impl Catchup {
             false => batch.covered,
         };
         let run = Run::new(&messages, &reads.memory);
-        let segment = Arc::new(Segment::new(after, covered, run));
+        let segment = Arc::new(Segment::new(after, covered, run, erasures));
         self.share(&segment);
         Ok(segment)
     }

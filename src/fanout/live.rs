@@ -168,6 +168,18 @@ impl Live {
         }
     }
 
+    /// Detaches queues that hold something.
+    pub(super) fn detach_waiting(&mut self) {
+        for slot in 0..self.slots.len() {
+            if let Some(live) = &mut self.slots[slot] {
+                live.queues.retain(|_, queue| !queue.detach_if_waiting());
+                if live.queues.is_empty() {
+                    self.remove(slot);
+                }
+            }
+        }
+    }
+
     pub(super) fn detach_all(&mut self) {
         for slot in 0..self.slots.len() {
             if let Some(live) = &mut self.slots[slot] {

@@ -134,6 +134,7 @@ impl Fanout {
                 epoch,
                 catchup_memory.clone(),
                 catchup_bytes_max,
+                followers.erasures(),
             )),
             head,
             registry,

@@ -111,6 +111,17 @@ impl Queue {
         wake(contents);
     }
 
+    /// Does the same if frames are in it. Returns whether it did.
+    pub(super) fn detach_if_waiting(&self) -> bool {
+        let mut contents = self.lock();
+        let is_waiting = !contents.frames.is_empty();
+        if is_waiting {
+            contents.detach();
+            wake(contents);
+        }
+        is_waiting
+    }
+
     /// Ends the stream: after the queued frames if the gateway drains, else at once. Only the first
     /// call counts.
     pub(super) fn end(&self, reason: EndReason) {

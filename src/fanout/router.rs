@@ -58,6 +58,8 @@ pub(super) struct Router {
     follower: Follower,
     /// The last event that retention will soon remove.
     leaving: watch::Receiver<Sequence>,
+    /// Grows when events were erased.
+    erasures: watch::Receiver<u64>,
     live: Live,
     wakings: Wakings,
     /// See [`ROUTE_BYTES_MAX`].
@@ -89,6 +91,7 @@ impl Router {
         Self {
             commands,
             leaving: followers.leaving(),
+            erasures: followers.erasures(),
             follower: followers.from(head.position().sequence).urgent(),
             head,
             registry,
@@ -100,7 +103,7 @@ impl Router {
 
     pub(super) async fn run(mut self) {
         self.available(self.follower.tail().available);
-        let (mut following, mut retaining) = (true, true);
+        let (mut following, mut retaining, mut erasing) = (true, true, true);
         let mut woken_until = None;
         loop {
             let mut commands = Vec::new();
@@ -123,6 +126,12 @@ impl Router {
                     retaining = changed.is_ok();
                     let leaving = *self.leaving.borrow_and_update();
                     self.registry.ask_behind(leaving);
+                }
+                // What waits in memory may hold what was erased. The log has what is left.
+                changed = self.erasures.changed(), if erasing => {
+                    erasing = changed.is_ok();
+                    self.follow().await;
+                    self.live.detach_waiting();
                 }
             }
             if let Some(followed) = followed {

@@ -7,21 +7,25 @@ pub(super) struct Segment {
     after: Sequence,
     covered: Position,
     run: Run,
+    /// See [`Reads::erasures`](super::catchup::Reads::erasures).
+    erasures: u64,
 }
 
 impl Segment {
     /// Events that were found after `after` and up to `covered`.
-    pub(super) fn new(after: Sequence, covered: Position, run: Run) -> Self {
+    pub(super) fn new(after: Sequence, covered: Position, run: Run, erasures: u64) -> Self {
         Self {
             after,
             covered,
             run,
+            erasures,
         }
     }
 
-    /// Whether it helps a subscriber that has covered `after`.
-    pub(super) fn helps(&self, after: Sequence) -> bool {
-        self.after <= after && after < self.covered.sequence
+    /// Whether it helps a subscriber that has covered `after`. It does not, if events were erased
+    /// since it was read.
+    pub(super) fn helps(&self, after: Sequence, erasures: u64) -> bool {
+        self.erasures == erasures && self.after <= after && after < self.covered.sequence
     }
 
     /// Whether it has nothing to send between two places.

@@ -137,6 +137,21 @@ impl Standing {
         }
     }
 
+    /// Forgets what was read of the log and not sent yet: events were erased since. Returns whether
+    /// a read that runs must be forgotten, too.
+    pub(super) fn forget_read(&mut self) -> bool {
+        self.pending.clear();
+        self.segment = None;
+        let is_reading = match self.source {
+            Source::Reading { joined, .. } => Some(joined),
+            Source::Behind { .. } | Source::Attaching | Source::Live => None,
+        };
+        if let Some(joined) = is_reading {
+            self.source = Source::Behind { joined };
+        }
+        is_reading.is_some()
+    }
+
     /// Every match up to here was handed out, and none after it.
     pub(super) fn covered(&self) -> Position {
         self.covered

@@ -34,6 +34,8 @@ pub(crate) struct Subscription {
     head: Arc<Head>,
     /// The read of the log or the router's answer that the subscription waits for.
     awaited: Option<BoxFuture<'static, Answer>>,
+    /// How often events had been erased when it last looked.
+    erasures: u64,
     /// The turn to send what was read.
     turn: Option<Turn>,
     /// Fires no later than a progress is due. It is reset when it fires, not at each message.
@@ -51,6 +53,7 @@ impl Subscription {
         Self {
             seat,
             standing,
+            erasures: reads.erasures(),
             reads,
             head,
             awaited: None,
@@ -71,6 +74,7 @@ impl Subscription {
     pub(crate) async fn next(&mut self) -> Result<Bytes, EndReason> {
         let mut came = Came::Nothing;
         loop {
+            self.forget_erased();
             let available = self.head.available.load(Ordering::Relaxed);
             came = match self.standing.step(came, available) {
                 Step::Send(frame) => return Ok(self.sent(frame.bytes, frame.events)),
@@ -113,6 +117,17 @@ impl Subscription {
                     return Err(reason);
                 }
             };
+        }
+    }
+
+    /// Lets nothing go out that was read before events were erased.
+    fn forget_erased(&mut self) {
+        let erasures = self.reads.erasures();
+        if erasures != self.erasures {
+            self.erasures = erasures;
+            if self.standing.forget_read() {
+                self.awaited = None;
+            }
         }
     }
 

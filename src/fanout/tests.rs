@@ -2,6 +2,7 @@
 //! progress is true.
 
 mod crowd;
+mod erasing;
 mod memory;
 mod retention;
 
@@ -34,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Rig {
     fanout: Fanout,
     appender: Appender,
+    eraser: log::Eraser,
     appended: Vec<(u64, &'static str)>,
     next_id: u8,
     dir: TempDir,
@@ -66,6 +68,7 @@ impl Rig {
         Self {
             fanout,
             appender: log.appender,
+            eraser: log.eraser,
             appended: Vec::new(),
             next_id: 0,
             dir,

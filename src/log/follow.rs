@@ -42,15 +42,18 @@ pub fn followers(reader: Reader, tail: Tail) -> (Publisher, Followers) {
     let (groups, _) = broadcast::channel(GROUPS_MAX);
     let (tail, moves) = watch::channel(tail);
     let (leaving, will_leave) = watch::channel(Sequence::ZERO);
+    let (erased, erasures) = watch::channel(0);
     let publisher = Publisher {
         groups: groups.clone(),
         tail,
         leaving,
+        erased,
     };
     let followers = Followers {
         groups,
         tail: moves,
         leaving: will_leave,
+        erasures,
         reader,
     };
     (publisher, followers)
@@ -62,6 +65,7 @@ pub struct Publisher {
     groups: broadcast::Sender<Group>,
     tail: watch::Sender<Tail>,
     leaving: watch::Sender<Sequence>,
+    erased: watch::Sender<u64>,
 }
 
 impl Publisher {
@@ -85,6 +89,11 @@ impl Publisher {
         self.leaving.clone()
     }
 
+    /// Where an erasure counts each time that it has erased events.
+    pub(super) fn erased(&self) -> watch::Sender<u64> {
+        self.erased.clone()
+    }
+
     /// Tells followers whether the log can take events.
     pub(super) fn available(&self, available: bool) {
         self.tail.send_if_modified(|tail| {
@@ -99,6 +108,7 @@ pub struct Followers {
     groups: broadcast::Sender<Group>,
     tail: watch::Receiver<Tail>,
     leaving: watch::Receiver<Sequence>,
+    erasures: watch::Receiver<u64>,
     reader: Reader,
 }
 
@@ -121,6 +131,11 @@ impl Followers {
     /// Where the log ends. The value changes as it grows.
     pub(crate) fn tail(&self) -> watch::Receiver<Tail> {
         self.tail.clone()
+    }
+
+    /// Grows each time that events were erased. What was read before may hold what was erased.
+    pub(crate) fn erasures(&self) -> watch::Receiver<u64> {
+        self.erasures.clone()
     }
 
     /// The last event that retention will soon remove.

@@ -50,7 +50,7 @@ fn events(frame: &Frame) -> Vec<u64> {
 }
 
 fn segment(after: u64, covered: u64, events: &[u64]) -> Came {
-    let segment = Segment::new(Sequence(after), position(covered), run(events));
+    let segment = Segment::new(Sequence(after), position(covered), run(events), 0);
     Came::Read(Ok(Arc::new(segment)))
 }
 
@@ -182,7 +182,7 @@ fn from_the_log_to_the_queue() {
 
 #[test]
 fn the_segment_that_was_read_last_is_kept_until_the_subscription_is_live() {
-    let read = Arc::new(Segment::new(Sequence(5), position(9), run(&[9])));
+    let read = Arc::new(Segment::new(Sequence(5), position(9), run(&[9]), 0));
     let mut standing = reading(at(5), ExpiredAction::Fail);
     check(
         &mut standing,

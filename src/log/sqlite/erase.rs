@@ -11,7 +11,7 @@ use rusqlite::{
     OptionalExtension, Transaction, params, params_from_iter,
     types::{ToSqlOutput, ValueRef},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     checksum,
@@ -51,6 +51,8 @@ pub(super) struct Erasure {
     jobs: mpsc::Receiver<Job>,
     current: Option<Current>,
     metrics: Metrics,
+    /// Counts, so that what was read before is not delivered any more.
+    told: watch::Sender<u64>,
     worked: Option<Instant>,
     /// Whether copies of erased rows may be left in pages.
     has_copies: bool,
@@ -65,11 +67,16 @@ struct Current {
 }
 
 impl Erasure {
-    pub(super) fn new(jobs: mpsc::Receiver<Job>, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        jobs: mpsc::Receiver<Job>,
+        metrics: Metrics,
+        told: watch::Sender<u64>,
+    ) -> Self {
         Self {
             jobs,
             current: None,
             metrics,
+            told,
             worked: None,
             has_copies: true,
         }
@@ -145,6 +152,7 @@ impl Chore for Erasure {
             Ok((done, erased)) => {
                 self.metrics.erased(erased);
                 self.has_copies = true;
+                self.told.send_modify(|count| *count += 1);
                 current.erased += erased;
                 current.left.truncate(current.left.len() - done);
                 if current.left.is_empty() {

@@ -90,7 +90,7 @@ pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
         );
     })?;
     let retention = Retention::new(parts.limits, parts.metrics.clone(), publisher.leaving());
-    let erasure = Erasure::new(erasures, parts.metrics.clone());
+    let erasure = Erasure::new(erasures, parts.metrics.clone(), publisher.erased());
     let chores = Chores::new(vec![
         Box::new(retention),
         Box::new(Sweep::default()),
