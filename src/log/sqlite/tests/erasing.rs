@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use futures_util::future::join_all;
+use prost::Message;
 use rusqlite::params;
 
 use super::*;
 use crate::{
     event::{NewEvent, Raw},
     log::{Phone, Stage, Target},
+    proto,
 };
 
 const NUMBER: &str = "8801762668080";
@@ -79,4 +81,105 @@ async fn nothing_is_left_of_events_that_were_moved_within_the_file() {
         log.appender.finish().await;
     }
     assert_eq!(before, 0);
+}
+
+/// What is read of all events: the encoded event, and the body.
+async fn read_all(log: &Log) -> Vec<(proto::Event, Raw)> {
+    let batch = log.reader.read(all()).await.unwrap();
+    let events = batch.events.into_iter().map(|event| {
+        let decoded = proto::Event::decode(event.encoded.clone()).unwrap();
+        (decoded, event.raw.unwrap())
+    });
+    events.collect()
+}
+
+#[tokio::test]
+async fn a_damaged_event_is_erased_by_its_sequence_and_passed_from_then_on() {
+    // Each damage, and what is left of the second of three events.
+    let damages = [
+        "raw_json = '{}'",
+        "encoded = x'ff'",
+        "type = 'CALL_STARTEE'",
+        "receive_time = '2099-01-01T00:00:00.000000000Z'",
+        "receive_time = 'soon'",
+        "event_time = ''",
+        "agent_id = CAST(x'61ff' AS TEXT)",
+        "checksum = 1",
+    ];
+    for damage in damages {
+        let home = Home::new();
+        let log = home.open();
+        fill(&log, 1..=3).await;
+        log.appender.finish().await;
+        home.sql(&format!("UPDATE events SET {damage} WHERE sequence = 2"));
+        let log = home.open();
+        let before = log.reader.read(all()).await.unwrap();
+        assert_eq!(numbers(&before), [1], "{damage}");
+        assert_eq!(
+            erase(&log, Target::Sequence(Sequence(2))).await,
+            1,
+            "{damage}"
+        );
+        assert_eq!(
+            erase(&log, Target::Sequence(Sequence(2))).await,
+            0,
+            "{damage}"
+        );
+        let events = read_all(&log).await;
+        let erased: Vec<bool> = events
+            .iter()
+            .map(|(event, _)| event.erase_time.is_some())
+            .collect();
+        assert_eq!(erased, [false, true, false], "{damage}");
+        let (event, raw) = &events[1];
+        assert_eq!(
+            (event.sequence, &event.call_id[..]),
+            (2, "call-2"),
+            "{damage}"
+        );
+        assert_eq!(*raw, Raw::default(), "{damage}");
+        let received: Vec<_> = events
+            .iter()
+            .map(|(event, _)| event.receive_time.map(|time| time.seconds))
+            .collect();
+        assert!(received.is_sorted(), "{damage}: {received:?}");
+        // A start has not put an event into the index whose id or agent it could not read.
+        log.appender.finish().await;
+        let log = home.open();
+        let id: EventId = event.id.parse().unwrap();
+        assert!(log.reader.get(id).await.unwrap().is_some(), "{damage}");
+        log.appender.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_waits_for_who_reads_the_file_and_says_so() {
+    let home = Home::new();
+    let log = home.open();
+    log.appender.append(with_number(1, 9_000)).await.unwrap();
+    let other = Connection::open(home.file()).unwrap();
+    other
+        .execute_batch("BEGIN; SELECT count(*) FROM events")
+        .unwrap();
+    log.appender.append(with_number(2, 9_000)).await.unwrap();
+    let target = Target::Phone(Phone::parse(NUMBER).unwrap());
+    let mut erasing = log.eraser.erase(target, false).await.unwrap();
+    let mut held = 0;
+    while held < 3 {
+        let state = erasing.next().await.unwrap().unwrap();
+        held += usize::from(state.stage == Stage::Held);
+    }
+    // Whoever reads meanwhile gets nothing of it, and events are taken.
+    assert!(
+        read_all(&log)
+            .await
+            .iter()
+            .all(|(event, _)| event.erase_time.is_some())
+    );
+    fill(&log, [3]).await;
+    assert!(times_in(&home.config().data_dir) > 0);
+    drop(other);
+    while erasing.next().await.unwrap().is_some() {}
+    assert_eq!(times_in(&home.config().data_dir), 0);
+    log.appender.finish().await;
 }
