@@ -16,8 +16,10 @@ use crate::event::Sequence;
 
 /// The most jobs that wait. More callers wait for a place.
 const JOBS_MAX: usize = 16;
-/// How often to try again to empty the write-ahead log while somebody reads it.
-const HELD_INTERVAL: Duration = Duration::from_millis(250);
+/// How often to try to empty the write-ahead log.
+const CLEAN_INTERVAL: Duration = Duration::from_millis(250);
+/// After so many tries somebody reads the log for long. The gateway's own reads are short.
+const HELD_MIN: u32 = 4;
 
 /// Erases events. Clones share the writer.
 #[derive(Clone, Debug)]
@@ -73,6 +75,8 @@ pub(crate) struct Erasing {
     target: Target,
     dry_run: bool,
     state: Erased,
+    /// How often somebody who reads the log has kept the write-ahead log from being emptied.
+    held: u32,
 }
 
 impl Eraser {
@@ -90,6 +94,7 @@ impl Eraser {
             eraser: self.clone(),
             target,
             dry_run,
+            held: 0,
             state: Erased {
                 events: 0,
                 damaged: 0,
@@ -125,11 +130,7 @@ impl Erasing {
             Stage::Erasing if self.state.examined < self.state.through => self.batch().await?,
             Stage::Erasing if self.dry_run => self.state.stage = Stage::Done,
             Stage::Erasing => self.state.stage = Stage::Cleaning,
-            Stage::Cleaning => self.clean().await?,
-            Stage::Held => {
-                time::sleep(HELD_INTERVAL).await;
-                self.clean().await?;
-            }
+            Stage::Cleaning | Stage::Held => self.clean().await?,
             Stage::Done => return Ok(None),
         }
         Ok(Some(self.state))
@@ -162,10 +163,19 @@ impl Erasing {
     }
 
     async fn clean(&mut self) -> Result<(), EraseError> {
-        self.state.stage = match self.eraser.ask(|answer| Job::Clean { answer }).await? {
-            Cleaned::All => Stage::Done,
-            Cleaned::Held => Stage::Held,
+        let cleaned = self.eraser.ask(|answer| Job::Clean { answer }).await?;
+        self.held = match cleaned {
+            Cleaned::Held => self.held + 1,
+            Cleaned::All | Cleaned::Later => 0,
         };
+        self.state.stage = match cleaned {
+            Cleaned::All => Stage::Done,
+            Cleaned::Held if self.held >= HELD_MIN => Stage::Held,
+            Cleaned::Held | Cleaned::Later => Stage::Cleaning,
+        };
+        if cleaned != Cleaned::All {
+            time::sleep(CLEAN_INTERVAL).await;
+        }
         Ok(())
     }
 }

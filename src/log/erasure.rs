@@ -57,6 +57,8 @@ pub(crate) enum Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cleaned {
     All,
+    /// A checkpoint runs.
+    Later,
     /// Somebody reads the log, and may still need what was erased.
     Held,
 }

@@ -398,7 +398,7 @@ impl LogFile {
     pub(super) fn empty_wal(&mut self) -> Result<Cleaned, Trouble> {
         self.check()?;
         if self.checkpoints.is_moving() {
-            return Ok(Cleaned::Held);
+            return Ok(Cleaned::Later);
         }
         self.checkpoints.stop();
         self.conn.busy_timeout(EMPTY_WAIT)?;
