@@ -55,7 +55,7 @@ async fn what_waits_for_a_subscriber_when_it_is_erased_is_delivered_erased() {
     append(&rig).await;
     // Reads ahead: the next events are in memory when it has got the first.
     let earliest = Start::Past(Past::Earliest);
-    let mut behind = rig.subscribe(None, earliest.clone()).await.unwrap();
+    let mut behind = rig.subscribe(None, earliest).await.unwrap();
     assert_eq!(read(&mut behind, 1).await, [(1, false)]);
 
     erase_all(&rig).await;
