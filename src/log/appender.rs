@@ -16,8 +16,8 @@ use super::{
 };
 use crate::event::{EventId, NewEvent, Sequence};
 
-/// The most offers that wait, and the most bytes of their bodies and encodings. When there is no room, callers
-/// wait for it, and are refused after [`WAIT_MAX`].
+/// The most offers that wait, and the most bytes of their bodies and encodings. When there is no
+/// room, callers wait for it, and are refused after [`WAIT_MAX`].
 const OFFERS_MAX: usize = 1024;
 const OFFERS_KIB_MAX: usize = 64 * 1024;
 /// What an offer counts at least. So the room bounds their number, too.

@@ -60,8 +60,8 @@ pub(super) const LAST: &str = "
 /// An event on its way into the log, with all that can be made before it has its place. The caller
 /// makes this, so that the one thread that commits does not have to.
 #[derive(Debug)]
-pub(in crate::log) struct Prepared {
-    pub(in crate::log) event: EncodedEvent,
+pub(crate) struct Prepared {
+    pub(crate) event: EncodedEvent,
     /// The text of the time that Verbex gave, if the log can hold that time.
     event_time: Option<String>,
     /// The headers as a JSON object.
