@@ -13,7 +13,7 @@ use super::{
     run::{self, Run},
     sizes::SIZES,
 };
-use crate::event::Sequence;
+use crate::{event::Sequence, log::sqlite::connection};
 
 /// A tail of so many batches is read into memory. Of a longer one runs are made first.
 const BATCHES_MAX: u64 = 4;
@@ -125,6 +125,8 @@ impl Ids {
                 "an index of these events is made"
             );
             self.mend_chunk(conn, first, chunk)?;
+            // Else the write-ahead log of a long upgrade takes as much space as the index.
+            connection::checkpoint(conn, "PASSIVE")?;
             if chunk < last {
                 self.lost.push((chunk.next(), last));
             }
