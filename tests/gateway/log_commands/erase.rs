@@ -3,12 +3,15 @@
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use verbex_gateway::proto::{Event, SubscribeRequest};
+use tonic::Code;
+use verbex_gateway::proto::{
+    EraseEventsRequest, Event, SubscribeRequest, erase_events_request::Target,
+};
 
-use super::good;
+use super::{failed, good, log};
 use crate::support::{
     bodies::{CALL_TRANSFERRED, call_started},
-    grpc::from_earliest,
+    grpc::{Refusal, from_earliest},
     process::{Gateway, Setup},
 };
 
@@ -156,4 +159,44 @@ async fn without_a_gateway_the_command_erases_by_itself() {
         .map(|event| event.call_id.starts_with("said-"))
         .collect();
     assert_eq!(erased, expected);
+}
+
+#[tokio::test]
+async fn a_gateway_with_another_log_erases_nothing_and_a_wrong_number_is_wrong_usage() {
+    let gateway = Gateway::start().await;
+    let other = Gateway::start().await;
+    let stored = gateway.post(transfer("said-0", 300)).await;
+    let data = gateway.setup.data();
+    let address = other.grpc.to_string();
+    let said = failed(&data, &["erase", "--call", "said-0", "--address", &address]).await;
+    assert!(said.contains("has another log than"), "{said}");
+    assert!(!remains(&data).is_empty());
+    for words in [
+        &["--phone", "1234"][..],
+        &["--phone", "x"],
+        &["--call", ""],
+        &[],
+    ] {
+        let finished = log(&data, &[&["erase"], words].concat()).await;
+        assert_eq!(finished.code, Some(2), "{finished}");
+    }
+
+    let mut admin = gateway.admin().await;
+    for (target, field) in [
+        (None, "target"),
+        (Some(Target::CallId(String::new())), "call_id"),
+        (Some(Target::PhoneNumber("1234".into())), "phone_number"),
+        (Some(Target::Sequence(0)), "sequence"),
+    ] {
+        let request = EraseEventsRequest {
+            target,
+            dry_run: false,
+        };
+        let status = admin.erase_events(request).await.expect_err("a refusal");
+        let refusal = Refusal::of(&status);
+        assert_eq!(refusal.row(), (Code::InvalidArgument, "INVALID_REQUEST"));
+        assert_eq!(refusal.fields, [field]);
+    }
+    let again = gateway.post(transfer("said-0", 300)).await;
+    assert_eq!((again.duplicate, again.id), (true, stored.id));
 }
