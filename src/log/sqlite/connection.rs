@@ -49,9 +49,9 @@ pub(super) fn mover(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// From now on, what is removed or written over is filled with zeroes.
-pub(super) fn wipe(conn: &Connection) -> rusqlite::Result<()> {
-    conn.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
+/// Whether, from now on, what is removed or written over is filled with zeroes.
+pub(super) fn wipe(conn: &Connection, wipes: bool) -> rusqlite::Result<()> {
+    conn.pragma_update_and_check(None, "secure_delete", wipes, |_| Ok(()))
 }
 
 /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes the

@@ -99,7 +99,7 @@ impl LogFile {
         place: Arc<Place>,
         recent: Arc<Recent>,
     ) -> rusqlite::Result<Self> {
-        connection::wipe(&conn)?;
+        connection::wipe(&conn, true)?;
         let epoch = schema::identity(&conn)?.epoch;
         let page_bytes = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         Ok(Self {
@@ -138,7 +138,6 @@ impl LogFile {
         };
         settle(&conn, place, || self.checkpoints.stop())?;
         probe(&conn)?;
-        connection::wipe(&conn)?;
         let mut ids = Ids::open(&conn, opener(place), self.recent.clone())?;
         ids.mend(&conn)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
@@ -437,8 +436,10 @@ impl LogFile {
 
 fn probe(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("UPDATE log SET probe = zeroblob(?1)", [PROBE_BYTES])?;
+    // These are zeroes already, and need not be written once more.
+    connection::wipe(conn, false)?;
     conn.execute("UPDATE log SET probe = NULL", [])?;
-    Ok(())
+    connection::wipe(conn, true)
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {
