@@ -208,14 +208,9 @@ impl Subscription {
             }
             Answer::Read(Err(error)) => {
                 let subscriber = &self.seat.record.id;
-                match &error {
-                    ReadError::Unavailable(_) => {
-                        tracing::warn!(subscriber, %error, "cannot catch up");
-                    }
-                    ReadError::Damaged { .. } => {
-                        tracing::error!(subscriber, %error, "the log is damaged");
-                    }
-                    ReadError::Expired(_) => {}
+                // Of damage the log itself tells.
+                if let ReadError::Unavailable(_) = &error {
+                    tracing::warn!(subscriber, %error, "cannot catch up");
                 }
                 Came::Read(Err(error))
             }

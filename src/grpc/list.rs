@@ -12,7 +12,7 @@ use super::{
 use crate::{
     auth::Grant,
     event::{Epoch, Position, Sequence, StoredEvent},
-    log::{Bounds, Lane, Query, ReadError, Reader, cursor},
+    log::{Bounds, Damage, Lane, Query, ReadError, Reader, cursor},
     proto::{Event, EventView, ListEventsRequest, ListEventsResponse},
     view::{Redaction, View},
 };
@@ -59,8 +59,17 @@ impl Lists {
         if let Some(token) = token {
             left.skip(Sequence(token.at));
         }
-        let (page, next) = self.read(&asked, grant.redaction, left).await?;
-        let next = next.map(|at| pages.encode(&PageToken { snapshot, at: at.0 }));
+        let token = |at: Sequence| pages.encode(&PageToken { snapshot, at: at.0 });
+        let (page, next) = match self.read(&asked, grant.redaction, left).await? {
+            Ok(read) => read,
+            Err(damage) => {
+                return Err(Failure::LogDamaged {
+                    sequence: Some(damage.sequence),
+                    past: Some(("next_page_token", token(damage.end))),
+                });
+            }
+        };
+        let next = next.map(token);
         Ok(ListEventsResponse {
             events: page.events,
             next_page_token: next.unwrap_or_default(),
@@ -112,17 +121,18 @@ impl Lists {
         Ok(stretch)
     }
 
-    /// Reads a page. If events may be left after it, also returns the last place of the page.
+    /// Reads a page. If events may be left after it, also returns the last place of the page. None
+    /// is read if its first event is damaged.
     async fn read(
         &self,
         asked: &ListEvents,
         redaction: Redaction,
         mut left: Stretch,
-    ) -> Result<(Page, Option<Sequence>), Failure> {
+    ) -> Result<Result<(Page, Option<Sequence>), Damage>, Failure> {
         let mut page = Page::new(asked.view, redaction);
         for _ in 0..PAGE_READS_MAX {
             if left.is_empty() {
-                return Ok((page, None));
+                return Ok(Ok((page, None)));
             }
             if page.events.len() >= asked.page_size {
                 break;
@@ -146,6 +156,10 @@ impl Lists {
                 }
                 // The next page meets the damage first.
                 Err(ReadError::Damaged { .. }) if !page.events.is_empty() => break,
+                Err(ReadError::Damaged {
+                    damage: Some(damage),
+                    ..
+                }) => return Ok(Err(damage)),
                 Err(error) => return Err(self.failure()(error)),
             };
             if let Some(last) = page.take(&batch.events)? {
@@ -153,11 +167,11 @@ impl Lists {
                 break;
             }
             if batch.complete {
-                return Ok((page, None));
+                return Ok(Ok((page, None)));
             }
             left.skip(batch.covered.sequence);
         }
-        Ok((page, Some(left.last())))
+        Ok(Ok((page, Some(left.last()))))
     }
 
     fn failure(&self) -> impl Fn(ReadError) -> Failure + use<> {

@@ -137,13 +137,10 @@ impl Failure {
                 tracing::warn!(%error, "cannot read");
                 Self::LogUnavailable
             }
-            ReadError::Damaged { damage, .. } => {
-                tracing::error!(%error, "cannot read");
-                Self::LogDamaged {
-                    sequence: damage.map(|damage| damage.sequence),
-                    past: None,
-                }
-            }
+            ReadError::Damaged { damage, .. } => Self::LogDamaged {
+                sequence: damage.map(|damage| damage.sequence),
+                past: None,
+            },
             ReadError::Expired(earliest) => Self::expired(earliest, epoch),
         }
     }

@@ -324,9 +324,8 @@ impl Follower {
             }
             Err(ReadError::Damaged {
                 damage: Some(damage),
-                what,
+                ..
             }) => {
-                tracing::error!(sequence = damage.sequence.0, %what, "the log is damaged");
                 self.position = damage.end;
                 Ok(Some(Followed::Damaged(damage)))
             }

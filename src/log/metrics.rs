@@ -27,11 +27,34 @@ pub struct Metrics {
     available: Gauge,
     late: Counter,
     mark_failures: Counter,
+    damage: Family<WhatLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TypeLabel {
     r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhatLabel {
+    what: &'static str,
+}
+
+/// What turned out to be damaged.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Damaged {
+    Event,
+    Index,
+}
+
+impl Damaged {
+    fn label(self) -> WhatLabel {
+        let what = match self {
+            Self::Event => "event",
+            Self::Index => "index",
+        };
+        WhatLabel { what }
+    }
 }
 
 impl Metrics {
@@ -66,7 +89,12 @@ impl Metrics {
             available: Gauge::default(),
             late: Counter::default(),
             mark_failures: Counter::default(),
+            damage: Family::default(),
         };
+        // They exist from the start, so that Prometheus sees the first one as an increase.
+        for what in [Damaged::Event, Damaged::Index] {
+            drop(metrics.damage.get_or_create(&what.label()));
+        }
         registry.register_with_unit(
             "verbex_gateway_log_append",
             "Time from an event's arrival at the log until it was durable, or known to be a \
@@ -122,6 +150,11 @@ impl Metrics {
             metrics.late.clone(),
         );
         registry.register(
+            "verbex_gateway_log_damage",
+            "Reads and writes that met damage in the log",
+            metrics.damage.clone(),
+        );
+        registry.register(
             "verbex_gateway_log_mark_failures",
             "Attempts to write events.mark that failed",
             metrics.mark_failures.clone(),
@@ -156,6 +189,10 @@ impl Metrics {
 
     pub(super) fn repeated_ids(&self, events: u64) {
         self.repeated_ids.inc_by(events);
+    }
+
+    pub(super) fn damaged(&self, what: Damaged) {
+        self.damage.get_or_create(&what.label()).inc();
     }
 
     pub(super) fn late(&self) {

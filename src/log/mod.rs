@@ -56,4 +56,4 @@ pub(crate) use sqlite::open_read_only;
 #[cfg(test)]
 pub(crate) use sqlite::tests::trim;
 pub use sqlite::{Reader, open};
-pub(crate) use sqlite::{copy, stats};
+pub(crate) use sqlite::{copy, stats, verify};

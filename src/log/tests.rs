@@ -124,6 +124,7 @@ pub(crate) fn event(number: u64) -> NewEvent {
     NewEvent {
         id: EventId(id),
         event: proto::Event {
+            id: EventId(id).to_string(),
             receive_time: Some(event::timestamp(at(number))),
             r#type: EventType::CallStarted.into(),
             event_name: "CallHandler.CallStarted".into(),

@@ -3,6 +3,7 @@
 mod backup;
 mod erase;
 mod stats;
+mod verify;
 
 use std::path::Path;
 

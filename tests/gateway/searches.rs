@@ -1,16 +1,18 @@
 //! Whoever searches the whole log holds up nobody else.
 
-use rusqlite::Connection;
-use tokio::task::JoinSet;
-use verbex_gateway::proto::{
-    EventFilter, GetEventRequest, ListEventsRequest, ListSubscribersRequest, SubscribeRequest,
-    Subscriber, SubscriptionState,
-};
+use std::hash::Hasher;
 
 use crate::support::{
     bodies::call_started,
     grpc::{after, filtered, from_earliest},
     process::{Gateway, Setup},
+};
+use rusqlite::{Connection, params_from_iter, types::Value};
+use tokio::task::JoinSet;
+use twox_hash::XxHash3_64;
+use verbex_gateway::proto::{
+    EventFilter, GetEventRequest, ListEventsRequest, ListSubscribersRequest, SubscribeRequest,
+    Subscriber, SubscriptionState,
 };
 
 const EVENTS: u64 = 150_000;
@@ -20,18 +22,62 @@ const ROUNDS: usize = 10;
 
 /// Makes many of the one event that is there.
 fn fill(setup: &Setup) {
-    let log = Connection::open(setup.log_file()).unwrap();
-    log.execute_batch(&format!(
-        "INSERT INTO events
-             SELECT value, randomblob(16), type, event_name, trace_id, organization_id, agent_id,
-                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded, 0
-             FROM events, (WITH RECURSIVE numbers(value) AS (
-                 SELECT 2 UNION ALL SELECT value + 1 FROM numbers WHERE value < {EVENTS}
-             ) SELECT * FROM numbers);
-         UPDATE log SET last_sequence = {EVENTS},
-                        last_id = (SELECT id FROM events WHERE sequence = {EVENTS})"
-    ))
-    .unwrap();
+    let mut log = Connection::open(setup.log_file()).unwrap();
+    let columns = "type, event_name, trace_id, organization_id, agent_id, call_id, status,
+        event_time, receive_time, raw_json, raw_headers, encoded";
+    let mut first: Vec<Value> = log
+        .query_row(
+            &format!("SELECT sequence, id, {columns} FROM events"),
+            [],
+            |row| (0..14).map(|column| row.get(column)).collect(),
+        )
+        .unwrap();
+    let transaction = log.transaction().unwrap();
+    let mut insert = transaction
+        .prepare(&format!(
+            "INSERT INTO events (sequence, id, {columns}, checksum)
+             VALUES (?{})",
+            ", ?".repeat(14)
+        ))
+        .unwrap();
+    for sequence in 2..=EVENTS {
+        first[0] = Value::Integer(sequence.cast_signed());
+        first[1] = Value::Blob(u128::from(sequence).to_le_bytes().to_vec());
+        let sum = Value::Integer(checksum(&first));
+        insert
+            .execute(params_from_iter(first.iter().chain([&sum])))
+            .unwrap();
+    }
+    drop(insert);
+    transaction
+        .execute_batch(&format!(
+            "UPDATE log SET last_sequence = {EVENTS},
+                            last_id = (SELECT id FROM events WHERE sequence = {EVENTS}),
+                            event_count = {EVENTS}"
+        ))
+        .unwrap();
+    transaction.commit().unwrap();
+}
+
+/// What the log writes beside these values.
+fn checksum(values: &[Value]) -> i64 {
+    let mut hasher = XxHash3_64::new();
+    for value in values {
+        let (kind, bytes): (u8, &[u8]) = match value {
+            Value::Integer(number) => {
+                hasher.write(&[1]);
+                hasher.write(&number.to_le_bytes());
+                continue;
+            }
+            Value::Text(text) => (3, text.as_bytes()),
+            Value::Blob(blob) => (4, blob),
+            other => panic!("{other:?}"),
+        };
+        hasher.write(&[kind]);
+        hasher.write(&(bytes.len() as u64).to_le_bytes());
+        hasher.write(bytes);
+    }
+    hasher.finish().cast_signed()
 }
 
 fn of_nobody(number: usize) -> EventFilter {

@@ -5,6 +5,7 @@ mod erase;
 mod place;
 mod restore;
 mod stats;
+mod verify;
 mod work;
 
 use clap::Subcommand;
@@ -19,6 +20,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Stats(stats::Args),
+    Verify(verify::Args),
     Backup(backup::Args),
     Restore(restore::Args),
     Erase(erase::Args),
@@ -27,6 +29,7 @@ enum Command {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Stats(args) => stats::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Erase(args) => erase::run(args).await,

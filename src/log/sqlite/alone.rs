@@ -30,9 +30,9 @@ const READ: &str = "
 
 /// Fails if something is missing that version 2 has added.
 const READ_2: &str = "
-    SELECT events.checksum, base_sequence, indexed_sequence, run, tier, entries,
-           first_sequence, id_runs.last_sequence, id_runs.checksum, place, content,
-           agent_places.agent_id, first, sequences, agent_places.checksum,
+    SELECT events.checksum, base_sequence, unchecked_sequence, log.checksum, indexed_sequence,
+           run, tier, entries, first_sequence, id_runs.last_sequence, id_runs.checksum, place,
+           content, agent_places.agent_id, first, sequences, agent_places.checksum,
            events_by_agent.sequence
     FROM events, log, id_runs, id_parts, agent_places, events_by_agent WHERE FALSE";
 

@@ -40,6 +40,8 @@ pub(super) enum Next {
     /// There is more to do now, and appends must not get ahead of it.
     AtOnce,
     After(Duration),
+    /// There will be no more to do.
+    Never,
 }
 
 /// All chores, and when each is due.
@@ -82,15 +84,21 @@ impl Chores {
     /// If the file has to be opened again: after a failed sync, nothing about it is certain.
     pub(super) fn step(&mut self, file: &mut LogFile) -> Result<(), Trouble> {
         let began = Instant::now();
-        match self.0.iter_mut().min_by_key(|entry| entry.due) {
-            Some(entry) if entry.due <= began => entry.step(file, began),
-            _ => Ok(()),
+        let first = self.0.iter_mut().enumerate();
+        let first = first.min_by_key(|(_, entry)| entry.due);
+        if let Some((place, entry)) = first
+            && entry.due <= began
+            && entry.step(file, began)?
+        {
+            self.0.swap_remove(place);
         }
+        Ok(())
     }
 }
 
 impl Entry {
-    fn step(&mut self, file: &mut LogFile, began: Instant) -> Result<(), Trouble> {
+    /// Returns whether it was the last one.
+    fn step(&mut self, file: &mut LogFile, began: Instant) -> Result<bool, Trouble> {
         let result = self.chore.step(file, began + STEP);
         let now = Instant::now();
         match result {
@@ -99,17 +107,17 @@ impl Entry {
                 // After a step, appends have the thread for as long as the step took.
                 self.due = match next {
                     Next::After(pause) => now + pause,
-                    Next::Soon | Next::AtOnce => now + (now - began),
+                    Next::Soon | Next::AtOnce | Next::Never => now + (now - began),
                 };
                 self.patience = match next {
                     Next::AtOnce => Duration::ZERO,
-                    Next::Soon | Next::After(_) => PATIENCE,
+                    Next::Soon | Next::After(_) | Next::Never => PATIENCE,
                 };
-                Ok(())
+                Ok(next == Next::Never)
             }
             Err(error) if is_busy(&error) => {
                 self.due = now + BUSY_INTERVAL;
-                Ok(())
+                Ok(false)
             }
             Err(error) => {
                 self.due = now + FAILED_INTERVAL;
@@ -127,7 +135,7 @@ impl Entry {
                     );
                 }
                 self.failure = Some(reason);
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -153,7 +161,7 @@ pub(super) fn is_busy(error: &Trouble) -> bool {
 pub(super) fn leaves_the_file_whole(error: &Trouble) -> bool {
     match error {
         Trouble::Sqlite(_) => code(error) != Some(ErrorCode::SystemIoFailure),
-        Trouble::Busy | Trouble::OutOfOrder { .. } => true,
+        Trouble::Busy | Trouble::Damaged(_) | Trouble::OutOfOrder { .. } => true,
         Trouble::Io(_) | Trouble::Changed(_) => false,
     }
 }

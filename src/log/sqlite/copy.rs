@@ -10,7 +10,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use prost::Message;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::statvfs;
 
@@ -26,7 +25,6 @@ use super::{
 use crate::{
     event::{Epoch, Position, Sequence},
     log::{Damage, Progress, ReadError, WorkError},
-    proto,
 };
 
 /// How often SQLite says that it is still at it, in steps of its virtual machine.
@@ -315,11 +313,7 @@ fn events(conn: &Connection, progress: &Progress) -> Result<u64, WorkError> {
     let mut found = 0;
     while let Some(row) = selected.next()? {
         let event = rows::event(row, true)?;
-        let decoded = proto::Event::decode(event.encoded.clone()).ok();
-        let is_it = |decoded: &proto::Event| {
-            decoded.sequence == event.sequence.0 && decoded.id == event.id.to_string()
-        };
-        if !decoded.as_ref().is_some_and(is_it) {
+        if !rows::is_encoded(&event) {
             let damage = ReadError::Damaged {
                 damage: Some(Damage::at(event.sequence)),
                 what: "the encoded event is another one".into(),

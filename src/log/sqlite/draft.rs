@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::Connection;
 
 use super::{
     ids::Ids,
-    rows::{self, Prepared},
+    rows::{Placed, Prepared},
     trouble::Trouble,
 };
 use crate::{
@@ -23,38 +23,41 @@ pub(super) struct Committed {
     pub(super) events: Vec<StoredEvent>,
 }
 
-/// The rows of a group before its commit.
-pub(super) struct Draft<'t> {
-    conn: &'t Connection,
+/// The rows of a group before its commit. They are put together before its transaction: in one that
+/// has met damage SQLite writes nothing.
+pub(super) struct Draft<'f> {
+    conn: &'f Connection,
     /// The ids that the log has without this draft.
-    ids: &'t mut Ids,
+    ids: &'f mut Ids,
     new: HashMap<EventId, Sequence>,
-    insert: CachedStatement<'t>,
-    /// Where the log ends if these rows are committed.
-    pub(super) last: Position,
-    /// What counts for the new rows.
-    pub(super) bytes: u64,
-    pub(super) committed: Committed,
+    /// Where the log ends without this draft.
+    before: Position,
+    answers: Vec<Appended>,
+    rows: Vec<Placed>,
 }
 
-impl<'t> Draft<'t> {
-    pub(super) fn new(
-        conn: &'t Connection,
-        ids: &'t mut Ids,
-        last: Position,
-    ) -> rusqlite::Result<Self> {
-        Ok(Self {
+/// What a draft has come to.
+pub(super) struct Drafted {
+    pub(super) answers: Vec<Appended>,
+    pub(super) rows: Vec<Placed>,
+}
+
+impl<'f> Draft<'f> {
+    pub(super) fn new(conn: &'f Connection, ids: &'f mut Ids, before: Position) -> Self {
+        Self {
             conn,
             ids,
             new: HashMap::new(),
-            insert: conn.prepare_cached(&rows::INSERT)?,
-            last,
-            bytes: 0,
-            committed: Committed {
-                answers: Vec::new(),
-                events: Vec::new(),
-            },
-        })
+            before,
+            answers: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Where the log ends if these rows are committed.
+    pub(super) fn last(&self) -> Position {
+        let last = self.rows.last();
+        last.map_or(self.before, |row| row.event.position())
     }
 
     /// Adds an event after the last one, unless the log already has it. The one that it has may be
@@ -70,7 +73,7 @@ impl<'t> Draft<'t> {
             Some(place) => Some(*place),
             None => self.ids.find(self.conn, id)?,
         };
-        self.committed.answers.push(Appended {
+        self.answers.push(Appended {
             id,
             sequence: first.unwrap_or(sequence),
             duplicate: first.is_some(),
@@ -78,18 +81,32 @@ impl<'t> Draft<'t> {
         if first.is_some() {
             return Ok(());
         }
-        if sequence <= self.last.sequence {
+        let last = self.last();
+        if sequence <= last.sequence {
             return Err(Trouble::OutOfOrder {
                 sequence,
-                last: self.last.sequence,
+                last: last.sequence,
             });
         }
-        let receive_time = receive_time.max(self.last.receive_time).unwrap_or_default();
-        let (event, size) = rows::insert(&mut self.insert, event, sequence, receive_time)?;
-        self.bytes += size;
-        self.last = event.position();
+        let receive_time = receive_time.max(last.receive_time).unwrap_or_default();
+        self.rows.push(Placed::new(event, sequence, receive_time));
         self.new.insert(id, sequence);
-        self.committed.events.push(event);
         Ok(())
+    }
+
+    pub(super) fn finish(self) -> Drafted {
+        Drafted {
+            answers: self.answers,
+            rows: self.rows,
+        }
+    }
+}
+
+impl Drafted {
+    pub(super) fn committed(self) -> Committed {
+        Committed {
+            answers: self.answers,
+            events: self.rows.into_iter().map(|row| row.event).collect(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::schema;
 use crate::event::{Epoch, Sequence};
 
 /// Made when it is needed, since hardly any log has had another epoch.
@@ -31,7 +32,7 @@ pub(super) fn renew(
         [last.0],
     )?;
     transaction.execute("UPDATE log SET epoch = ?1", params![epoch.0])?;
-    Ok(())
+    schema::seal(transaction)
 }
 
 /// Whether the log had this epoch once.

@@ -1,6 +1,7 @@
 //! The file as its appender sees it. Each group is one transaction and one sync.
 
 mod index;
+mod mending;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -11,9 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 use rustix::fs::fstatvfs;
 
 use super::{
@@ -30,7 +29,7 @@ use super::{
 };
 use crate::{
     event::{Epoch, Position, Sequence, TextKey},
-    log::erasure::Cleaned,
+    log::{erasure::Cleaned, metrics::Metrics},
 };
 
 /// What [`LogFile::probe`] writes: about as much as the largest event, with its body and encoding.
@@ -58,6 +57,11 @@ pub(super) struct LogFile {
     checkpoints: Checkpoints,
     /// Whether there was a change after the last sync.
     unsynced: bool,
+    /// Whether the index of ids has to begin anew.
+    ids_damaged: bool,
+    /// Whether a change has taken the indexes on events out.
+    indexes_suspected: bool,
+    metrics: Metrics,
 }
 
 /// Makes everything that can be read durable, after a failed write or sync: see [`wal`]. Calls
@@ -98,6 +102,7 @@ impl LogFile {
         conn: Connection,
         place: Arc<Place>,
         recent: Arc<Recent>,
+        metrics: Metrics,
     ) -> rusqlite::Result<Self> {
         connection::wipe(&conn, true)?;
         let epoch = schema::identity(&conn)?.epoch;
@@ -112,6 +117,9 @@ impl LogFile {
             now: Checkpoint::default(),
             checkpoints: Checkpoints::new(place),
             unsynced: false,
+            ids_damaged: false,
+            indexes_suspected: false,
+            metrics,
             conn,
         })
     }
@@ -138,11 +146,11 @@ impl LogFile {
         };
         settle(&conn, place, || self.checkpoints.stop())?;
         probe(&conn)?;
-        let mut ids = Ids::open(&conn, opener(place), self.recent.clone())?;
-        ids.mend(&conn)?;
+        let ids = Ids::open(&conn, opener(place), self.recent.clone())?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         self.conn = conn;
         self.ids = ids;
+        self.mend()?;
         self.last = last;
         Ok(())
     }
@@ -182,7 +190,7 @@ impl LogFile {
         self.write(|draft| {
             group.into_iter().try_for_each(|event| {
                 let seen = event.event.receive_time.and_then(rows::time);
-                draft.insert(event, draft.last.sequence.next(), seen)
+                draft.insert(event, draft.last().sequence.next(), seen)
             })
         })
     }
@@ -209,45 +217,14 @@ impl LogFile {
         &mut self,
         fill: impl FnOnce(&mut Draft<'_>) -> Result<(), Trouble>,
     ) -> Result<Committed, Trouble> {
-        self.ids.mend(&self.conn)?;
-        let transaction = loop {
-            self.check()?;
-            match Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate) {
-                // Another program writes. Nothing is lost by waiting: callers are answered.
-                Err(error) if is_busy(&error) => {
-                    tracing::warn!("another program keeps the log locked; events wait for it");
-                }
-                begun => break begun?,
-            }
-        };
-        if last(&transaction, self.epoch)? != Some(self.last) {
-            return Err(overwritten(self.watch.place()));
-        }
-        let (committed, last, bytes) = {
-            let mut draft = Draft::new(&transaction, &mut self.ids, self.last)?;
-            fill(&mut draft)?;
-            (draft.committed, draft.last, draft.bytes)
-        };
-        if let Some(event) = committed.events.last() {
-            let updated = transaction
-                .prepare_cached(
-                    "UPDATE log SET last_sequence = ?1, last_id = ?2, last_receive_time = ?3,
-                                    event_count = event_count + ?4, event_bytes = event_bytes + ?5",
-                )?
-                .execute(params![
-                    event.sequence.0,
-                    event.id.0,
-                    rows::time_text(event.receive_time),
-                    committed.events.len(),
-                    bytes,
-                ])?;
-            if updated != 1 {
-                return Err(overwritten(self.watch.place()));
-            }
-            self.ids.work(&transaction, committed.events.len())?;
-        }
-        // If there is no new row, this writes and syncs nothing.
-        transaction.commit()?;
+        self.mend()?;
+        self.check()?;
+        let mut draft = Draft::new(&self.conn, &mut self.ids, self.last);
+        fill(&mut draft)?;
+        let last = draft.last();
+        let drafted = draft.finish();
+        self.store(&drafted.rows)?;
+        let committed = drafted.committed();
         if !committed.events.is_empty() {
             self.synced();
         }
@@ -259,6 +236,11 @@ impl LogFile {
         self.check()?;
         self.last = last;
         Ok(committed)
+    }
+
+    /// Opens the file for reading, for a thread beside this one.
+    pub(super) fn opener(&self) -> impl Fn() -> rusqlite::Result<Connection> + use<> {
+        opener(self.watch.place())
     }
 
     /// Reads what the file says now.
@@ -276,7 +258,9 @@ impl LogFile {
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        self.change_with_ids(|transaction, _| change(transaction))
+        let changed = self.change_with_ids(|transaction, _| change(transaction));
+        self.suspect_indexes(&changed)?;
+        changed
     }
 
     /// The same. If it fails after `change` has used the ids, they must be opened again.
@@ -368,7 +352,7 @@ impl LogFile {
     /// what the index of ids has lost.
     pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
         probe(&self.conn)?;
-        self.ids.mend(&self.conn)
+        self.mend()
     }
 
     /// Moves the write-ahead log into the file beside appends, if it has grown enough: see

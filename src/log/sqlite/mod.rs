@@ -38,6 +38,7 @@
 mod alone;
 mod beginning;
 mod by_agent;
+mod call_index;
 mod checkpoint;
 mod checksum;
 mod chores;
@@ -50,10 +51,13 @@ mod ends;
 mod epochs;
 mod erasable;
 mod erase;
+mod fault;
+mod faults;
 mod file;
 mod folder;
 mod ids;
 mod index_work;
+mod inspection;
 mod keeper;
 mod lanes;
 mod loss;
@@ -67,12 +71,15 @@ mod retention;
 mod room;
 mod rows;
 mod schema;
+mod schema_edit;
 mod space;
 pub(crate) mod stats;
 #[cfg(test)]
 pub(super) mod tests;
 mod trouble;
+mod unchecked;
 mod upgrade;
+pub(crate) mod verify;
 mod wal;
 mod walk;
 mod wall_clock;
@@ -155,7 +162,8 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     }
     let identity = schema::identity(&conn).map_err(failed)?;
     let recent = Arc::new(Recent::default());
-    let mut file = LogFile::new(conn, place.clone(), recent.clone()).map_err(failed)?;
+    let mut file =
+        LogFile::new(conn, place.clone(), recent.clone(), metrics.clone()).map_err(failed)?;
     if !has_mark && file.last().sequence > Sequence::ZERO {
         tracing::warn!(
             "the log has no events.mark, as after an upgrade or a restored backup, so this start \
@@ -174,7 +182,7 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let source = Source::new(place, settled.is_ok());
     let reader = {
         let source = source.clone();
-        reader::start(move || source.open(), recent).map_err(threads)?
+        reader::start(move || source.open(), recent, metrics.clone()).map_err(threads)?
     };
     let handles = writer::start(writer::Parts {
         file,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    by_agent,
+    by_agent, call_index,
     condition::{Scan, Way},
     ends::{self, Ends},
     ids::{self, Known, Recent},
@@ -37,6 +37,10 @@ pub(super) fn read(conn: &Connection, recent: &Recent, query: &Query) -> Result<
     let walked = match &way {
         // No row of the stretch can match.
         None => Ok(true),
+        // While the index is made anew, SQLite would read all events at once.
+        Some(Way::Scan(Scan::Call(_))) if !call_index::is_there(&snapshot)? => {
+            walk.scan(&Scan::All, &stretch)
+        }
         Some(Way::Scan(scan)) => walk.scan(scan, &stretch),
         Some(Way::Agents(agents)) => by_agent::walk(&mut walk, agents, known, &stretch),
     };

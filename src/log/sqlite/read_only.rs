@@ -2,11 +2,13 @@
 
 use std::{fs, io, path::Path, sync::Arc};
 
+use prometheus_client::registry::Registry;
 use rusqlite::Connection;
 
 use super::{alone, connection, folder::LOG_NAME, reader, reader::Reader, schema};
 use crate::log::{
     error::{OpenError, Unfit},
+    metrics::Metrics,
     parts::Identity,
 };
 
@@ -26,7 +28,10 @@ pub(crate) fn open_read_only(data_dir: &Path) -> Result<ReadOnly, OpenError> {
     let path = data_dir.join(LOG_NAME);
     let conn = connect(&path)?;
     let identity = schema::identity(&conn).map_err(OpenError::database(&path))?;
-    let reader = reader::start(move || Ok(connection::reader(&path)?), Arc::default())
+    // Nobody asks for these.
+    let metrics = Metrics::register(&mut Registry::default());
+    let open = move || Ok(connection::reader(&path)?);
+    let reader = reader::start(open, Arc::default(), metrics)
         .map_err(|source| OpenError::Threads { source })?;
     Ok(ReadOnly { identity, reader })
 }

@@ -2,9 +2,10 @@
 //! [`lanes`](super::lanes).
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -27,7 +28,8 @@ use crate::{
         cursor::Cursor,
         erasure::{Found, Target},
         error::ReadError,
-        query::{Batch, Bounds, Lane, Located, Query},
+        metrics::{Damaged, Metrics},
+        query::{Batch, Bounds, Damage, Lane, Located, Query},
     },
 };
 
@@ -200,7 +202,12 @@ impl Source {
 pub(super) fn start(
     open: impl Fn() -> Result<Connection, ReadError> + Clone + Send + 'static,
     recent: Arc<Recent>,
+    metrics: Metrics,
 ) -> io::Result<Reader> {
+    let damages = Damages {
+        metrics,
+        told: Arc::default(),
+    };
     let threads = Threads {
         lanes: Arc::new(Lanes::new()),
         recent,
@@ -210,6 +217,7 @@ pub(super) fn start(
         let mut connection = ThreadConnection {
             open: Box::new(open.clone()),
             conn: None,
+            damages: damages.clone(),
         };
         thread::Builder::new()
             .name("log-reader".into())
@@ -224,9 +232,33 @@ pub(super) fn start(
 
 type Job = Box<dyn FnOnce(&mut ThreadConnection) + Send>;
 
+/// Tells of damage that reads have met.
+#[derive(Clone)]
+struct Damages {
+    metrics: Metrics,
+    /// Where a line has told of it. A std mutex: held to look and insert.
+    told: Arc<Mutex<BTreeSet<Option<Sequence>>>>,
+}
+
+impl Damages {
+    /// The most places that have a line of their own.
+    const TOLD_MAX: usize = 1_000;
+
+    fn met(&self, damage: Option<Damage>, what: &str) {
+        self.metrics.damaged(Damaged::Event);
+        let place = damage.map(|damage| damage.sequence);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < Self::TOLD_MAX && told.insert(place) {
+            let sequence = place.map(|place| place.0);
+            tracing::error!(sequence, %what, "the log is damaged");
+        }
+    }
+}
+
 struct ThreadConnection {
     open: Box<dyn Fn() -> Result<Connection, ReadError> + Send>,
     conn: Option<Connection>,
+    damages: Damages,
 }
 
 impl ThreadConnection {
@@ -239,6 +271,9 @@ impl ThreadConnection {
             None => (self.open)()?,
         };
         let result = read(&conn);
+        if let Err(ReadError::Damaged { damage, what }) = &result {
+            self.damages.met(*damage, what);
+        }
         let keeps = matches!(
             result,
             Ok(_)

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, mem, sync::LazyLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use prost::Message;
 use rusqlite::{
     Row, Statement, params_from_iter,
     types::{ToSqlOutput, Type, ValueRef},
@@ -16,7 +17,7 @@ use crate::{
         ByTextKey, EncodedEvent, EventId, Keys, NewEvent, Position, Raw, Sequence, StoredEvent,
         TextKey,
     },
-    proto::EventType,
+    proto::{self, EventType},
 };
 
 /// All that is delivered of an event, in the order of its checksum.
@@ -40,9 +41,14 @@ const COLUMNS: [&str; 14] = [
 /// The values of those columns.
 pub(super) type Values<'v> = [ValueRef<'v>; COLUMNS.len()];
 
-/// The columns of which [`event`] reads an event.
-pub(super) static SELECTED: LazyLock<String> =
-    LazyLock::new(|| format!("{}, checksum", COLUMNS.join(", ")));
+/// The columns of which [`event`] reads an event. The last says whether it may lack its checksum:
+/// otherwise a bit of a row that hides this column would hide all damage of the row.
+pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}, checksum, checksum = 0 AND sequence <= (SELECT unchecked_sequence FROM log)",
+        COLUMNS.join(", ")
+    )
+});
 
 /// What an erased event has in place of its headers: when it was erased. No header has this name.
 pub(super) const ERASE_TIME: &str = "erase_time";
@@ -50,7 +56,8 @@ pub(super) const ERASE_TIME: &str = "erase_time";
 /// What [`insert`] runs.
 pub(super) static INSERT: LazyLock<String> = LazyLock::new(|| {
     let values = [", ?"; COLUMNS.len()].concat();
-    format!("INSERT INTO events ({}) VALUES (?{values})", *SELECTED)
+    let columns = COLUMNS.join(", ");
+    format!("INSERT INTO events ({columns}, checksum) VALUES (?{values})")
 });
 
 /// The statement whose row [`last`] reads.
@@ -79,33 +86,51 @@ impl From<NewEvent> for Prepared {
     }
 }
 
-/// Writes an event at its place. Returns it, and the bytes that count for it.
-pub(super) fn insert(
-    insert: &mut Statement<'_>,
-    prepared: Prepared,
-    sequence: Sequence,
-    receive_time: Timestamp,
-) -> rusqlite::Result<(StoredEvent, u64)> {
-    let Prepared {
-        mut event,
+/// An event at its place, with what its row has beside it.
+pub(super) struct Placed {
+    pub(super) event: StoredEvent,
+    trace_id: String,
+    event_time: Option<String>,
+    headers: String,
+}
+
+impl Placed {
+    pub(super) fn new(prepared: Prepared, sequence: Sequence, receive_time: Timestamp) -> Self {
+        let Prepared {
+            mut event,
+            event_time,
+            headers,
+        } = prepared;
+        Self {
+            trace_id: mem::take(&mut event.trace_id),
+            event: event.place(sequence, receive_time),
+            event_time,
+            headers,
+        }
+    }
+}
+
+/// Writes the row of an event. Returns the bytes that count for it.
+pub(super) fn insert(insert: &mut Statement<'_>, placed: &Placed) -> rusqlite::Result<u64> {
+    let Placed {
+        event: stored,
+        trace_id,
         event_time,
         headers,
-    } = prepared;
-    let trace_id = mem::take(&mut event.trace_id);
-    let stored = event.place(sequence, receive_time);
+    } = placed;
     let json = stored.raw.as_ref().map_or(&b""[..], |raw| &raw.json);
     let texts = &stored.keys.texts;
     fn text(text: &str) -> ValueRef<'_> {
         ValueRef::Text(text.as_bytes())
     }
-    let received = time_text(receive_time);
+    let received = time_text(stored.receive_time);
     let event_time = event_time.as_ref().unwrap_or(&received);
     let values: [ValueRef<'_>; COLUMNS.len()] = [
-        ValueRef::Integer(signed(sequence.0)),
+        ValueRef::Integer(signed(stored.sequence.0)),
         ValueRef::Blob(&stored.id.0),
         text(type_text(stored.keys.event_type)),
         text(&texts[TextKey::EventName]),
-        text(&trace_id),
+        text(trace_id),
         text(&texts[TextKey::OrganizationId]),
         text(&texts[TextKey::AgentId]),
         text(&texts[TextKey::CallId]),
@@ -114,14 +139,14 @@ pub(super) fn insert(
         text(&received),
         // Bound as bytes: the text is stored as it came, and need not be validated again.
         ValueRef::Text(json),
-        text(&headers),
+        text(headers),
         ValueRef::Blob(&stored.encoded),
     ];
     let checksum = ToSqlOutput::from(checksum::of(values));
     let values = values.map(ToSqlOutput::Borrowed);
     insert.execute(params_from_iter(values.into_iter().chain([checksum])))?;
     let bytes = json.len() + headers.len() + stored.encoded.len();
-    Ok((stored, u64::try_from(bytes).unwrap_or(u64::MAX)))
+    Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
@@ -144,7 +169,7 @@ pub(super) fn last(row: &Row<'_>) -> rusqlite::Result<Position> {
 /// Reads a row that has the columns of [`SELECTED`]. Fails if its checksum does not hold.
 pub(super) fn event(row: &Row<'_>, with_raw: bool) -> rusqlite::Result<StoredEvent> {
     let index = const { column("checksum") };
-    if !checksum::holds(row.get(index)?, values(row)?) {
+    if row.get::<_, i64>(index)? != checksum(row)? && !is_unchecked(row)? {
         return Err(not_written_here(index, "the checksum does not hold"));
     }
     let mut keys = Keys {
@@ -178,6 +203,37 @@ pub(super) fn values<'r>(row: &'r Row<'_>) -> rusqlite::Result<Values<'r>> {
         *value = row.get_ref(index)?;
     }
     Ok(values)
+}
+
+/// The checksum that such a row should have.
+pub(super) fn checksum(row: &Row<'_>) -> rusqlite::Result<i64> {
+    Ok(checksum::of(values(row)?))
+}
+
+/// The bytes that count for such a row.
+pub(super) fn bytes_of(row: &Row<'_>) -> rusqlite::Result<u64> {
+    let mut bytes = 0;
+    for index in const { [column("raw_json"), column("raw_headers"), column("encoded")] } {
+        bytes += match row.get_ref(index)? {
+            ValueRef::Text(value) | ValueRef::Blob(value) => value.len() as u64,
+            _ => 0,
+        };
+    }
+    Ok(bytes)
+}
+
+/// Whether such a row rightly has no checksum yet.
+pub(super) fn is_unchecked(row: &Row<'_>) -> rusqlite::Result<bool> {
+    row.get(const { column("checksum") + 1 })
+}
+
+/// Whether what is sent of an event is this event.
+pub(super) fn is_encoded(event: &StoredEvent) -> bool {
+    proto::Event::decode(event.encoded.clone()).is_ok_and(|decoded| {
+        decoded.sequence == event.sequence.0
+            && decoded.id == event.id.to_string()
+            && decoded.receive_time.and_then(time) == Some(event.receive_time)
+    })
 }
 
 /// Where the text keys stand.

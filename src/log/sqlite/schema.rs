@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::{ids, rows, upgrade};
+use super::{checksum, ids, rows, upgrade};
 use crate::{
     event::Epoch,
     log::{error::OpenError, parts::Identity},
@@ -32,7 +32,7 @@ const EVENTS: &str = "
         raw_json        TEXT NOT NULL,
         raw_headers     TEXT NOT NULL,
         encoded         BLOB NOT NULL,
-        -- 0: not made yet. Only rows of files of version 1 have that.
+        -- 0: not made yet; see log.unchecked_sequence.
         checksum        INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE INDEX events_by_call ON events (call_id);
@@ -53,23 +53,27 @@ const EVENTS: &str = "
 const REST: &str = "
     -- One row. What is last here outlives the event itself.
     CREATE TABLE log (
-        only              INTEGER PRIMARY KEY CHECK (only = 1),
-        epoch             BLOB NOT NULL CHECK (length(epoch) = 16),
-        id_key            BLOB NOT NULL CHECK (length(id_key) = 32),
-        created           TEXT NOT NULL,
+        only               INTEGER PRIMARY KEY CHECK (only = 1),
+        epoch              BLOB NOT NULL CHECK (length(epoch) = 16),
+        id_key             BLOB NOT NULL CHECK (length(id_key) = 32),
+        created            TEXT NOT NULL,
         -- The log began behind this place.
-        base_sequence     INTEGER NOT NULL DEFAULT 0,
-        trimmed_sequence  INTEGER NOT NULL DEFAULT 0,
+        base_sequence      INTEGER NOT NULL DEFAULT 0,
+        -- Up to here events may have no checksum yet: those of a file of version 1.
+        unchecked_sequence INTEGER NOT NULL DEFAULT 0,
+        -- Over the values above.
+        checksum           INTEGER NOT NULL DEFAULT 0,
+        trimmed_sequence   INTEGER NOT NULL DEFAULT 0,
         -- Events up to here are in id_runs and agent_places.
-        indexed_sequence  INTEGER NOT NULL DEFAULT 0,
-        last_sequence     INTEGER NOT NULL DEFAULT 0,
-        last_id           BLOB,
-        last_receive_time TEXT,
-        event_count       INTEGER NOT NULL DEFAULT 0,
-        event_bytes       INTEGER NOT NULL DEFAULT 0,
+        indexed_sequence   INTEGER NOT NULL DEFAULT 0,
+        last_sequence      INTEGER NOT NULL DEFAULT 0,
+        last_id            BLOB,
+        last_receive_time  TEXT,
+        event_count        INTEGER NOT NULL DEFAULT 0,
+        event_bytes        INTEGER NOT NULL DEFAULT 0,
         -- Filled and emptied to find out whether the disk takes an event. Last, so that reading
         -- the others never touches it.
-        probe             BLOB
+        probe              BLOB
     ) STRICT;
 
     -- For queries on one agent: the events that its lists name, and those that are in no list yet.
@@ -120,6 +124,7 @@ fn begin(conn: &mut Connection, now: Timestamp, identity: &Identity) -> rusqlite
         "INSERT INTO log (only, epoch, id_key, created) VALUES (1, ?1, ?2, ?3)",
         params![identity.epoch.0, identity.id_key, rows::time_text(now)],
     )?;
+    seal(&transaction)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
@@ -130,8 +135,60 @@ fn upgrade(conn: &mut Connection) -> rusqlite::Result<()> {
     transaction.execute_batch(ids::TABLES)?;
     transaction.execute_batch(REST)?;
     upgrade::after(&transaction)?;
+    seal(&transaction)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
+}
+
+/// Makes the checksum of what `log` says for good. Belongs to each change of one of these values.
+pub(super) fn seal(conn: &Connection) -> rusqlite::Result<()> {
+    let (_, sum) = sealed(conn)?;
+    conn.execute("UPDATE log SET checksum = ?1", [sum])?;
+    Ok(())
+}
+
+/// Whether these values are those that were written.
+pub(super) fn is_sealed(conn: &Connection) -> rusqlite::Result<bool> {
+    let (stored, sum) = sealed(conn)?;
+    Ok(stored == sum)
+}
+
+/// The checksum that `log` has, and the one that it should have.
+fn sealed(conn: &Connection) -> rusqlite::Result<(i64, i64)> {
+    conn.query_row(
+        "SELECT checksum, epoch, id_key, created, base_sequence, unchecked_sequence FROM log",
+        [],
+        |row| {
+            let values: Result<Vec<_>, _> = (1..6).map(|index| row.get_ref(index)).collect();
+            Ok((row.get(0)?, checksum::of(values?)))
+        },
+    )
+}
+
+/// A part of the schema.
+pub(super) struct Object {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) table: String,
+    pub(super) sql: String,
+}
+
+/// What the schema of a file of this version has.
+pub(super) fn objects() -> rusqlite::Result<Vec<Object>> {
+    let conn = Connection::open_in_memory()?;
+    conn.execute_batch(EVENTS)?;
+    conn.execute_batch(ids::TABLES)?;
+    conn.execute_batch(REST)?;
+    let mut objects = conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
+    let objects = objects.query_map([], |row| {
+        Ok(Object {
+            kind: row.get(0)?,
+            name: row.get(1)?,
+            table: row.get(2)?,
+            sql: row.get(3)?,
+        })
+    })?;
+    objects.collect()
 }
 
 pub(super) fn identity(conn: &Connection) -> rusqlite::Result<Identity> {

@@ -3,6 +3,7 @@
 mod beginning;
 mod by_agent;
 mod committing;
+mod damage;
 mod erasing;
 mod marks;
 mod migration;

@@ -12,6 +12,11 @@ pub(super) enum Trouble {
     Io(#[from] io::Error),
     #[error(transparent)]
     Changed(#[from] Changed),
+    #[error(
+        "the pages where new events go are damaged ({0}); restore a backup, or start once with \
+         --new-log after moving the files away"
+    )]
+    Damaged(String),
     #[error("another program is using the log at the moment")]
     Busy,
     #[error("an event was given the place {sequence}, but the log has already reached {last}")]

@@ -8,17 +8,20 @@ use tokio::{
 };
 
 use super::{
+    call_index::CallIndex,
     chores::Chores,
     draft::Committed,
     erase::Erasure,
     file::LogFile,
     index_work::{IdleWork, Sweep},
+    inspection::Inspection,
     keeper::Keeper,
     reader::{Reader, Source},
     retention::Retention,
     room::Room,
     rows::Prepared,
     trouble::Trouble,
+    unchecked::Unchecked,
 };
 use crate::log::{
     appender::{self, Appender, Caller, Offer, Offers},
@@ -96,6 +99,9 @@ pub(super) fn start(mut parts: Parts) -> io::Result<Handles> {
         Box::new(Sweep::default()),
         Box::new(IdleWork::default()),
         Box::new(erasure),
+        Box::new(Unchecked),
+        Box::new(CallIndex),
+        Box::new(Inspection::default()),
     ]);
     let mut writer = Writer {
         pulse,

@@ -4,6 +4,7 @@ use std::{io, time::Instant};
 
 use super::{LogFile, opener};
 use crate::log::sqlite::{
+    fault,
     ids::{Ids, IndexWork},
     trouble::Trouble,
 };
@@ -22,6 +23,10 @@ impl LogFile {
             has_begun = true;
             Ok(ids.go_on(transaction, until)?)
         });
+        if let Err(Trouble::Sqlite(error)) = &worked {
+            // It is made anew before the next group.
+            self.ids_damaged |= fault::is_damage(error);
+        }
         if has_begun && worked.is_err() {
             // Appends need the ids, and go on.
             let opened = Ids::open(&self.conn, opener(self.watch.place()), self.recent.clone());

@@ -30,7 +30,8 @@ pub(in super::super) fn open(folder: &tempfile::TempDir) -> LogFile {
     };
     schema::migrate(&mut conn, &path, Timestamp::UNIX_EPOCH, identity).unwrap();
     let place = Arc::new(Place::of(&path).unwrap());
-    LogFile::new(conn, place, Arc::default()).unwrap()
+    let metrics = Metrics::register(&mut Default::default());
+    LogFile::new(conn, place, Arc::default(), metrics).unwrap()
 }
 
 #[test]

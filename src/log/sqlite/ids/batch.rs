@@ -4,13 +4,10 @@ use std::{collections::HashMap, fmt::Write};
 
 use rusqlite::{Connection, params, types::ValueRef};
 
-use super::{
-    entry::{Entry, Key},
-    fault::Fault,
-};
+use super::entry::{Entry, Key};
 use crate::{
     event::{EventId, Sequence},
-    log::sqlite::{checksum, rows::signed},
+    log::sqlite::{checksum, fault::Fault, rows::signed},
 };
 
 /// After this many bytes of agents' names a batch is full: a name can be as long as a body.

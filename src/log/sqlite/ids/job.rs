@@ -16,13 +16,12 @@ use rusqlite::Connection;
 use super::{
     batch::{self, Batch, List},
     entry::{Entry, Key},
-    fault::Fault,
     filter::Filter,
     run::{Builder, Entries, Part, Run},
     sizes::SIZES,
     twins::Twins,
 };
-use crate::event::Sequence;
+use crate::{event::Sequence, log::sqlite::fault::Fault};
 
 /// Bytes that are handed over at once. Two such slabs may wait.
 const SLAB_BYTES: usize = 64 * 1024;
@@ -281,7 +280,7 @@ fn finish(builder: Builder, put: &mut impl FnMut(Row) -> Result<(), End>) -> Res
 }
 
 /// The entries of all runs in one order.
-fn merge(
+pub(super) fn merge(
     conn: &Connection,
     runs: &[Run],
     mut each: impl FnMut(Entry) -> Result<(), End>,

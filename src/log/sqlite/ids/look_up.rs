@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{entry::Key, fault::Fault, recent::Known, run::Run};
+use super::{batch, entry::Key, recent::Known, run::Run};
 use crate::{
     event::{EventId, Sequence},
-    log::sqlite::rows::signed,
+    log::sqlite::{fault::Fault, rows::signed},
 };
 
 /// The place of the event with this id, for whoever may only look into what the writer knows.
@@ -57,25 +57,42 @@ pub(super) fn in_run(conn: &Connection, run: &Run, id: EventId) -> Result<Option
     Ok(None)
 }
 
-/// The same without the run, row by row.
+/// The same without the run, row by row. Rows that are damaged are passed over.
 pub(super) fn in_rows(
     conn: &Connection,
     first: Sequence,
     last: Sequence,
     id: EventId,
 ) -> rusqlite::Result<Option<Sequence>> {
-    let found = conn
-        .prepare_cached(
-            "SELECT sequence FROM events
-             WHERE sequence BETWEEN ?1 AND ?2 AND id = ?3
-                 AND sequence > (SELECT trimmed_sequence FROM log)
-             ORDER BY +sequence DESC LIMIT 1",
-        )?
-        .query_row(params![signed(first.0), signed(last.0), id.0], |row| {
-            row.get(0)
-        })
-        .optional()?;
-    Ok(found.map(Sequence))
+    let read = || -> Result<Option<Sequence>, Fault> {
+        let found = conn
+            .prepare_cached(
+                "SELECT sequence FROM events
+                 WHERE sequence BETWEEN ?1 AND ?2 AND id = ?3
+                     AND sequence > (SELECT trimmed_sequence FROM log)
+                 ORDER BY +sequence DESC LIMIT 1",
+            )?
+            .query_row(params![signed(first.0), signed(last.0), id.0], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        Ok(found.map(Sequence))
+    };
+    match read() {
+        Ok(found) => return Ok(found),
+        Err(Fault::Damaged) => {}
+        Err(Fault::Sqlite(error)) => return Err(error),
+    }
+    let mut found = None;
+    batch::rows(conn, first, last, |sequence, other, _| {
+        if other == Some(id) {
+            found = Some(sequence);
+        }
+    })?;
+    match found {
+        Some(place) if is_at(conn, id, place)? => Ok(Some(place)),
+        _ => Ok(None),
+    }
 }
 
 /// Whether the event at a place, where its key says that it is, has this id.

@@ -25,7 +25,6 @@
 
 mod batch;
 mod entry;
-mod fault;
 mod filter;
 mod job;
 mod look_up;
@@ -38,15 +37,15 @@ mod sweep;
 mod tests;
 mod twins;
 mod upkeep;
+pub(super) mod verify;
 mod work;
 
 use std::collections::{BTreeSet, VecDeque};
 
 use rusqlite::Connection;
 
-use self::{
-    entry::Key, fault::Fault, filter::Filter, job::Open, recent::Unsorted, run::Run, work::Work,
-};
+use self::{entry::Key, filter::Filter, job::Open, recent::Unsorted, run::Run, work::Work};
+use super::{fault::Fault, schema_edit};
 use crate::event::{EventId, Sequence};
 
 pub(super) use self::{
@@ -106,6 +105,8 @@ pub(super) struct Ids {
     repeated: u64,
     /// Stretches of which runs have to be made before ids are looked up.
     lost: Vec<(Sequence, Sequence)>,
+    /// The pages of a table are damaged.
+    broken: bool,
 }
 
 /// A run that counts.
@@ -154,6 +155,11 @@ impl Ids {
         std::mem::take(&mut self.repeated)
     }
 
+    /// Whether its tables can only be made anew.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Takes events that have become durable, in their order.
     pub(super) fn insert<'e>(
         &mut self,
@@ -161,4 +167,21 @@ impl Ids {
     ) {
         self.unsorted.insert(events);
     }
+}
+
+/// Makes the tables anew, in the transaction at hand: they are damaged, and to remove them SQLite
+/// would have to read them.
+pub(super) fn begin_anew(conn: &Connection) -> rusqlite::Result<()> {
+    schema_edit::edit(conn, |conn| {
+        conn.execute(
+            "DELETE FROM sqlite_schema WHERE name IN ('id_runs', 'id_parts', 'agent_places')",
+            [],
+        )
+    })?;
+    conn.execute_batch(TABLES)?;
+    conn.execute(
+        "UPDATE log SET indexed_sequence = max(base_sequence, trimmed_sequence)",
+        [],
+    )?;
+    Ok(())
 }

@@ -7,13 +7,15 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::{
     Ids, Live,
     batch::Batch,
-    fault::Fault,
     job::{self, End, Made},
     recent::{Recent, Unsorted},
     run::{self, Run},
     sizes::SIZES,
 };
-use crate::{event::Sequence, log::sqlite::connection};
+use crate::{
+    event::Sequence,
+    log::sqlite::{connection, fault::Fault},
+};
 
 /// A tail of so many batches is read into memory. Of a longer one runs are made first.
 const BATCHES_MAX: u64 = 4;
@@ -46,6 +48,7 @@ impl Ids {
             rest: 0,
             repeated: 0,
             lost: Vec::new(),
+            broken: false,
         };
         ids.read_runs(conn).map_err(Fault::into_sqlite)?;
         ids.find_lost(trimmed);
@@ -59,7 +62,10 @@ impl Ids {
 
     fn read_runs(&mut self, conn: &Connection) -> Result<(), Fault> {
         let runs = match Run::all(conn) {
-            Err(Fault::Damaged) => Vec::new(),
+            Err(Fault::Damaged) => {
+                self.broken = true;
+                Vec::new()
+            }
             runs => runs?,
         };
         for run in runs {
@@ -70,7 +76,10 @@ impl Ids {
             }
         }
         let with_parts = match run::with_parts(conn) {
-            Err(Fault::Damaged) => Vec::new(),
+            Err(Fault::Damaged) => {
+                self.broken = true;
+                Vec::new()
+            }
             numbers => numbers?,
         };
         let lives = |number: &u64| self.runs.iter().any(|live| live.run.number == *number);
@@ -143,7 +152,7 @@ impl Ids {
         let run = self.new_run(1.min(SIZES.last_tier), first, last);
         self.next_run += 1;
         let is_tail = first > self.unsorted.indexed();
-        let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+        // Before the transaction: in one that has met damage SQLite writes nothing.
         let from = match is_tail {
             true => job::From::Batch {
                 batch: Batch::read(conn, first, last)?.into(),
@@ -151,6 +160,7 @@ impl Ids {
             },
             false => job::From::Rows(run),
         };
+        let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
         let made = job::make(&self.open, &from, run, &mut |row| Ok(row.write(conn)?));
         let Made { run, filter, .. } = made.map_err(|end| match end {
             End::Failed(error) => error,

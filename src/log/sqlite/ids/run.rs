@@ -8,10 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     entry::{self, ENTRY_BYTES, Entry, Key},
-    fault::Fault,
     filter::Filter,
 };
-use crate::{event::Sequence, log::sqlite::rows::signed};
+use crate::{
+    event::Sequence,
+    log::sqlite::{fault::Fault, rows::signed},
+};
 
 /// Bytes of entries in a part, so that its row fills a page of 8 KiB.
 const PART_BYTES: usize = 578 * ENTRY_BYTES;
@@ -275,7 +277,7 @@ impl<'c> Parts<'c> {
         Self::between(conn, place(run, 0), place(run, FILTER_PLACE))
     }
 
-    fn filter(conn: &'c Connection, run: u64) -> Self {
+    pub(super) fn filter(conn: &'c Connection, run: u64) -> Self {
         Self::between(conn, place(run, FILTER_PLACE), place(run + 1, 0))
     }
 
@@ -289,7 +291,7 @@ impl<'c> Parts<'c> {
     }
 
     /// The content of the next part.
-    fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         if let Some(part) = self.read.next() {
             return Ok(Some(part));
         }
@@ -353,7 +355,7 @@ fn prefix(key: Key) -> u64 {
 }
 
 /// The content of a row with a place and a content, if its checksum is right.
-fn content<'r>(row: &'r Row<'_>) -> Result<&'r [u8], Fault> {
+pub(super) fn content<'r>(row: &'r Row<'_>) -> Result<&'r [u8], Fault> {
     let place = row.get(0)?;
     let bytes = row.get_ref(1)?.as_blob().map_err(|_| Fault::Damaged)?;
     let (content, sum) = bytes.split_last_chunk().ok_or(Fault::Damaged)?;

@@ -11,7 +11,7 @@ use super::{
     sizes::SIZES,
     work::{Lane, Work},
 };
-use crate::event::Sequence;
+use crate::{event::Sequence, log::sqlite::fault};
 
 /// New events for each part that is removed. Each event makes about a 150th of a part.
 const EVENTS_A_GRAVE: usize = 64;
@@ -146,6 +146,7 @@ impl Ids {
                 self.dead.push_back(work.number);
                 Ok(())
             }
+            Output::Failed(error) if fault::is_damage(&error) => Err(error),
             Output::Failed(error) => {
                 self.failed(&error);
                 self.dead.push_back(work.number);

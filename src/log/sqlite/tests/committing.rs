@@ -80,7 +80,7 @@ async fn what_turns_out_durable_after_an_error_moves_the_tail() {
              SELECT 2, zeroblob(16), type, event_name, trace_id, organization_id, agent_id,
                     call_id, status, event_time, receive_time, raw_json, raw_headers, encoded, 0
              FROM events;
-         UPDATE log SET last_sequence = 2, last_id = zeroblob(16);
+         UPDATE log SET last_sequence = 2, last_id = zeroblob(16), unchecked_sequence = 2;
          COMMIT"
     ));
     until_available(&mut log, true).await;

@@ -1,5 +1,7 @@
 //! How much of the log one read looks at.
 
+use tokio::task::JoinSet;
+
 use super::*;
 use crate::{
     event::Position,
@@ -19,20 +21,12 @@ fn agent(agent_id: &str) -> EventFilter {
 async fn a_filter_without_matches_is_answered_a_window_at_a_time() {
     let home = Home::new();
     let log = home.open();
-    fill(&log, [1]).await;
-    log.appender.finish().await;
     let count = SCAN_ROWS_MAX + 10;
-    home.sql(&format!(
-        "INSERT INTO events
-             SELECT value, randomblob(16), type, event_name, trace_id, organization_id, agent_id,
-                    call_id, status, event_time, receive_time, raw_json, raw_headers, encoded, 0
-             FROM events, (WITH RECURSIVE numbers(value) AS (
-                 SELECT 2 UNION ALL SELECT value + 1 FROM numbers WHERE value < {count}
-             ) SELECT * FROM numbers);
-         UPDATE log SET last_sequence = {count},
-                        last_id = (SELECT id FROM events WHERE sequence = {count})"
-    ));
-    let log = home.open();
+    let appends = (1..=count).map(|number| {
+        let appender = log.appender.clone();
+        async move { appender.append(event(number)).await.unwrap() }
+    });
+    appends.collect::<JoinSet<_>>().join_all().await;
     let everything = EventFilter::default();
     let filter = EventFilter {
         statuses: vec!["none has it".into()],

@@ -1,11 +1,11 @@
-//! Why index work or a look-up did not come to its end.
+//! Why something in the file could not be read: because it is damaged, or for another reason.
 
 use rusqlite::{Error, ErrorCode};
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     /// What the file holds is not what was written.
-    #[error("the index of ids is damaged")]
+    #[error("what the log holds is not what was written")]
     Damaged,
     #[error(transparent)]
     Sqlite(Error),
@@ -17,10 +17,8 @@ impl From<Error> for Fault {
             Error::FromSqlConversionFailure(..)
             | Error::IntegralValueOutOfRange(..)
             | Error::InvalidColumnType(..) => Self::Damaged,
-            error => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged,
-                _ => Self::Sqlite(error),
-            },
+            error if is_damage(&error) => Self::Damaged,
+            error => Self::Sqlite(error),
         }
     }
 }
@@ -30,9 +28,17 @@ impl Fault {
         match self {
             Self::Damaged => Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
-                Some("the index of ids is damaged".into()),
+                Some("the log is damaged".into()),
             ),
             Self::Sqlite(error) => error,
         }
     }
+}
+
+/// Whether SQLite has met damage.
+pub(super) fn is_damage(error: &Error) -> bool {
+    let codes = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
+    error
+        .sqlite_error_code()
+        .is_some_and(|code| codes.contains(&code))
 }

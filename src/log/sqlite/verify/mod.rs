@@ -1,0 +1,118 @@
+//! Reads a whole log, and says what is not as a gateway has written it.
+//!
+//! Nothing is believed: SQLite's structure, the schema, the row of `log`, each event against its
+//! checksum, its body and its neighbours, and each index against the events. A gateway may use the
+//! log meanwhile: the events are read in stretches, each in a snapshot of its own.
+
+mod events;
+mod header;
+mod structure;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+pub(crate) use super::faults::{Faults, Remedy};
+use super::{fault, folder::LOG_NAME, ids, read_only, schema};
+use crate::{
+    event::{EventId, Sequence, StoredEvent},
+    log::{Progress, WorkError},
+};
+
+/// How often SQLite asks whether it should stop, in steps of its virtual machine.
+const STEPS: i32 = 2_000;
+
+/// Makes the id of an event anew from its body, with the log's key. None if that is impossible.
+pub(crate) type Identify<'i> = &'i dyn Fn(&[u8; 32], &StoredEvent) -> Option<EventId>;
+
+/// What was read, and what is wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Verified {
+    pub faults: Faults,
+    /// Events that are whole.
+    pub events: u64,
+    /// Those of them that had no checksum yet.
+    pub unchecked: u64,
+    pub latest: Sequence,
+    /// Pages that hold nothing and will not be used again, and the size of one.
+    pub lost_pages: u64,
+    pub page_bytes: u64,
+}
+
+/// Reads all of the log in this folder.
+///
+/// # Errors
+/// If there is no log, it cannot be read, or `progress` was told to stop.
+pub(crate) fn verify(
+    data_dir: &Path,
+    identify: Identify<'_>,
+    progress: &Progress,
+) -> Result<Verified, WorkError> {
+    let path = data_dir.join(LOG_NAME);
+    let mut found = Verified::default();
+    // Before SQLite opens the file in this process: closing it releases SQLite's locks.
+    header::check(&path, &mut found.faults);
+    let mut conn = read_only::connect(&path)?;
+    check(&mut conn, identify, progress, &mut found)?;
+    Ok(found)
+}
+
+/// Reads all that SQLite can see of a log.
+fn check(
+    conn: &mut Connection,
+    identify: Identify<'_>,
+    progress: &Progress,
+    found: &mut Verified,
+) -> Result<(), WorkError> {
+    let result = checked(conn, identify, progress, found);
+    // SQLite says only that it was interrupted.
+    if progress.is_stopped() {
+        progress.reached(0)?;
+    }
+    result
+}
+
+fn checked(
+    conn: &mut Connection,
+    identify: Identify<'_>,
+    progress: &Progress,
+    found: &mut Verified,
+) -> Result<(), WorkError> {
+    structure::check(conn, progress, found)?;
+    let faults = &mut found.faults;
+    told(faults, "the row of log", |faults| {
+        if !schema::is_sealed(conn)? {
+            faults.log(
+                "its identity (epoch, id_key, created, base_sequence or \
+                        unchecked_sequence) is not what was written",
+            );
+        }
+        Ok(())
+    })?;
+    events::check(conn, identify, progress, found)?;
+    let stop = progress.clone();
+    conn.progress_handler(STEPS, Some(move || stop.is_stopped()))?;
+    let faults = &mut found.faults;
+    progress.begin("reading indexes", 1);
+    told(faults, "the index of ids", |faults| {
+        ids::verify::runs(conn, faults)
+    })
+}
+
+/// Does a part of the work. That a part cannot be read is one of its faults.
+fn told(
+    faults: &mut Faults,
+    part: &str,
+    work: impl FnOnce(&mut Faults) -> Result<(), fault::Fault>,
+) -> Result<(), WorkError> {
+    match work(faults) {
+        Ok(()) => Ok(()),
+        Err(fault::Fault::Damaged) => {
+            faults.log(format_args!("{part} cannot be read"));
+            Ok(())
+        }
+        Err(fault::Fault::Sqlite(error)) => Err(error.into()),
+    }
+}
