@@ -212,7 +212,8 @@ pub struct StoredEvent {
     pub sequence: Sequence,
     /// The same for every delivery of the same event.
     pub id: EventId,
-    /// When the gateway took it; never decreases along `sequence`.
+    /// When the gateway took it; never decreases along `sequence`, except where an operator has set
+    /// a wrong clock right.
     pub receive_time: Timestamp,
     /// The values that filters and scopes compare.
     pub keys: Keys,

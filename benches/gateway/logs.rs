@@ -214,8 +214,7 @@ fn open(data_dir: &Path) -> anyhow::Result<Log> {
 pub(crate) fn open_with(data_dir: &Path, metrics: log::Metrics) -> anyhow::Result<Log> {
     let config = log::Config {
         data_dir: data_dir.to_owned(),
-        new_log: false,
-        accept_loss: false,
+        consent: Default::default(),
         limits: log::Limits::NONE,
     };
     log::open(&config, metrics).with_context(|| {

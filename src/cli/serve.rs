@@ -18,6 +18,7 @@ use super::{
 use crate::{
     config::{self, Config},
     gateway::{self, Gateway},
+    log::Consent,
 };
 
 /// How long the last lines may take to be written, and how long after a second signal.
@@ -57,13 +58,22 @@ pub(super) struct Args {
     /// nothing. Use it for one start only, not in unit files
     #[arg(long)]
     accept_loss: bool,
+
+    /// Follow this machine's clock, even if the newest event lies in its future because the clock
+    /// was once wrong. The receive times of new events then go back. With a clock that agrees with
+    /// the log, this changes nothing. Use it for one start only, not in unit files
+    #[arg(long)]
+    trust_clock: bool,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let sockets = Sockets::take()?;
     let mut config = args.settings.load(sockets.settings())?.config;
-    config.log.new_log = args.new_log;
-    config.log.accept_loss = args.accept_loss;
+    config.log.consent = Consent {
+        new_log: args.new_log,
+        accept_loss: args.accept_loss,
+        trust_clock: args.trust_clock,
+    };
     let sockets = sockets.for_doors(&config)?;
     let log_lines = logging::start(&config.logging)?;
     let outcome = serve(config, sockets, &log_lines).await;

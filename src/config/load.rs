@@ -115,9 +115,8 @@ fn tls_handshake(read: &mut Reader) -> Duration {
 fn log(read: &mut Reader, demo: bool) -> log::Config {
     log::Config {
         data_dir: data_dir(read, demo),
-        // Only `serve --new-log` sets it, for one start.
-        new_log: false,
-        accept_loss: false,
+        // Only flags of `serve` set it, for one start.
+        consent: log::Consent::default(),
         limits: limits(read),
     }
 }

@@ -51,8 +51,7 @@ impl Rig {
         let mut metrics = Metricsbook::default();
         let log_config = log::Config {
             data_dir: dir.path().to_owned(),
-            new_log: false,
-            accept_loss: false,
+            consent: Default::default(),
             limits: log::Limits::NONE,
         };
         let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();

@@ -48,8 +48,7 @@ impl Rig {
         let mut metrics = Registry::default();
         let config = log::Config {
             data_dir: dir.path().to_owned(),
-            new_log: false,
-            accept_loss: false,
+            consent: Default::default(),
             limits: log::Limits::NONE,
         };
         let log = log::open(&config, log::Metrics::register(&mut metrics)).unwrap();

@@ -28,6 +28,7 @@ pub struct Metrics {
     late: Counter,
     mark_failures: Counter,
     damage: Family<WhatLabel, Counter>,
+    clock_held: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,6 +91,7 @@ impl Metrics {
             late: Counter::default(),
             mark_failures: Counter::default(),
             damage: Family::default(),
+            clock_held: Gauge::default(),
         };
         // They exist from the start, so that Prometheus sees the first one as an increase.
         for what in [Damaged::Event, Damaged::Index] {
@@ -159,7 +161,16 @@ impl Metrics {
             "Attempts to write events.mark that failed",
             metrics.mark_failures.clone(),
         );
+        registry.register(
+            "verbex_gateway_log_clock_held",
+            "1 while receive times do not follow this machine's clock, because it has jumped",
+            metrics.clock_held.clone(),
+        );
         metrics
+    }
+
+    pub(super) fn set_clock_held(&self, is_held: bool) {
+        self.clock_held.set(is_held.into());
     }
 
     pub(super) fn mark_failed(&self) {

@@ -6,7 +6,8 @@
 //!   [`Appender::append`] resolves when the event's group is on disk, when it is certain that the
 //!   log did not take the event, or after 700 ms: then the event may be taken all the same. An
 //!   event whose id is already in the log is not stored again: the answer names the place of the
-//!   first. Sequences strictly increase, and receive times never decrease.
+//!   first. Sequences strictly increase, and receive times never decrease, except where an operator
+//!   has set a wrong clock right.
 //! - **Following.** [`Tail`] says where the log ends and whether it can take events. It moves after
 //!   the commit and before the answer, so whoever has an answer can read the event. A [`Follower`]
 //!   begins anywhere and yields all events up to the tail in order, or says what was removed. It
@@ -46,6 +47,7 @@ pub use follow::{Followers, Publisher, Tail, followers};
 pub(crate) use limits::BYTES_MIN;
 pub use limits::{Age, Limits};
 pub use metrics::Metrics;
+pub(crate) use parts::Consent;
 pub(crate) use parts::FILES;
 pub use parts::{Config, Log};
 pub(crate) use phone::Phone;

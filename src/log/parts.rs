@@ -21,13 +21,23 @@ pub(crate) const FILES: [&str; 2] = ["events.db", "events.db-wal"];
 pub struct Config {
     /// The folder for the log and its lock file. It is made if it is not there.
     pub data_dir: PathBuf,
-    /// Whether a new log may begin although there are files that are no log, or not a whole one.
-    /// These files get another name. If there is a whole log, this has no effect.
-    pub new_log: bool,
-    /// Whether the log may go on without events that it once had.
-    pub accept_loss: bool,
+    /// What this start may do.
+    pub consent: Consent,
     /// How much is kept.
     pub limits: Limits,
+}
+
+/// What an operator allows for one start. All that is not needed has no effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// A new log may begin although there are files that are no log, or not a whole one. These
+    /// files get another name.
+    pub new_log: bool,
+    /// The log may go on without events that it once had.
+    pub accept_loss: bool,
+    /// The machine's clock is right, even if the newest event lies in its future. Receive times may
+    /// go back.
+    pub trust_clock: bool,
 }
 
 /// An open log, in its parts.

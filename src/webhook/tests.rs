@@ -49,8 +49,7 @@ fn site(config: Config) -> Site {
     let mut metrics = Registry::default();
     let log_config = log::Config {
         data_dir: dir.path().into(),
-        new_log: false,
-        accept_loss: false,
+        consent: Default::default(),
         limits: log::Limits::NONE,
     };
     let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();

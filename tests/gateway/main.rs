@@ -17,6 +17,7 @@ mod api_document;
 mod beside;
 mod certificates;
 mod client;
+mod clocks;
 mod commands;
 mod compressed_requests;
 mod connections;

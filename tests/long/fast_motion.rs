@@ -43,8 +43,7 @@ pub(crate) async fn thirty_days(per_day: u64, day_seconds: f64, svg: Option<Path
     };
     let config = Config {
         data_dir: folder.path().to_owned(),
-        new_log: false,
-        accept_loss: false,
+        consent: Default::default(),
         limits,
     };
     let log = open(&config, Metrics::register(&mut Registry::default())).unwrap();

@@ -69,8 +69,7 @@ pub(crate) async fn run(setup: Setup, mut control: Control) -> anyhow::Result<()
     let log = log::open(
         &log::Config {
             data_dir: setup.data_dir.clone(),
-            new_log: false,
-            accept_loss: false,
+            consent: Default::default(),
             limits: log::Limits::NONE,
         },
         log::Metrics::register(&mut metrics),

@@ -79,8 +79,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         let epoch = log::open_read_only(&data_dir)?.identity.epoch;
         let config = log::Config {
             data_dir,
-            new_log: false,
-            accept_loss: false,
+            consent: Default::default(),
             limits: log::Limits::NONE,
         };
         let opened = log::open(&config, log::Metrics::register(&mut Default::default()));

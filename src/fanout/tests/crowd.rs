@@ -37,8 +37,7 @@ async fn an_event_goes_out_while_many_with_large_filters_come_and_while_they_lea
     let mut metrics = Metricsbook::default();
     let log_config = log::Config {
         data_dir: dir.path().to_owned(),
-        new_log: false,
-        accept_loss: false,
+        consent: Default::default(),
         limits: log::Limits::NONE,
     };
     let log = log::open(&log_config, log::Metrics::register(&mut metrics)).unwrap();

@@ -32,6 +32,8 @@ pub(super) struct Draft<'f> {
     new: HashMap<EventId, Sequence>,
     /// Where the log ends without this draft.
     before: Position,
+    /// The receive time that the next row has at least.
+    floor: Option<Timestamp>,
     answers: Vec<Appended>,
     rows: Vec<Placed>,
 }
@@ -43,12 +45,18 @@ pub(super) struct Drafted {
 }
 
 impl<'f> Draft<'f> {
-    pub(super) fn new(conn: &'f Connection, ids: &'f mut Ids, before: Position) -> Self {
+    pub(super) fn new(
+        conn: &'f Connection,
+        ids: &'f mut Ids,
+        before: Position,
+        floor: Option<Timestamp>,
+    ) -> Self {
         Self {
             conn,
             ids,
             new: HashMap::new(),
             before,
+            floor,
             answers: Vec::new(),
             rows: Vec::new(),
         }
@@ -88,7 +96,8 @@ impl<'f> Draft<'f> {
                 last: last.sequence,
             });
         }
-        let receive_time = receive_time.max(last.receive_time).unwrap_or_default();
+        let receive_time = receive_time.max(self.floor).unwrap_or_default();
+        self.floor = Some(receive_time);
         self.rows.push(Placed::new(event, sequence, receive_time));
         self.new.insert(id, sequence);
         Ok(())

@@ -23,9 +23,11 @@ use super::{
     place::{Place, Watch},
     rows::{self, Prepared},
     schema,
+    set_back::{self, SetBacks},
     space::{self, Space},
     trouble::{Changed, Trouble},
     wal,
+    wall_clock::{self, Time, WallClock},
 };
 use crate::{
     event::{Epoch, Position, Sequence, TextKey},
@@ -50,6 +52,9 @@ pub(super) struct LogFile {
     epoch: Epoch,
     watch: Watch,
     last: Position,
+    /// The receive time that the next event has at least.
+    floor: Option<Timestamp>,
+    clock: WallClock,
     /// The newest event that a whole checkpoint has moved into the file.
     moved: Sequence,
     /// What the write-ahead log had after the last commit.
@@ -107,12 +112,16 @@ impl LogFile {
         connection::wipe(&conn, true)?;
         let epoch = schema::identity(&conn)?.epoch;
         let page_bytes = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let last = last(&conn, epoch)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let floor = floor(&conn, last)?;
         Ok(Self {
             ids: Ids::open(&conn, opener(&place), recent.clone())?,
             recent,
             epoch,
             watch: Watch::new(place.clone(), epoch, page_bytes),
-            last: last(&conn, epoch)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
+            last,
+            floor,
+            clock: WallClock::new(wall_clock::moment(), floor),
             moved: Sequence::ZERO,
             now: Checkpoint::default(),
             checkpoints: Checkpoints::new(place),
@@ -147,6 +156,7 @@ impl LogFile {
         settle(&conn, place, || self.checkpoints.stop())?;
         probe(&conn)?;
         let ids = Ids::open(&conn, opener(place), self.recent.clone())?;
+        self.floor = floor(&conn, last)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         self.conn = conn;
         self.ids = ids;
@@ -171,6 +181,32 @@ impl LogFile {
         self.last
     }
 
+    /// The time of day, as far as it can be believed.
+    pub(super) fn time(&mut self) -> Time {
+        self.clock.look(wall_clock::moment())
+    }
+
+    /// Follows the machine's clock whatever the log says. If the newest event lies far in its
+    /// future, receive times go back.
+    pub(super) fn trust_clock(&mut self) -> rusqlite::Result<()> {
+        let now = wall_clock::moment();
+        if let Some(newest) = self.floor
+            && wall_clock::is_future(newest, now.0)
+        {
+            let transaction = self.conn.unchecked_transaction()?;
+            set_back::add(&transaction, self.last.sequence, now.0)?;
+            transaction.commit()?;
+            self.floor = Some(now.0);
+            tracing::warn!(
+                clock = %now.0,
+                %newest,
+                "receive times go back to this machine's clock"
+            );
+        }
+        self.clock = WallClock::new(now, None);
+        Ok(())
+    }
+
     /// The newest event that is durable in the file alone.
     pub(super) fn moved(&self) -> Sequence {
         self.moved
@@ -187,10 +223,11 @@ impl LogFile {
         &mut self,
         group: impl IntoIterator<Item = Prepared>,
     ) -> Result<Committed, Trouble> {
+        let held = self.time().held;
         self.write(|draft| {
             group.into_iter().try_for_each(|event| {
                 let seen = event.event.receive_time.and_then(rows::time);
-                draft.insert(event, draft.last().sequence.next(), seen)
+                draft.insert(event, draft.last().sequence.next(), held.or(seen))
             })
         })
     }
@@ -219,7 +256,7 @@ impl LogFile {
     ) -> Result<Committed, Trouble> {
         self.mend()?;
         self.check()?;
-        let mut draft = Draft::new(&self.conn, &mut self.ids, self.last);
+        let mut draft = Draft::new(&self.conn, &mut self.ids, self.last, self.floor);
         fill(&mut draft)?;
         let last = draft.last();
         let drafted = draft.finish();
@@ -235,6 +272,9 @@ impl LogFile {
         // If the file is no longer at its path, a restart does not find what was committed.
         self.check()?;
         self.last = last;
+        if let Some(event) = committed.events.last() {
+            self.floor = Some(event.receive_time);
+        }
         Ok(committed)
     }
 
@@ -444,6 +484,13 @@ fn opener(place: &Arc<Place>) -> impl Fn() -> rusqlite::Result<Connection> + use
 
 fn overwritten(place: &Place) -> Trouble {
     Changed::Overwritten(place.log().to_owned()).into()
+}
+
+/// The time that the newest event counts for: none after it may be before that.
+fn floor(conn: &Connection, last: Position) -> rusqlite::Result<Option<Timestamp>> {
+    let backs = SetBacks::read(conn)?;
+    let counted = |time| backs.counted(last.sequence, time);
+    Ok(last.receive_time.map(counted))
 }
 
 /// Where the log ends. None if it is not the one with this identity any more.

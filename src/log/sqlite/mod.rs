@@ -72,6 +72,7 @@ mod room;
 mod rows;
 mod schema;
 mod schema_edit;
+mod set_back;
 mod space;
 pub(crate) mod stats;
 #[cfg(test)]
@@ -132,11 +133,11 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     }
     let has_mark = !matches!(mark, Ok(None));
     let mark = mark.unwrap_or(None);
-    let beginning = beginning::ensure(&path, mark.as_ref(), config.new_log, now, make)?;
+    let beginning = beginning::ensure(&path, mark.as_ref(), config.consent.new_log, now, make)?;
     let is_new = beginning == Beginning::New;
     // A mark of files that were renamed says nothing of a new log.
     let mark = mark.filter(|_| !is_new);
-    let has_loss = beginning::check(&path, mark.as_ref(), config.accept_loss, now)?;
+    let has_loss = beginning::check(&path, mark.as_ref(), config.consent.accept_loss, now)?;
     if is_new && used {
         tracing::warn!(
             log = %path.display(),
@@ -164,6 +165,9 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let recent = Arc::new(Recent::default());
     let mut file =
         LogFile::new(conn, place.clone(), recent.clone(), metrics.clone()).map_err(failed)?;
+    if config.consent.trust_clock {
+        file.trust_clock().map_err(failed)?;
+    }
     if !has_mark && file.last().sequence > Sequence::ZERO {
         tracing::warn!(
             "the log has no events.mark, as after an upgrade or a restored backup, so this start \

@@ -8,12 +8,12 @@ use super::{
     condition::{Scan, Way},
     ends::{self, Ends},
     ids::{self, Known, Recent},
-    rows::signed,
+    set_back::SetBacks,
     walk::{Stretch, Walk},
 };
 use crate::{
-    event::{Epoch, EventId, Position, Sequence, StoredEvent},
-    log::{Batch, Bounds, Located, Query, ReadError, cursor::Cursor},
+    event::{EventId, Position, Sequence, StoredEvent},
+    log::{Batch, Bounds, Located, Query, ReadError},
 };
 
 /// See [`super::Reader::read`].
@@ -91,38 +91,21 @@ pub(super) fn locate(conn: &Connection, sequence: Sequence) -> Result<Located, R
     })
 }
 
-/// See [`super::Reader::was_known`].
-pub(super) fn was_known(conn: &Connection, cursor: &Cursor) -> Result<bool, ReadError> {
-    let snapshot = conn.unchecked_transaction()?;
-    // Most logs were never restored.
-    let restored = snapshot
-        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'earlier_epochs'")?
-        .exists([])?;
-    if !restored {
-        return Ok(false);
-    }
-    let mut epochs =
-        snapshot.prepare_cached("SELECT epoch FROM earlier_epochs WHERE last_sequence >= ?1")?;
-    let mut rows = epochs.query([signed(cursor.sequence.0)])?;
-    while let Some(row) = rows.next()? {
-        if cursor.is_of(Epoch(row.get(0)?)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// See [`super::Reader::before_time`]. Receive times never decrease, so this is a binary search.
+/// See [`super::Reader::before_time`]. Times that count never decrease, so this is a binary search.
 pub(super) fn before_time(conn: &Connection, time: Timestamp) -> Result<Position, ReadError> {
     let snapshot = conn.unchecked_transaction()?;
-    let ends = Ends::of(&snapshot)?;
+    let (ends, backs) = (Ends::of(&snapshot)?, SetBacks::read(&snapshot)?);
+    let is_before = |event: &Position| {
+        let received = event.receive_time.unwrap_or_default();
+        backs.counted(event.sequence, received) < time
+    };
     // Events up to `before` came before `time`; from `from` on, none did.
     let mut before = ends.floor;
     let mut from = ends.latest.sequence.next();
     while before.next() < from {
         let middle = Sequence(before.0 + (from.0 - before.0) / 2);
         match ends::readable_from(&snapshot, middle, from) {
-            Some(event) if event.receive_time < Some(time) => before = event.sequence,
+            Some(event) if is_before(&event) => before = event.sequence,
             _ => from = middle,
         }
     }

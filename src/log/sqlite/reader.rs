@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    connection, erasable,
+    connection, epochs, erasable,
     ids::Recent,
     lanes::{Lanes, THREADS},
     place::Place,
@@ -106,7 +106,7 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub(crate) async fn was_known(&self, cursor: Cursor) -> Result<bool, ReadError> {
-        self.run(Lane::Now, move |conn| query::was_known(conn, &cursor))
+        self.run(Lane::Now, move |conn| epochs::was_known(conn, &cursor))
             .await
     }
 
@@ -304,8 +304,7 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let config = log::Config {
             data_dir: dir.path().to_owned(),
-            new_log: false,
-            accept_loss: false,
+            consent: Default::default(),
             limits: log::Limits::NONE,
         };
         let metrics = log::Metrics::register(&mut Default::default());

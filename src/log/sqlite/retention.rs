@@ -14,12 +14,12 @@ use super::{
     chores::{Chore, Next},
     file::LogFile,
     query, rows,
+    set_back::SetBacks,
     space::Space,
     trouble::Trouble,
-    wall_clock::WallClock,
 };
 use crate::{
-    event::{Position, Sequence},
+    event::Sequence,
     log::{limits::Limits, metrics::Metrics},
 };
 
@@ -37,6 +37,8 @@ const ANNOUNCED_BEFORE: Duration = Duration::from_secs(2);
 const ANNOUNCED_SHARE: u64 = 16;
 /// How often a line says that events are being removed.
 const TELL_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How long no event is removed for its age if a start finds that all are too old.
+const TRIAL: Duration = Duration::from_secs(60 * 60);
 /// After so many pages were given back, the file is cut off behind them.
 const CUT_OFF_PAGES: u64 = 1024;
 
@@ -45,7 +47,8 @@ pub(super) struct Retention {
     metrics: Metrics,
     /// The last event that will soon be removed.
     leaving: watch::Sender<Sequence>,
-    clock: Option<WallClock>,
+    /// When it may begin to remove events for their age.
+    begins: Option<Instant>,
     told: Option<Told>,
     /// Pages given back since the file was last cut off.
     given_back: u64,
@@ -57,7 +60,7 @@ struct Told {
     removed: u64,
 }
 
-/// The oldest event in the log.
+/// The oldest event in the log, and the receive time that counts for it.
 struct Oldest {
     sequence: Sequence,
     receive_time: Timestamp,
@@ -67,6 +70,8 @@ struct Oldest {
 /// bytes.
 struct Due {
     before: String,
+    /// Those up to here were received before that time, too, whatever they say.
+    through: Sequence,
     bytes: u64,
 }
 
@@ -77,7 +82,7 @@ impl Retention {
             limits,
             metrics,
             leaving,
-            clock: None,
+            begins: None,
             told: None,
             given_back: 0,
         }
@@ -90,18 +95,24 @@ impl Retention {
         }
     }
 
-    /// Events that were received before this time are too old. None if none is, or as long as the
-    /// clock is not believed.
-    fn horizon(&mut self, now: Timestamp, newest: Position) -> Option<Timestamp> {
+    /// Events that were received before this time are too old. None if none is.
+    fn horizon(&mut self, now: Timestamp, newest: Option<Timestamp>) -> Option<Timestamp> {
         let age = self.limits.age.duration()?;
-        let moment = (now, Instant::now());
-        let clock = self.clock.get_or_insert_with(|| {
-            // If all events are too old, the clock may be wrong.
-            let is_too_old = |time| now.duration_since(time).unsigned_abs() > age && time < now;
-            let is_odd = newest.receive_time.is_some_and(is_too_old);
-            WallClock::new(moment, is_odd, age)
+        let horizon = now.checked_sub(age).ok()?;
+        let begins = *self.begins.get_or_insert_with(|| {
+            let begins = Instant::now();
+            if newest.is_none_or(|newest| newest >= horizon) {
+                return begins;
+            }
+            let trial = TRIAL.min(age);
+            tracing::warn!(
+                "by this machine's clock all events are too old; none is removed for {} s, because \
+                 the clock may be wrong",
+                trial.as_secs()
+            );
+            begins + trial
         });
-        clock.time(moment)?.checked_sub(age).ok()
+        (Instant::now() >= begins).then_some(horizon)
     }
 
     /// Announces events that will soon be removed, so that who follows the log can move beyond
@@ -186,18 +197,22 @@ impl Chore for Retention {
     }
 
     fn step(&mut self, file: &mut LogFile, until: Instant) -> Result<Next, Trouble> {
-        let now = Timestamp::now();
+        let time = file.time();
+        self.metrics.set_clock_held(time.held.is_some());
+        let now = time.sure;
         let space = file.space()?;
-        let oldest = file.read(oldest)?;
+        let backs = file.read(SetBacks::read)?;
+        let oldest = file.read(|conn| oldest(conn, &backs))?;
         self.metrics
             .set_oldest(oldest.as_ref().map(|oldest| oldest.receive_time), now);
-        let horizon = self.horizon(now, file.last());
+        let horizon = self.horizon(now, file.last().receive_time);
         let Some(oldest) = oldest else {
             return self.give_back(file, &space, until);
         };
         self.announce(file, &oldest, horizon, &space)?;
         let due = Due {
             before: horizon.map_or(String::new(), rows::time_text),
+            through: horizon.map_or(Sequence::ZERO, |horizon| backs.before(horizon)),
             bytes: self.limits.bytes.map_or(0, |limit| space.over(limit)),
         };
         if due.bytes == 0 && horizon.is_none_or(|horizon| oldest.receive_time >= horizon) {
@@ -214,12 +229,13 @@ impl Chore for Retention {
     }
 }
 
-fn oldest(conn: &Connection) -> rusqlite::Result<Option<Oldest>> {
+fn oldest(conn: &Connection, backs: &SetBacks) -> rusqlite::Result<Option<Oldest>> {
     conn.prepare_cached("SELECT sequence, receive_time FROM events ORDER BY sequence LIMIT 1")?
         .query_row([], |row| {
+            let sequence = Sequence(row.get(0)?);
             Ok(Oldest {
-                sequence: Sequence(row.get(0)?),
-                receive_time: rows::stored_time(row, 1)?,
+                sequence,
+                receive_time: backs.counted(sequence, rows::stored_time(row, 1)?),
             })
         })
         .optional()
@@ -229,7 +245,7 @@ fn oldest(conn: &Connection) -> rusqlite::Result<Option<Oldest>> {
 fn remove(conn: &Connection, due: &Due, until: Instant) -> Result<u64, Trouble> {
     let mut removed = 0;
     let mut bytes_left = due.bytes;
-    while let Some((through, bytes)) = next_rows(conn, &due.before, bytes_left)? {
+    while let Some((through, bytes)) = next_rows(conn, due, bytes_left)? {
         removed += conn
             .prepare_cached("DELETE FROM events WHERE sequence <= ?1")?
             .execute([rows::signed(through.0)])? as u64;
@@ -247,15 +263,15 @@ fn remove(conn: &Connection, due: &Due, until: Instant) -> Result<u64, Trouble> 
 /// the row's header, so the pages of a large event are not read for them.
 fn next_rows(
     conn: &Connection,
-    before: &str,
+    due: &Due,
     bytes_due: u64,
 ) -> rusqlite::Result<Option<(Sequence, u64)>> {
     let mut statement = conn.prepare_cached(
-        "SELECT sequence, receive_time < ?1,
+        "SELECT sequence, receive_time < ?1 OR sequence <= ?2,
                 octet_length(raw_json) + octet_length(raw_headers) + length(encoded)
-         FROM events ORDER BY sequence LIMIT ?2",
+         FROM events ORDER BY sequence LIMIT ?3",
     )?;
-    let mut oldest = statement.query(params![before, ROWS_AT_ONCE])?;
+    let mut oldest = statement.query(params![due.before, due.through.0, ROWS_AT_ONCE])?;
     let (mut last, mut bytes) = (None, 0);
     while let Some(row) = oldest.next()? {
         let is_due = row.get(1)? || bytes < bytes_due;

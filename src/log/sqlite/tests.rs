@@ -27,7 +27,7 @@ use super::open;
 use crate::{
     event::{EventId, Sequence},
     log::{
-        Config, Limits, Log, Metrics, OpenError, Query,
+        Config, Consent, Limits, Log, Metrics, OpenError, Query,
         error::Unfit,
         tests::{Backend, all, at, event, fill, keeps_the_contract, numbers},
     },
@@ -48,8 +48,7 @@ impl Home {
     fn config(&self) -> Config {
         Config {
             data_dir: self.folder.path().join("data"),
-            new_log: false,
-            accept_loss: false,
+            consent: Default::default(),
             limits: Limits::NONE,
         }
     }
@@ -61,7 +60,10 @@ impl Home {
     /// Opens the log as `serve --new-log` does.
     fn open_new(&self) -> Log {
         let config = Config {
-            new_log: true,
+            consent: Consent {
+                new_log: true,
+                ..Consent::default()
+            },
             ..self.config()
         };
         open(&config, Metrics::register(&mut Registry::default())).unwrap()

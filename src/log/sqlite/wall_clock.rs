@@ -1,55 +1,106 @@
-//! The time of day, as far as it can be believed: events must not be removed because this
-//! machine's clock was once wrong.
+//! The time of day, as far as it can be believed.
+//!
+//! Receive times never go back by themselves. So a clock that was once years ahead would leave all
+//! later events in the future. A clock that jumps is not followed: time runs on from where it was,
+//! until the clock comes back or an operator says that it is right.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 
-/// A clock that differs by more from the time that has really passed has jumped.
+/// A clock that differs by more from the time that has really passed is not followed.
 const JUMP: SignedDuration = SignedDuration::from_hours(24);
-/// How long a clock must run on after a jump before it is believed again.
-const TRIAL: Duration = Duration::from_secs(60 * 60);
+/// Counts the time in which the machine sleeps, too, where the system has such a clock.
+#[cfg(target_os = "linux")]
+const UPTIME: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const UPTIME: ClockId = ClockId::Monotonic;
+
+/// What the machine's clock says, and the time since some moment that no clock changes.
+pub(super) type Moment = (Timestamp, Duration);
+
+pub(super) fn moment() -> Moment {
+    let uptime = clock_gettime(UPTIME);
+    let seconds = u64::try_from(uptime.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(uptime.tv_nsec).unwrap_or_default();
+    (Timestamp::now(), Duration::new(seconds, nanos))
+}
+
+/// Whether a time that the log has lies too far in the future of a clock.
+pub(super) fn is_future(time: Timestamp, clock: Timestamp) -> bool {
+    time.duration_since(clock) > JUMP
+}
 
 pub(super) struct WallClock {
-    /// The time of day at a moment, from which it should run on.
-    anchor: (Timestamp, Instant),
-    /// When it can be believed.
-    believed_from: Instant,
-    trial: Duration,
+    /// A good time, from which the clock should run on.
+    good: Moment,
+    /// Whether the clock has been followed. Before that, nobody knows how long the log was closed.
+    followed: bool,
+    held: bool,
+}
+
+/// The time at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Time {
+    /// The time that counts instead of the machine's clock, while that is not followed.
+    pub(super) held: Option<Timestamp>,
+    /// A time that has certainly come.
+    pub(super) sure: Timestamp,
 }
 
 impl WallClock {
-    /// Begins with a time of day. `is_odd` says that it does not go with what is in the log: then
-    /// it is believed only after a trial, which is not longer than `trial_max`.
-    pub(super) fn new(now: (Timestamp, Instant), is_odd: bool, trial_max: Duration) -> Self {
-        let trial = TRIAL.min(trial_max);
+    /// Begins with what the log says: when its newest event was received. If it has none, the clock
+    /// is followed whatever it says.
+    pub(super) fn new(now: Moment, newest: Option<Timestamp>) -> Self {
         Self {
-            anchor: now,
-            believed_from: if is_odd { now.1 + trial } else { now.1 },
-            trial,
+            good: (newest.unwrap_or(now.0), now.1),
+            followed: newest.is_none(),
+            held: false,
         }
     }
 
-    /// The time of day. None while it is not believed.
-    pub(super) fn time(&mut self, now: (Timestamp, Instant)) -> Option<Timestamp> {
-        let (time, moment) = now;
-        let passed = moment.saturating_duration_since(self.anchor.1);
-        let expected = self
-            .anchor
-            .0
-            .saturating_add(passed)
-            .unwrap_or(self.anchor.0);
-        if time.duration_since(expected).abs() > JUMP {
-            tracing::warn!(
-                %time,
-                %expected,
-                "the clock of this machine has jumped; no event is removed for its age for {} s",
-                self.trial.as_secs()
+    pub(super) fn look(&mut self, now: Moment) -> Time {
+        let (clock, uptime) = now;
+        let passed = uptime.saturating_sub(self.good.1);
+        let expected = self.good.0.saturating_add(passed).unwrap_or(self.good.0);
+        let has_jumped = is_future(clock, expected);
+        let is_odd = is_future(expected, clock) || has_jumped && self.followed;
+        if is_odd != self.held {
+            tell(is_odd, clock, expected);
+            self.held = is_odd;
+        } else if has_jumped && !self.followed {
+            tracing::info!(
+                %clock,
+                newest = %expected,
+                "by this machine's clock, the newest event was received more than a day ago"
             );
-            self.believed_from = moment + self.trial;
-            self.anchor = now;
         }
-        (moment >= self.believed_from).then_some(time)
+        if is_odd {
+            return Time {
+                held: Some(expected),
+                sure: clock.min(expected),
+            };
+        }
+        self.good = now;
+        self.followed = true;
+        Time {
+            held: None,
+            sure: clock,
+        }
+    }
+}
+
+fn tell(is_odd: bool, clock: Timestamp, expected: Timestamp) {
+    match is_odd {
+        true => tracing::warn!(
+            %clock,
+            %expected,
+            "this machine's clock is more than a day away from the time of the last event and what \
+             has passed since; receive times run on from there until the clock comes back; if the \
+             clock is right now, start once with --trust-clock"
+        ),
+        false => tracing::info!(%clock, "this machine's clock is followed again"),
     }
 }
 
@@ -57,41 +108,73 @@ impl WallClock {
 mod tests {
     use super::*;
 
-    const DAY: u64 = 24 * 60 * 60;
+    const DAY: i64 = 24 * 60 * 60;
+    const YEARS: i64 = 50 * 365 * DAY;
+
+    /// Each row: what the clock says, what has passed, and the time that counts: none if that is
+    /// the clock's. All in seconds after the start.
+    type Row = (i64, u64, Option<i64>);
+
+    fn judge(newest: Option<i64>, rows: &[Row]) {
+        let start: Timestamp = "2026-04-27T12:00:00Z".parse().unwrap();
+        let at = |seconds| start + SignedDuration::from_secs(seconds);
+        let up = |seconds| Duration::from_secs(1_000 + seconds);
+        let mut clock = WallClock::new((at(rows[0].0), up(0)), newest.map(at));
+        for &(wall, passed, expected) in rows {
+            let found = clock.look((at(wall), up(passed)));
+            let sure = expected.map_or(wall, |expected| wall.min(expected));
+            assert_eq!(
+                found,
+                Time {
+                    held: expected.map(at),
+                    sure: at(sure)
+                },
+                "{newest:?} {wall} {passed}"
+            );
+        }
+    }
 
     #[test]
-    fn a_clock_that_jumps_is_believed_after_it_has_run_on_for_an_hour() {
-        let start: Timestamp = "2026-04-27T12:00:00Z".parse().unwrap();
-        let began = Instant::now();
-        let at = |wall: i64, passed: u64| {
-            let wall = SignedDuration::from_secs(wall);
-            (start + wall, began + Duration::from_secs(passed))
-        };
-        let is_believed = |clock: &mut WallClock, wall, passed| {
-            let now = at(wall, passed);
-            let time = clock.time(now);
-            assert!(time.is_none_or(|time| time == now.0));
-            time.is_some()
-        };
-        let month = Duration::from_secs(30 * DAY);
-        let mut clock = WallClock::new(at(0, 0), false, month);
-        assert!(is_believed(&mut clock, 0, 0));
-        assert!(is_believed(&mut clock, 60, 60));
-        // Half a day is what a machine's clock may be wrong by.
-        assert!(is_believed(&mut clock, 43_260, 60));
-        let years = 50 * 365 * DAY as i64;
-        assert!(!is_believed(&mut clock, years, 61));
-        assert!(!is_believed(&mut clock, years + 3_599, 3_660));
-        // It goes back, which is a jump, too.
-        assert!(!is_believed(&mut clock, 3_601, 3_662));
-        assert!(!is_believed(&mut clock, 7_200, 7_261));
-        assert!(is_believed(&mut clock, 7_201, 7_262));
+    fn a_clock_that_jumps_is_not_followed_until_it_comes_back() {
+        judge(
+            None,
+            &[
+                (0, 0, None),
+                (60, 60, None),
+                // Half a day is what a machine's clock may be wrong by.
+                (DAY / 2, 60, None),
+                (DAY / 2 + 2, 61, None),
+                (YEARS, 62, Some(DAY / 2 + 3)),
+                (YEARS + 3_600, 3_662, Some(DAY / 2 + 3_603)),
+                // It comes back, and jumps into the past.
+                (DAY / 2 + 3_700, 3_700, None),
+                (-YEARS, 3_710, Some(DAY / 2 + 3_710)),
+                (DAY / 2 + 3_720, 3_720, None),
+                // A machine that sleeps has not jumped.
+                (9 * DAY, 9 * DAY as u64, None),
+            ],
+        );
+    }
 
-        let mut odd = WallClock::new(at(years, 0), true, month);
-        assert!(!is_believed(&mut odd, years + 3_599, 3_599));
-        assert!(is_believed(&mut odd, years + 3_600, 3_600));
-        let mut short = WallClock::new(at(years, 0), true, Duration::from_secs(2));
-        assert!(!is_believed(&mut short, years + 1, 1));
-        assert!(is_believed(&mut short, years + 2, 2));
+    #[test]
+    fn at_a_start_only_a_clock_before_the_newest_event_is_odd() {
+        // The log was closed for a while.
+        judge(Some(-40 * DAY), &[(0, 0, None), (YEARS, 1, Some(1))]);
+        judge(Some(DAY / 2), &[(0, 0, None), (10, 10, None)]);
+        // The clock was wrong, or is.
+        judge(
+            Some(YEARS),
+            &[(0, 0, Some(YEARS)), (10, 10, Some(YEARS + 10))],
+        );
+        // A machine without a clock gets the time from the network.
+        judge(
+            Some(0),
+            &[
+                (-YEARS, 0, Some(0)),
+                (-YEARS + 9, 9, Some(9)),
+                (5 * DAY, 10, None),
+                (YEARS, 11, Some(5 * DAY + 1)),
+            ],
+        );
     }
 }

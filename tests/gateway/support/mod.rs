@@ -2,6 +2,7 @@
 //! it.
 
 pub(crate) mod bodies;
+pub(crate) mod clock;
 pub(crate) mod grpc;
 pub(crate) mod history;
 pub(crate) mod launch;

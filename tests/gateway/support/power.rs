@@ -10,6 +10,8 @@ use std::{
 
 use super::process::Setup;
 
+static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+
 /// What would be left of a gateway's data folder.
 pub(crate) struct Disk {
     data: PathBuf,
@@ -29,7 +31,7 @@ impl Disk {
         disk.take_over().expect("a shadow");
         let text = |path: &Path| path.display().to_string();
         let setup = setup
-            .environment("LD_PRELOAD", Some(&text(library())))
+            .environment("LD_PRELOAD", Some(&text(preloaded(&LIBRARY, "power"))))
             .environment("SHADOW_OF", Some(&text(&disk.data)))
             .environment("SHADOW", Some(&text(&disk.shadow)));
         (setup, disk)
@@ -102,16 +104,18 @@ impl Disk {
     }
 }
 
-/// Compiled once for all tests.
-fn library() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/support/power.c");
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("power.so");
+/// What a gateway is started with, compiled once for all tests from `NAME.c` beside this file.
+pub(crate) fn preloaded(once: &'static OnceLock<PathBuf>, name: &str) -> &'static Path {
+    once.get_or_init(|| {
+        let source = format!(
+            "{}/tests/gateway/support/{name}.c",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.so"));
         let draft = built.with_extension(std::process::id().to_string());
         let mut cc = Command::new("cc");
         cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&draft);
-        let compiled = cc.arg(source).args(["-ldl", "-lpthread"]).status();
+        let compiled = cc.arg(&source).args(["-ldl", "-lpthread"]).status();
         assert!(compiled.expect("cc runs").success(), "{source}");
         fs::rename(draft, &built).expect("a library");
         built

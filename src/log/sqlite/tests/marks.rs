@@ -15,7 +15,10 @@ use crate::{
 impl Home {
     fn accept_loss(&self) -> Log {
         let config = Config {
-            accept_loss: true,
+            consent: Consent {
+                accept_loss: true,
+                ..Consent::default()
+            },
             ..self.config()
         };
         open(&config, Metrics::register(&mut Registry::default())).unwrap()
