@@ -22,8 +22,7 @@ use super::{
     ids::{Ids, Recent},
     place::{Place, Watch},
     rows::{self, Prepared},
-    schema,
-    set_back::{self, SetBacks},
+    schema, set_back,
     space::{self, Space},
     trouble::{Changed, Trouble},
     wal,
@@ -113,7 +112,7 @@ impl LogFile {
         let epoch = schema::identity(&conn)?.epoch;
         let page_bytes = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         let last = last(&conn, epoch)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        let floor = floor(&conn, last)?;
+        let floor = set_back::floor(&conn, last)?;
         Ok(Self {
             ids: Ids::open(&conn, opener(&place), recent.clone())?,
             recent,
@@ -156,7 +155,7 @@ impl LogFile {
         settle(&conn, place, || self.checkpoints.stop())?;
         probe(&conn)?;
         let ids = Ids::open(&conn, opener(place), self.recent.clone())?;
-        self.floor = floor(&conn, last)?;
+        self.floor = set_back::floor(&conn, last)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         self.conn = conn;
         self.ids = ids;
@@ -190,19 +189,7 @@ impl LogFile {
     /// future, receive times go back.
     pub(super) fn trust_clock(&mut self) -> rusqlite::Result<()> {
         let now = wall_clock::moment();
-        if let Some(newest) = self.floor
-            && wall_clock::is_future(newest, now.0)
-        {
-            let transaction = self.conn.unchecked_transaction()?;
-            set_back::add(&transaction, self.last.sequence, now.0)?;
-            transaction.commit()?;
-            self.floor = Some(now.0);
-            tracing::warn!(
-                clock = %now.0,
-                %newest,
-                "receive times go back to this machine's clock"
-            );
-        }
+        self.floor = set_back::to_clock(&self.conn, self.last.sequence, self.floor, now.0)?;
         self.clock = WallClock::new(now, None);
         Ok(())
     }
@@ -484,13 +471,6 @@ fn opener(place: &Arc<Place>) -> impl Fn() -> rusqlite::Result<Connection> + use
 
 fn overwritten(place: &Place) -> Trouble {
     Changed::Overwritten(place.log().to_owned()).into()
-}
-
-/// The time that the newest event counts for: none after it may be before that.
-fn floor(conn: &Connection, last: Position) -> rusqlite::Result<Option<Timestamp>> {
-    let backs = SetBacks::read(conn)?;
-    let counted = |time| backs.counted(last.sequence, time);
-    Ok(last.receive_time.map(counted))
 }
 
 /// Where the log ends. None if it is not the one with this identity any more.

@@ -8,8 +8,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::rows;
-use crate::event::Sequence;
+use super::{rows, wall_clock};
+use crate::event::{Position, Sequence};
 
 /// Made when it is needed, since hardly any log has such a place.
 const TABLE: &str = "
@@ -24,12 +24,33 @@ const TABLE: &str = "
 #[derive(Debug)]
 pub(super) struct SetBacks(Vec<(Sequence, Timestamp)>);
 
-/// Notes that times go back behind `last`, to `time`.
-pub(super) fn add(
-    transaction: &Connection,
+/// The time that counts for the newest event. The events after it get no earlier one.
+pub(super) fn floor(conn: &Connection, last: Position) -> rusqlite::Result<Option<Timestamp>> {
+    let backs = SetBacks::read(conn)?;
+    let counted = |time| backs.counted(last.sequence, time);
+    Ok(last.receive_time.map(counted))
+}
+
+/// Sets times back behind `last` if that is far in the future of a clock that is right. Returns the
+/// floor for the events after it.
+pub(super) fn to_clock(
+    conn: &Connection,
     last: Sequence,
-    time: Timestamp,
-) -> rusqlite::Result<()> {
+    floor: Option<Timestamp>,
+    clock: Timestamp,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let Some(newest) = floor.filter(|newest| wall_clock::is_future(*newest, clock)) else {
+        return Ok(floor);
+    };
+    let transaction = conn.unchecked_transaction()?;
+    add(&transaction, last, clock)?;
+    transaction.commit()?;
+    tracing::warn!(%clock, %newest, "receive times go back to this machine's clock");
+    Ok(Some(clock))
+}
+
+/// Notes that times go back behind `last`, to `time`.
+fn add(transaction: &Connection, last: Sequence, time: Timestamp) -> rusqlite::Result<()> {
     let time = rows::time_text(time);
     transaction.execute_batch(TABLE)?;
     transaction.execute(

@@ -58,6 +58,13 @@ static void content_of(char *path, ino_t inode) {
     in_shadow(path, name);
 }
 
+/* What the shadow lacks would look like a loss of the gateway's. */
+static void must(int good) {
+    if (good) return;
+    perror("the shadow of the data folder");
+    abort();
+}
+
 /* The names of the folder, as they are now. */
 static void keep_names(void) {
     char path[PATH_MAX], whole[PATH_MAX];
@@ -72,9 +79,9 @@ static void keep_names(void) {
             fprintf(names, "%lu %s\n", (unsigned long)found.st_ino, entry->d_name);
     }
     if (dir) closedir(dir);
-    if (names) fclose(names);
+    if (names) must(!fclose(names));
     in_shadow(whole, "names");
-    real_rename(path, whole);
+    must(names && !real_rename(path, whole));
 }
 
 __attribute__((constructor)) static void begin(void) {
@@ -148,14 +155,15 @@ static void settle(ino_t inode, int lasts) {
     char path[PATH_MAX];
     content_of(path, inode);
     int fd = lasts ? real_open(path, O_WRONLY | O_CREAT, 0600) : -1;
+    must(!lasts || fd >= 0);
     for (struct change **at = &first; *at;) {
         struct change *change = *at;
         if (change->inode != inode) {
             at = &change->next;
             continue;
         }
-        if (lasts && change->length < 0) (void)!real_ftruncate(fd, change->at);
-        if (lasts && change->length > 0) (void)!real_pwrite(fd, change->bytes, change->length, change->at);
+        if (lasts && change->length < 0) must(!real_ftruncate(fd, change->at));
+        if (lasts && change->length > 0) must(real_pwrite(fd, change->bytes, change->length, change->at) == change->length);
         *at = change->next;
         free(change);
     }

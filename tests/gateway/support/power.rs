@@ -95,7 +95,11 @@ impl Disk {
         let names = fs::read_to_string(self.shadow.join("names")).expect("a synced folder");
         for line in names.lines() {
             let (content, name) = line.split_once(' ').expect("a name");
-            let content = fs::read(self.shadow.join(content)).unwrap_or_default();
+            // A file that was never synced is empty.
+            let content = match fs::read(self.shadow.join(content)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                content => content.expect("what was synced"),
+            };
             fs::write(self.data.join(name), content).expect("a file");
         }
         ["LD_PRELOAD", "SHADOW_OF", "SHADOW"]
