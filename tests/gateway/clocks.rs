@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use verbex_gateway::proto::{Event, GetStatusRequest, ListEventsRequest, SubscribeRequest};
 
+use crate::log_commands::good;
 use crate::support::{
     PATIENCE,
     bodies::call_started,
@@ -125,6 +126,8 @@ async fn a_log_that_a_wrong_clock_has_spoilt_gets_right_times_again_once_the_clo
     assert_eq!(listed(&gateway, late, late + 36_500 * day).await, [0; 0]);
     let (mut stream, _) = gateway.subscribe(since(trusted)).await;
     assert_eq!(stream.event().await.1.sequence, 3);
+
+    good(&setup.data(), &["verify"]).await;
 
     // It need not be said again, and the events go in their time.
     gateway.kill().await;

@@ -18,7 +18,7 @@ async fn log(data: &Path, words: &[&str]) -> Finished {
 }
 
 /// Runs it to a good end, and returns what it says.
-async fn good(data: &Path, words: &[&str]) -> String {
+pub(crate) async fn good(data: &Path, words: &[&str]) -> String {
     let finished = log(data, words).await;
     assert_eq!(finished.code, Some(0), "{finished}");
     finished.stdout

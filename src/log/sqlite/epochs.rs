@@ -4,12 +4,10 @@
 use rusqlite::{Connection, params};
 
 use super::schema;
-use crate::{
-    event::{Epoch, Sequence},
-    log::{cursor::Cursor, error::ReadError},
-};
+use crate::event::{Epoch, Sequence};
 
 /// Made when it is needed, since hardly any log has had another epoch.
+/// [`query::was_known`](super::query::was_known) reads it.
 const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS earlier_epochs (
         epoch         BLOB PRIMARY KEY,
@@ -39,30 +37,11 @@ pub(super) fn renew(
 
 /// Whether the log had this epoch once.
 pub(super) fn has_had(conn: &Connection, epoch: Epoch) -> rusqlite::Result<bool> {
-    Ok(has_table(conn)?
+    let has_table = conn
+        .prepare("SELECT 1 FROM sqlite_schema WHERE name = 'earlier_epochs'")?
+        .exists([])?;
+    Ok(has_table
         && conn
             .prepare("SELECT 1 FROM earlier_epochs WHERE epoch = ?1")?
             .exists([epoch.0])?)
-}
-
-/// See [`super::Reader::was_known`].
-pub(super) fn was_known(conn: &Connection, cursor: &Cursor) -> Result<bool, ReadError> {
-    let snapshot = conn.unchecked_transaction()?;
-    if !has_table(&snapshot)? {
-        return Ok(false);
-    }
-    let mut epochs =
-        snapshot.prepare_cached("SELECT epoch FROM earlier_epochs WHERE last_sequence >= ?1")?;
-    let mut rows = epochs.query([cursor.sequence.0])?;
-    while let Some(row) = rows.next()? {
-        if cursor.is_of(Epoch(row.get(0)?)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn has_table(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'earlier_epochs'")?
-        .exists([])
 }

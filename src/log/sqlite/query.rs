@@ -8,12 +8,13 @@ use super::{
     condition::{Scan, Way},
     ends::{self, Ends},
     ids::{self, Known, Recent},
+    rows::signed,
     set_back::SetBacks,
     walk::{Stretch, Walk},
 };
 use crate::{
-    event::{EventId, Position, Sequence, StoredEvent},
-    log::{Batch, Bounds, Located, Query, ReadError},
+    event::{Epoch, EventId, Position, Sequence, StoredEvent},
+    log::{Batch, Bounds, Located, Query, ReadError, cursor::Cursor},
 };
 
 /// See [`super::Reader::read`].
@@ -89,6 +90,27 @@ pub(super) fn locate(conn: &Connection, sequence: Sequence) -> Result<Located, R
             None => Located::Hole,
         }
     })
+}
+
+/// See [`super::Reader::was_known`].
+pub(super) fn was_known(conn: &Connection, cursor: &Cursor) -> Result<bool, ReadError> {
+    let snapshot = conn.unchecked_transaction()?;
+    // Most logs were never restored.
+    let restored = snapshot
+        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'earlier_epochs'")?
+        .exists([])?;
+    if !restored {
+        return Ok(false);
+    }
+    let mut epochs =
+        snapshot.prepare_cached("SELECT epoch FROM earlier_epochs WHERE last_sequence >= ?1")?;
+    let mut rows = epochs.query([signed(cursor.sequence.0)])?;
+    while let Some(row) = rows.next()? {
+        if cursor.is_of(Epoch(row.get(0)?)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// See [`super::Reader::before_time`]. Times that count never decrease, so this is a binary search.

@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    connection, epochs, erasable,
+    connection, erasable,
     ids::Recent,
     lanes::{Lanes, THREADS},
     place::Place,
@@ -106,7 +106,7 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub(crate) async fn was_known(&self, cursor: Cursor) -> Result<bool, ReadError> {
-        self.run(Lane::Now, move |conn| epochs::was_known(conn, &cursor))
+        self.run(Lane::Now, move |conn| query::was_known(conn, &cursor))
             .await
     }
 

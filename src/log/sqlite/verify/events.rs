@@ -14,6 +14,7 @@ use crate::{
             ids::verify::{Lists, Places},
             rows::{self, ERASE_TIME, SELECTED, signed},
             schema,
+            set_back::SetBacks,
         },
     },
 };
@@ -85,6 +86,7 @@ pub(super) fn check(
         progress,
         found,
         newest: None,
+        backs: SetBacks::read(conn)?,
         rows: 0,
         bytes: 0,
     };
@@ -119,8 +121,9 @@ struct Walk<'w> {
     identify: &'w dyn Fn(&StoredEvent) -> Option<EventId>,
     progress: &'w Progress,
     found: &'w mut Verified,
-    /// Receive time of the newest event so far.
+    /// The receive time that counts for the newest event so far.
     newest: Option<Timestamp>,
+    backs: SetBacks,
     /// Rows, whole or not, and the bytes that count for them.
     rows: u64,
     bytes: u64,
@@ -271,10 +274,11 @@ impl Walk<'_> {
         if !rows::is_encoded(event) {
             faults.event(sequence, "what is delivered of it is another event");
         }
-        if self.newest > Some(event.receive_time) {
+        let received = Some(self.backs.counted(sequence, event.receive_time));
+        if self.newest > received {
             faults.event(sequence, "was received before the event in front of it");
         }
-        self.newest = self.newest.max(Some(event.receive_time));
+        self.newest = self.newest.max(received);
         let is_erased = |(name, _): &(String, String)| name == ERASE_TIME;
         let has_body = raw.is_some_and(|raw| !raw.headers.iter().any(is_erased));
         let made = has_body.then(|| (self.identify)(event)).flatten();
