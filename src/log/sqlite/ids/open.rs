@@ -122,7 +122,13 @@ impl Ids {
     pub(crate) fn mend(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let (batch, fan) = (SIZES.batch as u64, SIZES.fan as u64);
         while let Some((first, last)) = self.lost.pop() {
-            let chunk = Sequence(last.0.min(first.0 + batch * fan - 1));
+            // Many places have no event behind a loss. They go with the next that has one.
+            let begins = match first_row(conn, first, last) {
+                Ok(Some(found)) => found,
+                Ok(None) => last,
+                Err(_) => first,
+            };
+            let chunk = last.min(Sequence(begins.0 + batch * fan - 1));
             let is_tail = first > self.unsorted.indexed();
             if is_tail && last.0 - first.0 < batch {
                 self.read_tail(conn, last)?;
@@ -178,4 +184,16 @@ impl Ids {
         self.adopt(Live { run, filter });
         Ok(())
     }
+}
+
+/// The key of the first event in a stretch. It is not checked.
+fn first_row(
+    conn: &Connection,
+    first: Sequence,
+    last: Sequence,
+) -> rusqlite::Result<Option<Sequence>> {
+    conn.prepare_cached("SELECT min(sequence) FROM events WHERE sequence BETWEEN ?1 AND ?2")?
+        .query_row([first.0, last.0], |row| {
+            Ok(row.get::<_, Option<u64>>(0)?.map(Sequence))
+        })
 }
