@@ -12,8 +12,9 @@ pub(super) const PAGE_BYTES: u64 = 8 * 1024;
 pub(super) const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The same in pages.
 pub(super) const WAL_PAGES_MAX: u64 = WAL_BYTES_MAX / PAGE_BYTES;
-/// KiB of pages that the writer keeps in memory. The index on random ids needs most of them.
-const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// KiB of pages that the writer keeps in memory. It mostly writes at the end of each table. In a
+/// small file SQLite walks through all of them at some commits.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// The same for a reader, which mostly reads one page after the other.
 const READER_CACHE_KIB: i64 = 4 * 1024;
 /// A reader needs one for each shape of filter that is in use.

@@ -5,7 +5,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{batch, entry::Key, recent::Known, run::Run};
 use crate::{
     event::{EventId, Sequence},
-    log::sqlite::{fault::Fault, rows::signed},
+    log::sqlite::{
+        fault::Fault,
+        rows::{self, signed},
+    },
 };
 
 /// The place of the event with this id, for whoever may only look into what the writer knows.
@@ -99,9 +102,26 @@ pub(super) fn in_rows(
 pub(super) fn is_at(conn: &Connection, id: EventId, place: Sequence) -> rusqlite::Result<bool> {
     match read_id(conn, place) {
         Ok(None) => Ok(false),
+        Ok(Some(found)) if found == id => Ok(true),
         // The row must begin with the key. If it does not, it is damaged, and so is one that
         // cannot be read. The event was taken, and is not taken again.
-        Ok(Some(found)) => Ok(found == id || Key::of(found) != Key::of(id)),
+        Ok(Some(found)) => Ok(Key::of(found) != Key::of(id) || is_damaged(conn, place)?),
+        Err(Fault::Damaged) => Ok(true),
+        Err(Fault::Sqlite(error)) => Err(error),
+    }
+}
+
+/// Whether the event at a place is not what was written.
+fn is_damaged(conn: &Connection, place: Sequence) -> rusqlite::Result<bool> {
+    let read = conn
+        .prepare_cached(&format!(
+            "SELECT {} FROM events WHERE sequence = ?1",
+            *rows::SELECTED
+        ))?
+        .query_row([signed(place.0)], |row| rows::event(row, false))
+        .optional();
+    match read.map_err(Fault::from) {
+        Ok(_) => Ok(false),
         Err(Fault::Damaged) => Ok(true),
         Err(Fault::Sqlite(error)) => Err(error),
     }

@@ -166,3 +166,26 @@ async fn a_damaged_page_of_events_loses_its_own_events_only() {
         .unwrap();
     assert_eq!((again.duplicate, again.sequence), (true, damage.sequence));
 }
+
+#[tokio::test]
+async fn a_flipped_bit_in_an_id_lets_no_repeat_in() {
+    let whole = closed().await;
+    for place in [0, 7, 8, 15] {
+        let home = copy(&whole);
+        let conn = Connection::open(home.file()).unwrap();
+        let flipped = EventId({
+            let mut id = event(4).id.0;
+            id[place] ^= 1;
+            id
+        });
+        let changed = conn.execute(
+            "UPDATE events SET id = ?1 WHERE id = ?2",
+            [flipped.0, event(4).id.0],
+        );
+        assert_eq!(changed.unwrap(), 1);
+        drop(conn);
+        let log = home.open();
+        let appended = log.appender.append(event(4)).await.unwrap();
+        assert!(appended.duplicate, "byte {place}");
+    }
+}
