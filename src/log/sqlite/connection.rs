@@ -36,7 +36,7 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     // See `checkpoint.rs`.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))?;
+    bound_wal(&conn, WAL_BYTES_MAX)?;
     // A connection that ends because of an error must change nothing; see `close`.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(conn)
@@ -53,6 +53,11 @@ pub(super) fn mover(path: &Path) -> rusqlite::Result<Connection> {
 /// Whether, from now on, what is removed or written over is filled with zeroes.
 pub(super) fn wipe(conn: &Connection, wipes: bool) -> rusqlite::Result<()> {
     conn.pragma_update_and_check(None, "secure_delete", wipes, |_| Ok(()))
+}
+
+/// Cuts the write-ahead log back to this size when it begins anew and is larger.
+pub(super) fn bound_wal(conn: &Connection, bytes_max: u64) -> rusqlite::Result<()> {
+    conn.pragma_update_and_check(None, "journal_size_limit", bytes_max, |_| Ok(()))
 }
 
 /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes the

@@ -17,7 +17,7 @@ use rustix::fs::fstatvfs;
 
 use super::{
     checkpoint::Checkpoints,
-    connection::{self, BUSY_TIMEOUT, Checkpoint},
+    connection::{self, BUSY_TIMEOUT, Checkpoint, PAGE_BYTES},
     draft::{Committed, Draft},
     ids::{Ids, Recent},
     place::{Place, Watch},
@@ -144,6 +144,7 @@ impl LogFile {
         self.check()?;
         let place = self.watch.place();
         let conn = connection::writer(place.log())?;
+        connection::bound_wal(&conn, self.checkpoints.pages_max * PAGE_BYTES)?;
         place.check()?;
         conn.busy_timeout(BRIEF_WAIT)?;
         // Before anything is moved: if only the -shm is wrong, the write-ahead log still has
@@ -162,6 +163,12 @@ impl LogFile {
         self.mend()?;
         self.last = last;
         Ok(())
+    }
+
+    /// Keeps the write-ahead log at about this size, unless somebody reads the log for long.
+    pub(super) fn bound_wal(&mut self, bytes_max: u64) -> rusqlite::Result<()> {
+        self.checkpoints.pages_max = bytes_max / PAGE_BYTES;
+        connection::bound_wal(&self.conn, bytes_max)
     }
 
     /// Repairs a failed checkpoint: see [`settle`].

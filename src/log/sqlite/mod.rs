@@ -165,6 +165,8 @@ pub fn open(config: &Config, metrics: Metrics) -> Result<Log, OpenError> {
     let recent = Arc::new(Recent::default());
     let mut file =
         LogFile::new(conn, place.clone(), recent.clone(), metrics.clone()).map_err(failed)?;
+    file.bound_wal(space::wal_bytes_max(config.limits.bytes))
+        .map_err(failed)?;
     if config.consent.trust_clock {
         file.trust_clock().map_err(failed)?;
     }

@@ -5,12 +5,22 @@ use std::time::Instant;
 use rusqlite::Connection;
 use rustix::fs::StatVfs;
 
+use super::connection::WAL_BYTES_MAX;
+
 /// Of this share of the file, free pages are kept for new events: given back, they would be taken
 /// again soon.
 const KEPT_SHARE: u64 = 8;
 const KEPT_PAGES_MIN: u64 = 1024;
 /// The share of the limit that is left free, so that the log stays below it while events come.
 const SLACK_SHARE: u64 = 16;
+
+/// The share of the limit that the write-ahead log takes.
+const WAL_SHARE: u64 = 4;
+
+/// The size of the write-ahead log, if what the log takes on disk has this limit.
+pub(super) fn wal_bytes_max(limit: Option<u64>) -> u64 {
+    limit.map_or(WAL_BYTES_MAX, |limit| WAL_BYTES_MAX.min(limit / WAL_SHARE))
+}
 
 /// The log's files at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
