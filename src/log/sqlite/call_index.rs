@@ -13,6 +13,7 @@ use rusqlite::Connection;
 
 use super::{
     chores::{Chore, Next},
+    condition::{CALL_INDEX, has_call_index},
     fault::Fault,
     file::LogFile,
     rows::signed,
@@ -21,7 +22,6 @@ use super::{
 };
 use crate::event::Sequence;
 
-pub(super) const NAME: &str = "events_by_call";
 const SQL: &str = "CREATE INDEX events_by_call ON events (call_id)";
 
 /// The entries so far, and up to which event there are all of them.
@@ -41,11 +41,6 @@ const BEGIN: &str = "
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Entries that are made in a step.
 const ENTRIES: u64 = 512;
-
-/// Whether there is such an index. Without it, a search for a call reads all events.
-pub(super) fn is_there(conn: &Connection) -> rusqlite::Result<bool> {
-    exists(conn, "index", NAME)
-}
 
 fn exists(conn: &Connection, kind: &str, name: &str) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2")?
@@ -75,7 +70,7 @@ impl Chore for CallIndex {
     }
 
     fn step(&mut self, file: &mut LogFile, _: Instant) -> Result<Next, Trouble> {
-        if file.read(is_there)? {
+        if file.read(has_call_index)? {
             return Ok(Next::After(LOOK_INTERVAL));
         }
         // In a transaction that has met damage SQLite writes nothing, so what is damaged is read
@@ -172,7 +167,7 @@ fn make(conn: &Connection, skipped: &Skipped) -> rusqlite::Result<bool> {
         let rename = "UPDATE sqlite_schema
              SET type = 'index', name = ?1, tbl_name = 'events', sql = ?2
              WHERE type = 'table' AND name = 'call_places'";
-        conn.execute(rename, [NAME, SQL]).map(|_| ())
+        conn.execute(rename, [CALL_INDEX, SQL]).map(|_| ())
     })?;
     Ok(true)
 }

@@ -11,6 +11,15 @@ use crate::{
 /// More agents than these are not looked up: reading all rows costs less then.
 const AGENTS_MAX: usize = 32;
 
+/// The index on calls.
+pub(super) const CALL_INDEX: &str = "events_by_call";
+
+/// Whether there is that index. Without it, SQLite would read all events for one call at once.
+pub(super) fn has_call_index(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1")?
+        .exists([CALL_INDEX])
+}
+
 /// How the events of a filter are found. Whether it wants an event is decided when its row has been
 /// read and checked: a damaged row may only look as if it were not wanted.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use std::{
 use rusqlite::{Connection, params_from_iter, types::Value};
 
 use super::{
-    call_index,
     chores::{Chore, Next},
+    condition::{CALL_INDEX, has_call_index},
     fault::Fault,
     file::LogFile,
     trouble::Trouble,
@@ -97,12 +97,12 @@ fn inspect(conn: &Connection, wanted: &Receiver<()>) -> rusqlite::Result<Wrong> 
             Err(Fault::Sqlite(error)) => Err(error),
         }
     };
-    let calls = format!("events INDEXED BY {}", call_index::NAME);
+    let calls = format!("events INDEXED BY {}", CALL_INDEX);
     Ok(Wrong {
         ids: is_damaged("id_runs", "run")?
             || is_damaged("id_parts", "place")?
             || is_damaged("agent_places", "agent_id, first")?,
-        calls: call_index::is_there(conn)? && is_damaged(&calls, "call_id, sequence")?,
+        calls: has_call_index(conn)? && is_damaged(&calls, "call_id, sequence")?,
     })
 }
 

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    by_agent, call_index,
-    condition::{Scan, Way},
+    by_agent,
+    condition::{Scan, Way, has_call_index},
     ends::{self, Ends},
     ids::{self, Known, Recent},
     rows::signed,
@@ -39,7 +39,7 @@ pub(super) fn read(conn: &Connection, recent: &Recent, query: &Query) -> Result<
         // No row of the stretch can match.
         None => Ok(true),
         // While the index is made anew, SQLite would read all events at once.
-        Some(Way::Scan(Scan::Call(_))) if !call_index::is_there(&snapshot)? => {
+        Some(Way::Scan(Scan::Call(_))) if !has_call_index(&snapshot)? => {
             walk.scan(&Scan::All, &stretch)
         }
         Some(Way::Scan(scan)) => walk.scan(scan, &stretch),

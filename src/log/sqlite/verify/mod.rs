@@ -53,8 +53,16 @@ pub(crate) fn verify(
     let path = data_dir.join(LOG_NAME);
     let mut found = Verified::default();
     // Before SQLite opens the file in this process: closing it releases SQLite's locks.
-    header::check(&path, &mut found.faults);
+    let largest = header::check(&path, &mut found.faults);
     let mut conn = read_only::connect(&path)?;
+    if let Some(largest) = largest {
+        let sql = "SELECT max(rootpage) FROM sqlite_schema";
+        let root: u32 = conn.query_row(sql, [], |row| row.get(0))?;
+        if root != largest {
+            let what = "bytes 52 to 55 of events.db do not name the largest root page";
+            found.faults.log(what);
+        }
+    }
     check(&mut conn, identify, progress, &mut found)?;
     Ok(found)
 }
