@@ -175,7 +175,7 @@ async fn a_damaged_page_of_events_loses_its_own_events_only() {
 
 #[tokio::test]
 async fn a_flipped_bit_in_an_id_lets_no_repeat_in() {
-    let whole = closed().await;
+    let (whole, _) = closed().await;
     for place in [0, 7, 8, 15] {
         let home = copy(&whole);
         let conn = Connection::open(home.file()).unwrap();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Identify, Verified};
+use super::found::{Identify, Verified};
 use crate::{
     event::{EventId, Sequence, StoredEvent, TextKey},
     log::{

@@ -28,8 +28,8 @@ const FIXED: [(usize, &[u8]); 9] = [
     (72, &[0; 20]),
 ];
 
-/// Must be called before SQLite opens the file. Returns the largest page that is the root of a table
-/// or an index, if the header is that of the whole log: there is no write-ahead log.
+/// Must be called before SQLite opens the file. Returns the largest page that is the root of a
+/// table or an index, if the header is that of the whole log: there is no write-ahead log.
 pub(super) fn check(path: &Path, faults: &mut Faults) -> Option<u32> {
     let is_alone = fs::metadata(beside(path, "-wal")).map_or(true, |wal| wal.len() == 0);
     let mut header = [0; 100];

@@ -5,6 +5,7 @@
 //! log meanwhile: the events are read in stretches, each in a snapshot of its own.
 
 mod events;
+mod found;
 mod header;
 mod structure;
 #[cfg(test)]
@@ -14,32 +15,11 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-pub(crate) use super::faults::{Faults, Remedy};
-use super::{fault, folder::LOG_NAME, ids, read_only, schema};
-use crate::{
-    event::{EventId, Sequence, StoredEvent},
-    log::{Progress, WorkError},
-};
-
-/// How often SQLite asks whether it should stop, in steps of its virtual machine.
-const STEPS: i32 = 2_000;
-
-/// Makes the id of an event anew from its body, with the log's key. None if that is impossible.
-pub(crate) type Identify<'i> = &'i dyn Fn(&[u8; 32], &StoredEvent) -> Option<EventId>;
-
-/// What was read, and what is wrong.
-#[derive(Debug, Default)]
-pub(crate) struct Verified {
-    pub faults: Faults,
-    /// Events that are whole.
-    pub events: u64,
-    /// Those of them that had no checksum yet.
-    pub unchecked: u64,
-    pub latest: Sequence,
-    /// Pages that hold nothing and will not be used again, and the size of one.
-    pub lost_pages: u64,
-    pub page_bytes: u64,
-}
+use self::found::STEPS;
+pub(crate) use self::found::{Identify, Verified};
+pub(crate) use super::faults::Remedy;
+use super::{fault, faults::Faults, folder::LOG_NAME, ids, read_only, schema};
+use crate::log::{Progress, WorkError};
 
 /// Reads all of the log in this folder.
 ///

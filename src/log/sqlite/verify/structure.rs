@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::Connection;
 
-use super::{STEPS, Verified};
+use super::found::{STEPS, Verified};
 use crate::log::{
     Progress, WorkError,
     sqlite::{
@@ -51,7 +51,8 @@ pub(super) fn check(
 }
 
 /// What SQLite's own check finds. If the schema has a view, the check of all tables may leave out
-/// the list of free pages, as if it were asked for some tables only. The check of the schema has it.
+/// the list of free pages, as if it were asked for some tables only. The check of the schema has
+/// it.
 fn pages(conn: &Connection, found: &mut Verified) -> Result<(), Fault> {
     let names = names(conn)?;
     // Lines about one index are told as one fault.

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use self::pages::{Free, PAGE, Pages};
 use super::*;
 use crate::{
-    event::{NewEvent, Raw},
+    event::{EventId, NewEvent, Raw, Sequence, StoredEvent},
     filter::tests::selector,
     log::{
         Query, ReadError,
