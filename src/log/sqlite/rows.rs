@@ -168,8 +168,8 @@ pub(super) fn last(row: &Row<'_>) -> rusqlite::Result<Position> {
 
 /// Reads a row that has the columns of [`SELECTED`]. Fails if its checksum does not hold.
 pub(super) fn event(row: &Row<'_>, with_raw: bool) -> rusqlite::Result<StoredEvent> {
-    let index = const { column("checksum") };
-    if row.get::<_, i64>(index)? != checksum(row)? && !is_unchecked(row)? {
+    if !holds(row)? {
+        let index = const { column("checksum") };
         return Err(not_written_here(index, "the checksum does not hold"));
     }
     let mut keys = Keys {
@@ -208,6 +208,12 @@ pub(super) fn values<'r>(row: &'r Row<'_>) -> rusqlite::Result<Values<'r>> {
 /// The checksum that such a row should have.
 pub(super) fn checksum(row: &Row<'_>) -> rusqlite::Result<i64> {
     Ok(checksum::of(values(row)?))
+}
+
+/// Whether such a row is what was written, or rightly has no checksum yet.
+pub(super) fn holds(row: &Row<'_>) -> rusqlite::Result<bool> {
+    let index = const { column("checksum") };
+    Ok(row.get::<_, i64>(index)? == checksum(row)? || is_unchecked(row)?)
 }
 
 /// The bytes that count for such a row.

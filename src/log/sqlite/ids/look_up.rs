@@ -113,15 +113,14 @@ pub(super) fn is_at(conn: &Connection, id: EventId, place: Sequence) -> rusqlite
 
 /// Whether the event at a place is not what was written.
 fn is_damaged(conn: &Connection, place: Sequence) -> rusqlite::Result<bool> {
-    let read = conn
+    let holds = conn
         .prepare_cached(&format!(
             "SELECT {} FROM events WHERE sequence = ?1",
             *rows::SELECTED
         ))?
-        .query_row([signed(place.0)], |row| rows::event(row, false))
-        .optional();
-    match read.map_err(Fault::from) {
-        Ok(_) => Ok(false),
+        .query_row([signed(place.0)], rows::holds);
+    match holds.map_err(Fault::from) {
+        Ok(holds) => Ok(!holds),
         Err(Fault::Damaged) => Ok(true),
         Err(Fault::Sqlite(error)) => Err(error),
     }

@@ -27,9 +27,15 @@ use crate::{
 
 /// What the index needs of the other tables.
 const OTHERS: &str = "
-    CREATE TABLE events (sequence INTEGER PRIMARY KEY, id BLOB NOT NULL, agent_id TEXT NOT NULL);
-    CREATE TABLE log (trimmed_sequence, base_sequence, indexed_sequence, last_sequence);
-    INSERT INTO log VALUES (0, 0, 0, 0);
+    CREATE TABLE events (
+        sequence INTEGER PRIMARY KEY, id BLOB NOT NULL, agent_id TEXT NOT NULL,
+        type, event_name, trace_id, organization_id, call_id, status, event_time, receive_time,
+        raw_json, raw_headers, encoded, checksum DEFAULT 0
+    );
+    CREATE TABLE log (
+        trimmed_sequence, base_sequence, indexed_sequence, last_sequence, unchecked_sequence
+    );
+    INSERT INTO log VALUES (0, 0, 0, 0, 1000000);
 ";
 
 /// Ids of which many begin alike.
@@ -102,7 +108,7 @@ impl Log {
             }
             self.last += 1;
             new.insert(*number, self.last);
-            let insert = "INSERT INTO events VALUES (?1, ?2, ?3)";
+            let insert = "INSERT INTO events (sequence, id, agent_id) VALUES (?1, ?2, ?3)";
             let row = params![self.last, id(*number).0, agent(self.last)];
             self.conn.execute(insert, row).unwrap();
         }
@@ -370,8 +376,8 @@ fn two_events_with_one_id_are_met_when_their_runs_are_merged() {
     // Another program gives new events the ids of events 4 and 7, of which one is removed.
     log.conn
         .execute_batch(
-            "INSERT INTO events SELECT 17, id, agent_id FROM events WHERE sequence = 4;
-             INSERT INTO events SELECT 18, id, agent_id FROM events WHERE sequence = 7;
+            "INSERT INTO events (sequence, id, agent_id) SELECT 17, id, agent_id FROM events WHERE sequence = 4;
+             INSERT INTO events (sequence, id, agent_id) SELECT 18, id, agent_id FROM events WHERE sequence = 7;
              DELETE FROM events WHERE sequence = 4;
              UPDATE log SET last_sequence = 18;",
         )
