@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use rusqlite::Connection;
 use tonic::Code;
 use verbex_gateway::proto::SubscribeRequest;
 
@@ -237,4 +238,32 @@ async fn a_folder_that_was_copied_as_a_whole_is_a_log_like_any() {
     }
     let gateway = copied.start().await;
     assert_eq!(gateway.post(call_started(30)).await.sequence, 10);
+}
+
+#[tokio::test]
+async fn a_stop_while_another_program_reads_the_log_leaves_all_of_it() {
+    let gateway = Gateway::start().await;
+    gateway.post_all((0..20).map(call_started)).await;
+    let reader = Connection::open(gateway.setup.log_file()).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM log").unwrap();
+    gateway.post_all((20..40).map(call_started)).await;
+    // The write-ahead log keeps what the reader does not see yet.
+    let setup = gateway.stop().await;
+    let gateway = setup.start().await;
+    assert_eq!(
+        gateway
+            .all(from_earliest(SubscribeRequest::default()), 40)
+            .await
+            .len(),
+        40
+    );
+    drop(reader);
+    gateway.post(call_started(40)).await;
+    assert_eq!(
+        gateway
+            .all(from_earliest(SubscribeRequest::default()), 41)
+            .await
+            .len(),
+        41
+    );
 }

@@ -58,8 +58,8 @@ enum Stage {
     /// What the pin sees is durable once there have been more than so many syncs.
     Pinned(Connection, u64),
     Moving(Connection, JoinHandle<Result<Checkpoint, Trouble>>),
-    /// A pass may have failed.
-    Held(#[expect(dead_code, reason = "its transaction is what matters")] Connection),
+    /// A pass may have failed. The transaction of the connection is what matters.
+    Held(Connection),
 }
 
 impl Checkpoints {
@@ -209,15 +209,23 @@ impl Checkpoints {
     }
 
     /// Waits until the thread has ended. The pin stays until [`Self::stop`], so that the caller can
-    /// first make durable what the thread has moved.
-    pub(super) fn wait(&mut self) {
-        self.stage = match mem::replace(&mut self.stage, Stage::Rest) {
+    /// first make durable what the thread has moved. Returns whether it is durable already.
+    pub(super) fn wait(&mut self) -> bool {
+        match mem::replace(&mut self.stage, Stage::Rest) {
             Stage::Moving(pin, thread) => {
-                let _ = thread.join();
-                Stage::Held(pin)
+                let is_durable = matches!(thread.join(), Ok(Ok(_)));
+                self.stage = Stage::Held(pin);
+                is_durable
             }
-            stage => stage,
-        };
+            Stage::Held(pin) => {
+                self.stage = Stage::Held(pin);
+                false
+            }
+            stage => {
+                self.stage = stage;
+                true
+            }
+        }
     }
 
     /// Waits until the thread has ended, and gives the checkpoint up.

@@ -152,10 +152,11 @@ impl Chore for Erasure {
             Ok((done, erased)) => {
                 self.metrics.erased(erased);
                 self.has_copies = true;
-                self.told.send_modify(|count| *count += 1);
                 current.erased += erased;
                 current.left.truncate(current.left.len() - done);
                 if current.left.is_empty() {
+                    // Whoever has read any of these events reads again, so once for all of them.
+                    self.told.send_modify(|count| *count += 1);
                     let _ = current.answer.send(Ok(current.erased));
                 } else {
                     self.current = Some(current);
@@ -166,7 +167,11 @@ impl Chore for Erasure {
                 self.current = Some(current);
                 Err(error)
             }
-            Err(error) => self.refuse(current.answer, error),
+            Err(error) => {
+                // Some of them may be erased.
+                self.told.send_modify(|count| *count += 1);
+                self.refuse(current.answer, error)
+            }
         }
     }
 }
@@ -206,16 +211,22 @@ fn erase(
     let bytes = select
         .query_row([signed(sequence.0)], |row| {
             let old = rows::values(row)?;
+            // The index may be damaged, and lead to an event of another call.
+            if let Target::Call(call) = target
+                && old[column("call_id")] != ValueRef::Text(call.as_bytes())
+            {
+                return Ok(None);
+            }
             let checksum: i64 = row.get(column("checksum"))?;
             let remains = Remains::of(transaction, sequence, &old, checksum)?;
             let remains = match target {
                 Target::Phone(phone) => remains.without(phone),
                 Target::Call(_) | Target::Sequence(_) => remains,
             };
-            write(transaction, &remains, &old, checksum, now)
+            write(transaction, &remains, &old, checksum, now).map(Some)
         })
         .optional()?;
-    let Some((before, after)) = bytes else {
+    let Some((before, after)) = bytes.flatten() else {
         return Ok(false);
     };
     transaction

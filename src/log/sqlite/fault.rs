@@ -16,7 +16,8 @@ impl From<Error> for Fault {
         match error {
             Error::FromSqlConversionFailure(..)
             | Error::IntegralValueOutOfRange(..)
-            | Error::InvalidColumnType(..) => Self::Damaged,
+            | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..) => Self::Damaged,
             error if is_damage(&error) => Self::Damaged,
             error => Self::Sqlite(error),
         }

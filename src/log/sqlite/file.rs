@@ -217,11 +217,13 @@ impl LogFile {
         &mut self,
         group: impl IntoIterator<Item = Prepared>,
     ) -> Result<Committed, Trouble> {
-        let held = self.time().held;
+        let time = self.time();
         self.write(|draft| {
             group.into_iter().try_for_each(|event| {
+                // The clock may have been set right since the event came.
                 let seen = event.event.receive_time.and_then(rows::time);
-                draft.insert(event, draft.last().sequence.next(), held.or(seen))
+                let seen = seen.map(|seen| seen.min(time.sure));
+                draft.insert(event, draft.last().sequence.next(), time.held.or(seen))
             })
         })
     }
@@ -429,15 +431,24 @@ impl LogFile {
     }
 
     /// Moves all of the write-ahead log into the file, if no reader is in the way, and closes it.
-    pub(super) fn close(mut self) -> Result<(), Trouble> {
+    /// Returns the newest event that the file has without the write-ahead log.
+    pub(super) fn close(mut self) -> Result<Sequence, Trouble> {
+        // SQLite would not sync again what a failed pass has moved.
+        if !self.checkpoints.wait() {
+            self.settle()?;
+        }
         self.checkpoints.stop();
         self.check()?;
         self.conn.busy_timeout(BRIEF_WAIT)?;
         // Its threads read the file.
         drop(self.ids);
-        connection::checkpoint(&self.conn, "TRUNCATE")?;
+        let done = connection::checkpoint(&self.conn, "TRUNCATE")?;
         self.watch.place().wal_file().sync_all()?;
-        Ok(connection::close(self.conn)?)
+        connection::close(self.conn)?;
+        Ok(match done.busy {
+            true => self.moved,
+            false => self.last.sequence,
+        })
     }
 
     /// Does something while all appends wait. Gives up soon if others use the file.

@@ -2,21 +2,24 @@
 //! a damaged page is found before it is needed, and the index is made anew.
 
 use std::{
+    cmp::Ordering,
     io,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, params_from_iter, types::Value};
+use rusqlite::{Connection, Row, params_from_iter, types::Value};
 
 use super::{
     chores::{Chore, Next},
     condition::{CALL_INDEX, has_call_index},
     fault::Fault,
     file::LogFile,
+    ids,
     trouble::Trouble,
 };
+use crate::event::Sequence;
 
 const INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often it asks whether the thread is done.
@@ -90,24 +93,51 @@ fn start(
 }
 
 fn inspect(conn: &Connection, wanted: &Receiver<()>) -> rusqlite::Result<Wrong> {
-    let is_damaged = |from: &str, keys: &str| -> rusqlite::Result<bool> {
-        match walk(conn, from, keys, wanted) {
-            Ok(()) => Ok(false),
-            Err(Fault::Damaged) => Ok(true),
-            Err(Fault::Sqlite(error)) => Err(error),
-        }
+    let is_damaged = |from: &str, keys: &str, others: &str, holds: Holds| match walk(
+        conn, from, keys, others, holds, wanted,
+    ) {
+        Ok(()) => Ok(false),
+        Err(Fault::Damaged) => Ok(true),
+        Err(Fault::Sqlite(error)) => Err(error),
     };
     let calls = format!("events INDEXED BY {}", CALL_INDEX);
     Ok(Wrong {
-        ids: is_damaged("id_runs", "run")?
-            || is_damaged("id_parts", "place")?
-            || is_damaged("agent_places", "agent_id, first")?,
-        calls: has_call_index(conn)? && is_damaged(&calls, "call_id, sequence")?,
+        ids: is_damaged("id_runs", "run", "", any)?
+            || is_damaged("id_parts", "place", "", any)?
+            || is_damaged(
+                "agent_places",
+                "agent_id, first",
+                ", sequences, checksum",
+                list,
+            )?,
+        calls: has_call_index(conn)? && is_damaged(&calls, "call_id, sequence", "", any)?,
     })
 }
 
-/// Reads all pages of an index, some at a time.
-fn walk(conn: &Connection, from: &str, keys: &str, wanted: &Receiver<()>) -> Result<(), Fault> {
+/// Whether an entry is what was written.
+type Holds = fn(&Row<'_>) -> rusqlite::Result<bool>;
+
+fn any(_: &Row<'_>) -> rusqlite::Result<bool> {
+    Ok(true)
+}
+
+/// A list under a wrong key would not be found, and hide the lists of its agent behind it.
+fn list(row: &Row<'_>) -> rusqlite::Result<bool> {
+    let (agent, sequences): (String, String) = (row.get(0)?, row.get(2)?);
+    let first = Sequence(row.get(1)?);
+    Ok(ids::listed(&agent, first, &sequences, row.get(3)?).is_some())
+}
+
+/// Reads all pages of an index, some at a time. Its keys must ascend, and its entries hold.
+fn walk(
+    conn: &Connection,
+    from: &str,
+    keys: &str,
+    others: &str,
+    holds: Holds,
+    wanted: &Receiver<()>,
+) -> Result<(), Fault> {
+    let columns = keys.split(',').count();
     let places = keys.split(',').map(|_| "?").collect::<Vec<_>>().join(", ");
     let end = format!("ORDER BY {keys} LIMIT {ENTRIES}");
     let mut last: Option<Vec<Value>> = None;
@@ -117,16 +147,22 @@ fn walk(conn: &Connection, from: &str, keys: &str, wanted: &Receiver<()>) -> Res
             Some(_) => format!("WHERE ({keys}) > ({places})"),
             None => String::new(),
         };
-        let mut read = conn.prepare_cached(&format!("SELECT {keys} FROM {from} {behind} {end}"))?;
-        let columns = read.column_count();
-        let mut rows = read.query(params_from_iter(last.take().into_iter().flatten()))?;
+        let sql = format!("SELECT {keys}{others} FROM {from} {behind} {end}");
+        let mut read = conn.prepare_cached(&sql)?;
+        let mut before = last.take();
+        let mut rows = read.query(params_from_iter(before.iter().flatten()))?;
         let mut found = 0;
         while let Some(row) = rows.next()? {
+            let key = (0..columns).map(|column| row.get(column));
+            let key: Vec<Value> = key.collect::<Result<_, _>>()?;
+            if before.is_some_and(|before| !ascends(&before, &key)) || !holds(row)? {
+                return Err(Fault::Damaged);
+            }
             found += 1;
             if found == ENTRIES {
-                let key = (0..columns).map(|column| row.get(column));
-                last = Some(key.collect::<Result<_, _>>()?);
+                last = Some(key.clone());
             }
+            before = Some(key);
         }
         if last.is_none() {
             return Ok(());
@@ -137,4 +173,15 @@ fn walk(conn: &Connection, from: &str, keys: &str, wanted: &Receiver<()>) -> Res
             return Ok(());
         }
     }
+}
+
+/// Whether a key comes behind another, as SQLite puts them in order.
+fn ascends(before: &[Value], key: &[Value]) -> bool {
+    let pairs = before.iter().zip(key).map(|pair| match pair {
+        (Value::Integer(before), Value::Integer(key)) => before.cmp(key),
+        (Value::Text(before), Value::Text(key)) => before.as_bytes().cmp(key.as_bytes()),
+        // No key has another type.
+        _ => Ordering::Greater,
+    });
+    pairs.fold(Ordering::Equal, Ordering::then) == Ordering::Less
 }

@@ -4,11 +4,12 @@
 //! behind all that may have been given, so no sequence ever means two events.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{
     alone::Alone,
     connection, epochs,
+    fault::Fault,
     mark::Mark,
     rows::{self, SELECTED},
 };
@@ -27,7 +28,7 @@ pub(super) fn find(
     mark: Option<&Mark>,
 ) -> rusqlite::Result<Option<Loss>> {
     let last = conn.query_row(rows::LAST, [], rows::last)?;
-    let newest = newest(conn);
+    let newest = newest(conn)?;
     if let Some(newest) = newest
         && (newest.sequence > last.sequence || newest.sequence == last.sequence && newest != last)
     {
@@ -54,7 +55,7 @@ pub(super) fn find(
             marked_received: mark.last.receive_time,
         }));
     }
-    let other = match at(conn, mark.last.sequence) {
+    let other = match at(conn, mark.last.sequence)? {
         Some(found) => found.id_tag != mark.last.id_tag,
         None => false,
     };
@@ -74,7 +75,7 @@ pub(super) fn accept(
 ) -> rusqlite::Result<(Sequence, Sequence)> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let last = transaction.query_row(rows::LAST, [], rows::last)?;
-    let newest = newest(&transaction).unwrap_or(Position::ORIGIN);
+    let newest = newest(&transaction)?.unwrap_or(Position::ORIGIN);
     let (old, trimmed): ([u8; 16], u64) =
         transaction.query_row("SELECT epoch, trimmed_sequence FROM log", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -101,21 +102,26 @@ pub(super) fn accept(
     Ok((after, before))
 }
 
-fn newest(conn: &Connection) -> Option<Position> {
+fn newest(conn: &Connection) -> rusqlite::Result<Option<Position>> {
     one(conn, "ORDER BY sequence DESC LIMIT 1")
 }
 
-fn at(conn: &Connection, sequence: Sequence) -> Option<Position> {
+fn at(conn: &Connection, sequence: Sequence) -> rusqlite::Result<Option<Position>> {
     one(conn, &format!("WHERE sequence = {sequence}"))
 }
 
 /// None if there is no such event, or if it is damaged: that is told where it is read.
-fn one(conn: &Connection, which: &str) -> Option<Position> {
-    let mut statement = conn
+fn one(conn: &Connection, which: &str) -> rusqlite::Result<Option<Position>> {
+    let event = conn
         .prepare(&format!("SELECT {} FROM events {which}", *SELECTED))
-        .ok()?;
-    let event = statement
-        .query_row([], |row| rows::event(row, false))
-        .ok()?;
-    Some(event.position())
+        .and_then(|mut statement| {
+            statement
+                .query_row([], |row| rows::event(row, false))
+                .optional()
+        });
+    match event.map_err(Fault::from) {
+        Ok(event) => Ok(event.map(|event| event.position())),
+        Err(Fault::Damaged) => Ok(None),
+        Err(Fault::Sqlite(error)) => Err(error),
+    }
 }

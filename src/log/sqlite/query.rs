@@ -7,6 +7,7 @@ use super::{
     by_agent,
     condition::{Scan, Way, has_call_index},
     ends::{self, Ends},
+    fault::Fault,
     ids::{self, Known, Recent},
     rows::signed,
     set_back::SetBacks,
@@ -152,24 +153,13 @@ pub(super) fn bounds(conn: &Connection) -> Result<Bounds, ReadError> {
 
 impl From<rusqlite::Error> for ReadError {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::{Error, ErrorCode};
         let text = error.to_string().into();
-        let damaged = match error {
-            Error::FromSqlConversionFailure(..)
-            | Error::IntegralValueOutOfRange(..)
-            | Error::InvalidColumnType(..)
-            | Error::Utf8Error(..) => true,
-            error => matches!(
-                error.sqlite_error_code(),
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-            ),
-        };
-        match damaged {
-            true => Self::Damaged {
+        match Fault::from(error) {
+            Fault::Damaged => Self::Damaged {
                 damage: None,
                 what: text,
             },
-            false => Self::Unavailable(text),
+            Fault::Sqlite(_) => Self::Unavailable(text),
         }
     }
 }

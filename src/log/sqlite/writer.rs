@@ -220,7 +220,7 @@ impl Writer {
         let last = self.file.last();
         if let Standing::Open = self.standing {
             match self.file.close() {
-                Ok(()) => self.keeper.note(last, last.sequence),
+                Ok(moved) => self.keeper.note(last, moved),
                 Err(error) => tracing::warn!(
                     %error,
                     "the log's last checkpoint failed; the next start repeats it"
