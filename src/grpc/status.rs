@@ -339,7 +339,14 @@ impl fmt::Display for Failure {
                     Some(sequence) => write!(f, "the event at sequence {sequence} is damaged")?,
                     None => f.write_str("the log is damaged here")?,
                 }
-                f.write_str(": restore a backup of the log, or begin after it")?;
+                f.write_str(": restore a backup of the log, ")?;
+                if let Some(sequence) = sequence {
+                    write!(
+                        f,
+                        "erase it (verbex-gateway log erase --sequence {sequence}), "
+                    )?;
+                }
+                f.write_str("or begin after it")?;
                 match past {
                     Some((name, past)) => write!(f, ", for example with {name} {past}"),
                     None => Ok(()),

@@ -80,6 +80,11 @@ pub(crate) struct Erasing {
 }
 
 impl Eraser {
+    /// One that can only count events, with `dry_run`.
+    pub(crate) fn that_counts(reader: Reader) -> Self {
+        eraser(reader).0
+    }
+
     /// Begins to erase all events that are in the log now and match. With `dry_run` it only counts
     /// them.
     ///

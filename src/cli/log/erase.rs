@@ -19,7 +19,7 @@ use crate::{
         output,
     },
     event::Sequence,
-    log::{self, Erased, OpenError, Phone, Progress, Stage, Target},
+    log::{self, Erased, Eraser, OpenError, Phone, Progress, Stage, Target},
     proto::{EraseEventsRequest, EraseEventsResponse, EraseStage, erase_events_request},
 };
 
@@ -76,7 +76,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let erased = watched(move |progress| {
         let work = Work { progress, dry_run };
         // Also says whether there is a log.
-        let epoch = log::open_read_only(&data_dir)?.identity.epoch;
+        let readable = log::open_read_only(&data_dir)?;
+        let epoch = readable.identity.epoch;
+        if dry_run {
+            let eraser = Eraser::that_counts(readable.reader);
+            return Handle::current().block_on(work.by_itself(&eraser, target));
+        }
+        drop(readable);
         let config = log::Config {
             data_dir,
             consent: Default::default(),
@@ -85,7 +91,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         let opened = log::open(&config, log::Metrics::register(&mut Default::default()));
         let erased = Handle::current().block_on(async {
             match opened {
-                Ok(log) => work.by_itself(log, target).await,
+                Ok(log) => {
+                    let erased = work.by_itself(&log.eraser, target).await;
+                    log.appender.finish().await;
+                    erased
+                }
                 Err(OpenError::Locked { path }) => {
                     work.by_gateway(&gateway, &path, &epoch.to_string(), asked)
                         .await
@@ -153,19 +163,14 @@ struct Work<'p> {
 }
 
 impl Work<'_> {
-    async fn by_itself(&self, log: log::Log, target: Target) -> anyhow::Result<Erased> {
-        let erased = async {
-            let mut erasing = log.eraser.erase(target, self.dry_run).await?;
-            let mut last = None;
-            while let Some(state) = erasing.next().await? {
-                self.show(&state, last.map(|last: Erased| last.stage))?;
-                last = Some(state);
-            }
-            last.context("nothing was erased")
-        };
-        let erased = erased.await;
-        log.appender.finish().await;
-        erased
+    async fn by_itself(&self, eraser: &Eraser, target: Target) -> anyhow::Result<Erased> {
+        let mut erasing = eraser.erase(target, self.dry_run).await?;
+        let mut last = None;
+        while let Some(state) = erasing.next().await? {
+            self.show(&state, last.map(|last: Erased| last.stage))?;
+            last = Some(state);
+        }
+        last.context("nothing was erased")
     }
 
     async fn by_gateway(
@@ -244,12 +249,9 @@ fn tell_old_logs(data_dir: &Path) {
     let entries = fs::read_dir(data_dir).into_iter().flatten().flatten();
     for name in entries.map(|entry| entry.file_name()) {
         let name = name.to_string_lossy();
-        if name.starts_with("events.db.aside-")
-            && !name.ends_with("-wal")
-            && !name.ends_with("-shm")
-        {
+        if name.starts_with("events.db.aside-") && !name.ends_with(".mark") {
             output::tell(format_args!(
-                "{name} is an old log, and was not searched; remove it if nobody needs it"
+                "{name} is of an old log, and was not searched; remove it if nobody needs it"
             ));
         }
     }

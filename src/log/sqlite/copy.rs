@@ -17,6 +17,7 @@ use super::{
     alone::{self, escaped},
     beginning, connection, epochs,
     folder::{Folder, LOG_NAME, owners_file},
+    loss,
     mark::{MARK_NAME, Mark, MarkFile},
     place::{beside, sync_folder_of},
     query, read_only, rows, schema,
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     event::{Epoch, Position, Sequence},
-    log::{Damage, Progress, ReadError, WorkError},
+    log::{Damage, Progress, ReadError, WorkError, error::OpenError},
 };
 
 /// How often SQLite says that it is still at it, in steps of its virtual machine.
@@ -60,8 +61,13 @@ pub(crate) enum CopyError {
     NoBackup { path: PathBuf, source: io::Error },
     #[error("cannot write {path}: {source}")]
     Files { path: PathBuf, source: io::Error },
-    #[error("{path} is not what was written, or not a whole log: {what}")]
+    #[error("nothing was copied: {path} is not a whole log as a gateway writes it: {what}")]
     Wrong { path: PathBuf, what: String },
+    #[error(
+        "nothing was copied: {0}; `verbex-gateway log verify` names all damage, and `log erase \
+         --sequence` takes a damaged event away"
+    )]
+    Damaged(ReadError),
     #[error("{0} already has a log, or parts of one; move them away first")]
     HasLog(PathBuf),
     #[error(transparent)]
@@ -89,7 +95,13 @@ pub(crate) fn backup(
     progress: &Progress,
 ) -> Result<Copied, CopyError> {
     let log = data_dir.join(LOG_NAME);
-    drop(read_only::connect(&log).map_err(WorkError::Open)?);
+    let missing = loss::of(
+        data_dir,
+        &read_only::connect(&log).map_err(WorkError::Open)?,
+    );
+    if let Some(what) = missing.map_err(WorkError::from)? {
+        return Err(WorkError::Open(OpenError::Lost { path: log, what }).into());
+    }
     if file.symlink_metadata().is_ok() {
         return Err(CopyError::Exists(file.to_owned()));
     }
@@ -250,6 +262,7 @@ impl Draft {
             .map_err(WorkError::from)?;
         let found = events(&conn, progress);
         let found = found.map_err(|error| match error {
+            WorkError::Read(error @ ReadError::Damaged { .. }) => CopyError::Damaged(error),
             WorkError::Read(error) => wrong(error.to_string()),
             error => error.into(),
         })?;
@@ -277,6 +290,8 @@ impl Draft {
     /// Gives the log a new identity, and notes how far the one before goes. Returns where it ends.
     fn rename_log(&self, epoch: Epoch) -> rusqlite::Result<Position> {
         let conn = connection::writer(&self.path)?;
+        // A new table takes a page that held a part of an event.
+        connection::wipe(&conn, true)?;
         let transaction = conn.unchecked_transaction()?;
         let last = transaction.query_row(rows::LAST, [], rows::last)?;
         epochs::renew(&transaction, epoch, last.sequence)?;
@@ -312,7 +327,14 @@ fn events(conn: &Connection, progress: &Progress) -> Result<u64, WorkError> {
     let mut selected = statement.query([])?;
     let mut found = 0;
     while let Some(row) = selected.next()? {
-        let event = rows::event(row, true)?;
+        let sequence = Sequence(row.get(0)?);
+        let event = rows::event(row, true).map_err(|error| match error.into() {
+            ReadError::Damaged { what, .. } => ReadError::Damaged {
+                damage: Some(Damage::at(sequence)),
+                what,
+            },
+            other => other,
+        })?;
         if !rows::is_encoded(&event) {
             let damage = ReadError::Damaged {
                 damage: Some(Damage::at(event.sequence)),
@@ -342,6 +364,9 @@ fn source(log: &Path, alone: bool) -> rusqlite::Result<Connection> {
     conn.execute("ATTACH ?1 AS source", [name])?;
     // VACUUM makes the copy so, even if the log itself is too old to give freed pages back.
     conn.pragma_update(Some("main"), "auto_vacuum", "INCREMENTAL")?;
+    // The copy takes this over, too. Otherwise unused parts of its pages would hold copies of rows,
+    // which erasure does not reach.
+    conn.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     Ok(conn)
 }
 

@@ -3,14 +3,16 @@
 //! It gets a new epoch then, so a cursor of a lost event is refused. New events get sequences
 //! behind all that may have been given, so no sequence ever means two events.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{
-    alone::Alone,
+    alone::{self, Alone},
     connection, epochs,
     fault::Fault,
-    mark::Mark,
+    mark::{self, MARK_NAME, Mark},
     rows::{self, SELECTED},
 };
 use crate::{
@@ -20,6 +22,17 @@ use crate::{
 
 /// How many places are left free behind the mark, which is up to a second late.
 const SPARE: u64 = 1_000_000;
+
+/// What the log in this folder lacks, whether a gateway uses it or not.
+pub(super) fn of(data_dir: &Path, conn: &Connection) -> rusqlite::Result<Option<Loss>> {
+    // First the mark: the log may go on meanwhile. A mark that cannot be read says nothing.
+    let mark = mark::read(&data_dir.join(MARK_NAME)).unwrap_or(None);
+    let snapshot = conn.unchecked_transaction()?;
+    match alone::of(&snapshot)? {
+        Some(whole) => find(&snapshot, &whole, mark.as_ref()),
+        None => Ok(None),
+    }
+}
 
 /// What the log in this file lacks.
 pub(super) fn find(
@@ -73,6 +86,8 @@ pub(super) fn accept(
     epoch: Epoch,
     now: Timestamp,
 ) -> rusqlite::Result<(Sequence, Sequence)> {
+    // A new table takes a page that held a part of an event.
+    connection::wipe(conn, true)?;
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let last = transaction.query_row(rows::LAST, [], rows::last)?;
     let newest = newest(&transaction)?.unwrap_or(Position::ORIGIN);

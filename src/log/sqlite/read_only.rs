@@ -13,10 +13,6 @@ use crate::log::{
 };
 
 /// A log, opened by [`open_read_only`].
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for commands that read events from a log")
-)]
 pub(crate) struct ReadOnly {
     pub identity: Identity,
     pub reader: Reader,

@@ -39,8 +39,10 @@ const ANNOUNCED_SHARE: u64 = 16;
 const TELL_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How long no event is removed for its age if a start finds that all are too old.
 const TRIAL: Duration = Duration::from_secs(60 * 60);
-/// After so many pages were given back, the file is cut off behind them.
+/// After so many pages were given back, the file is cut off behind them; or when none was for a
+/// while.
 const CUT_OFF_PAGES: u64 = 1024;
+const CUT_OFF_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) struct Retention {
     limits: Limits,
@@ -50,8 +52,9 @@ pub(super) struct Retention {
     /// When it may begin to remove events for their age.
     begins: Option<Instant>,
     told: Option<Told>,
-    /// Pages given back since the file was last cut off.
+    /// Pages given back since the file was last cut off, and when the last one was.
     given_back: u64,
+    gave_at: Instant,
 }
 
 /// The last line in the log, and what came since.
@@ -85,6 +88,7 @@ impl Retention {
             begins: None,
             told: None,
             given_back: 0,
+            gave_at: Instant::now(),
         }
     }
 
@@ -179,8 +183,10 @@ impl Retention {
         let surplus = space.surplus(self.limits.bytes);
         if surplus > 0 {
             self.given_back += file.give_back(surplus, until)?;
+            self.gave_at = Instant::now();
         }
-        if self.given_back >= CUT_OFF_PAGES {
+        let is_over = self.given_back > 0 && self.gave_at.elapsed() >= CUT_OFF_AFTER;
+        if self.given_back >= CUT_OFF_PAGES || is_over {
             self.given_back = 0;
             file.cut_off();
         }

@@ -200,3 +200,35 @@ async fn a_gateway_with_another_log_erases_nothing_and_a_wrong_number_is_wrong_u
     let again = gateway.post(transfer("said-0", 300)).await;
     assert_eq!((again.duplicate, again.id), (true, stored.id));
 }
+
+#[tokio::test]
+async fn a_restored_log_keeps_no_copies_that_erasure_does_not_reach() {
+    let gateway = Gateway::start().await;
+    fill(&gateway).await;
+    let file = gateway
+        .setup
+        .folder()
+        .join("backup.db")
+        .display()
+        .to_string();
+    good(&gateway.setup.data(), &["backup", &file]).await;
+    let restored = Setup::new();
+    good(&restored.data(), &["restore", &file]).await;
+    let words = ["erase", "--phone", PHONE];
+    assert_eq!(good(&restored.data(), &words).await, "6 events erased\n");
+    assert_eq!(remains(&restored.data()), [""; 0]);
+    let said = good(&restored.data(), &["verify"]).await;
+    assert!(said.contains("events are whole"), "{said}");
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_no_file_of_a_gateway_that_was_killed() {
+    let gateway = Gateway::start().await;
+    fill(&gateway).await;
+    let setup = gateway.kill().await;
+    let files = || ["events.db", "events.db-wal"].map(|name| fs::read(setup.data().join(name)));
+    let before = files().map(Result::unwrap);
+    let words = ["erase", "--phone", PHONE, "--dry-run"];
+    assert_eq!(good(&setup.data(), &words).await, "6 events to erase\n");
+    assert!(files().map(Result::unwrap) == before);
+}

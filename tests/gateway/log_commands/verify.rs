@@ -6,7 +6,9 @@ use rusqlite::Connection;
 
 use super::{failed, good, log};
 use crate::support::{
+    PATIENCE,
     bodies::{SAMPLES, call_started},
+    eventually_asking,
     process::{Gateway, Setup},
 };
 
@@ -80,4 +82,24 @@ async fn each_kind_of_damage_is_a_line_with_its_sequence_and_what_helps() {
         .unwrap();
     file.write_all_at(&[0; 8192], 3 * 8192).unwrap();
     failed(&data, &["verify"]).await;
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_newest_events_is_not_whole_and_not_copied() {
+    let gateway = Gateway::start().await;
+    gateway.post_all((0..20).map(call_started)).await;
+    // The mark is a second late at most.
+    let mark = gateway.setup.data().join("events.mark");
+    let marked = eventually_asking(PATIENCE, "the mark names them", async || {
+        let text = fs::read_to_string(&mark).unwrap_or_default();
+        text.contains("sequence 20\n").then_some(())
+    });
+    marked.await;
+    let setup = gateway.kill().await;
+    fs::remove_file(setup.data().join("events.db-wal")).unwrap();
+    let finished = log(&setup.data(), &["verify"]).await;
+    assert_eq!(finished.code, Some(1), "{finished}");
+    assert!(finished.stdout.contains("are missing"), "{finished}");
+    let said = failed(&setup.data(), &["backup", "backup.db"]).await;
+    assert!(said.contains("are missing"), "{said}");
 }

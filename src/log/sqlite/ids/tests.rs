@@ -376,8 +376,10 @@ fn two_events_with_one_id_are_met_when_their_runs_are_merged() {
     // Another program gives new events the ids of events 4 and 7, of which one is removed.
     log.conn
         .execute_batch(
-            "INSERT INTO events (sequence, id, agent_id) SELECT 17, id, agent_id FROM events WHERE sequence = 4;
-             INSERT INTO events (sequence, id, agent_id) SELECT 18, id, agent_id FROM events WHERE sequence = 7;
+            "INSERT INTO events (sequence, id, agent_id)
+                 SELECT 17, id, agent_id FROM events WHERE sequence = 4;
+             INSERT INTO events (sequence, id, agent_id)
+                 SELECT 18, id, agent_id FROM events WHERE sequence = 7;
              DELETE FROM events WHERE sequence = 4;
              UPDATE log SET last_sequence = 18;",
         )

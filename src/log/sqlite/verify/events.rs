@@ -12,7 +12,7 @@ use crate::{
             fault::Fault,
             faults::{Place, Remedy},
             ids::verify::{Lists, Places},
-            rows::{self, ERASE_TIME, SELECTED, signed},
+            rows::{self, SELECTED, signed},
             schema,
             set_back::SetBacks,
         },
@@ -279,8 +279,8 @@ impl Walk<'_> {
             faults.event(sequence, "was received before the event in front of it");
         }
         self.newest = self.newest.max(received);
-        let is_erased = |(name, _): &(String, String)| name == ERASE_TIME;
-        let has_body = raw.is_some_and(|raw| !raw.headers.iter().any(is_erased));
+        // An erased event has no body.
+        let has_body = raw.is_some_and(|raw| !raw.json.is_empty());
         let made = has_body.then(|| (self.identify)(event)).flatten();
         if made.is_some_and(|id| id != event.id) {
             faults.event(sequence, "its id is not that of its body");

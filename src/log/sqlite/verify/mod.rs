@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use self::found::STEPS;
 pub(crate) use self::found::{Identify, Verified};
 pub(crate) use super::faults::Remedy;
-use super::{fault, faults::Faults, folder::LOG_NAME, ids, read_only, schema};
+use super::{fault, faults::Faults, folder::LOG_NAME, ids, loss, read_only, schema};
 use crate::log::{Progress, WorkError};
 
 /// Reads all of the log in this folder.
@@ -43,6 +43,12 @@ pub(crate) fn verify(
             found.faults.log(what);
         }
     }
+    told(&mut found.faults, "what the log lacks", |faults| {
+        if let Some(loss) = loss::of(data_dir, &conn)? {
+            faults.log(loss);
+        }
+        Ok(())
+    })?;
     check(&mut conn, identify, progress, &mut found)?;
     Ok(found)
 }
