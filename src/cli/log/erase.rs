@@ -59,8 +59,8 @@ struct Which {
     /// Erase the events of this call
     #[arg(long, value_name = "CALL_ID", value_parser = NonEmptyStringValueParser::new())]
     call: Option<String>,
-    /// Erase the events that hold this phone number in their body or headers, however it is written
-    /// there
+    /// Erase the events that hold this phone number in their body or headers, however its digits
+    /// are separated there. The national and the international form are two numbers
     #[arg(long, value_name = "NUMBER")]
     phone: Option<String>,
     /// Erase this event, even if it is damaged

@@ -14,6 +14,7 @@ use super::{
     fault::Fault,
     mark::{self, MARK_NAME, Mark},
     rows::{self, SELECTED},
+    schema,
 };
 use crate::{
     event::{Epoch, Position, Sequence},
@@ -41,7 +42,12 @@ pub(super) fn find(
     mark: Option<&Mark>,
 ) -> rusqlite::Result<Option<Loss>> {
     let last = conn.query_row(rows::LAST, [], rows::last)?;
-    let newest = newest(conn)?;
+    // Rows of version 1 have nothing that shows whether they are whole.
+    let has_checksums = whole.version >= schema::VERSION;
+    let newest = match has_checksums {
+        true => newest(conn)?,
+        false => None,
+    };
     if let Some(newest) = newest
         && (newest.sequence > last.sequence || newest.sequence == last.sequence && newest != last)
     {
@@ -68,10 +74,8 @@ pub(super) fn find(
             marked_received: mark.last.receive_time,
         }));
     }
-    let other = match at(conn, mark.last.sequence)? {
-        Some(found) => found.id_tag != mark.last.id_tag,
-        None => false,
-    };
+    let other = has_checksums
+        && at(conn, mark.last.sequence)?.is_some_and(|found| found.id_tag != mark.last.id_tag);
     Ok(other.then_some(Loss::Rewound {
         marked: mark.last.sequence,
         marked_received: mark.last.receive_time,
