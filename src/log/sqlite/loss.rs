@@ -1,4 +1,4 @@
-//! Whether the log still has what it once had, by [`mark`](super::mark), and how it goes on if not.
+//! Whether the log still has what it once had, by [`mark`], and how it goes on if not.
 //!
 //! It gets a new epoch then, so a cursor of a lost event is refused. New events get sequences
 //! behind all that may have been given, so no sequence ever means two events.
