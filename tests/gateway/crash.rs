@@ -1,13 +1,13 @@
 //! SIGKILL takes nothing back that was answered or delivered.
 
-use verbex_gateway::proto::{EventFilter, EventType, SubscribeRequest};
+use verbex_gateway::proto::SubscribeRequest;
 
 use crate::support::{
     bodies::{call_started, mixed},
-    grpc::{after, filtered, from_earliest, impatient},
+    grpc::{after, impatient},
     history::{History, Load, Recorder, last_stored},
     process::Gateway,
-    promises::judge,
+    promises::{judge, requests},
 };
 
 #[tokio::test]
@@ -27,17 +27,7 @@ async fn what_was_answered_before_a_kill_is_delivered_after_it() {
 #[tokio::test]
 async fn kills_under_load_break_no_promise() {
     let mut gateway = Gateway::start().await;
-    let failed = EventFilter {
-        event_types: vec![EventType::CallTransferred.into(), EventType::Other.into()],
-        statuses: vec!["failed".into()],
-        ..EventFilter::default()
-    };
-    let recorders = [
-        SubscribeRequest::default(),
-        from_earliest(SubscribeRequest::default()),
-        from_earliest(filtered(failed)),
-    ]
-    .map(|request| Recorder::start(gateway.grpc, impatient(request)));
+    let recorders = requests().map(|request| Recorder::start(gateway.grpc, impatient(request)));
     for recorder in &recorders {
         recorder.subscribed().await;
     }

@@ -11,15 +11,14 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{sleep, timeout};
-use verbex_gateway::proto::{EventFilter, EventType, SubscribeRequest};
+use verbex_gateway::proto::SubscribeRequest;
 
 use crate::support::{
     bodies::{large, mixed},
-    grpc::{filtered, from_earliest},
     history::{History, Load, Recorder, last_stored},
     power::Disk,
     process::Setup,
-    promises::judge,
+    promises::{judge, requests},
 };
 
 /// How many a log goes through. The next ones have a new log, so that what is judged stays small.
@@ -89,17 +88,7 @@ struct Found {
 async fn one_log(disaster: Disaster, count: usize, random: &mut StdRng, found: &mut Found) {
     let (setup, mut disk) = begin(disaster, Setup::new());
     let mut gateway = setup.start().await;
-    let failed_calls = EventFilter {
-        event_types: vec![EventType::CallTransferred.into(), EventType::Other.into()],
-        statuses: vec!["failed".into()],
-        ..EventFilter::default()
-    };
-    let recorders = [
-        SubscribeRequest::default(),
-        from_earliest(SubscribeRequest::default()),
-        from_earliest(filtered(failed_calls)),
-    ]
-    .map(|request| SubscribeRequest {
+    let recorders = requests().map(|request| SubscribeRequest {
         progress_interval: Some(PROGRESS),
         ..request
     });

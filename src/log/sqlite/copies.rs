@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, params, types::ValueRef};
 
-use super::connection::PAGE_BYTES;
+use super::{connection::PAGE_BYTES, fault};
 
 /// So many pages at the old end are looked after. A removal moves rows between three of them.
 const PAGES: u32 = 8;
@@ -35,7 +35,7 @@ pub(super) fn overwrite(conn: &Connection) -> rusqlite::Result<()> {
         if rows > 0 && spaces > 0 {
             match fill(conn, rows_before, rows, spaces) {
                 // No row can be written to a page that is damaged.
-                Err(error) if is_damage(&error) => {}
+                Err(error) if fault::is_damage(&error) => {}
                 filled => filled?,
             }
         }
@@ -64,12 +64,4 @@ fn fill(conn: &Connection, rows_before: u64, rows: u64, spaces: u64) -> rusqlite
     json.resize(length + usize::try_from(spaces).unwrap_or(0), b' ');
     write(&json)?;
     write(&json[..length])
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(
-        error.sqlite_error_code(),
-        Some(DatabaseCorrupt | NotADatabase)
-    )
 }

@@ -242,7 +242,7 @@ fn write(
     old: &Values<'_>,
     old_checksum: i64,
     now: Timestamp,
-) -> rusqlite::Result<(usize, usize)> {
+) -> rusqlite::Result<(u64, u64)> {
     let encoded = remains.event(now).encode_to_vec();
     let headers = format!("{{\"{}\":\"{now:.0}\"}}", rows::ERASE_TIME);
     let columns = remains.columns();
@@ -279,12 +279,7 @@ fn write(
             .prepare_cached(UPDATE_CALL)?
             .execute(params![new[column("sequence")].as_i64()?, call])?;
     }
-    let length = |values: &Values<'_>| {
-        let columns = [column("raw_json"), column("raw_headers"), column("encoded")];
-        let lengths = columns.map(|index| values[index].as_bytes().map_or(0, <[u8]>::len));
-        lengths.iter().sum()
-    };
-    Ok((length(old), length(&new)))
+    Ok((rows::bytes_of(old), rows::bytes_of(&new)))
 }
 
 /// The bytes of a row's values in its record, with their lengths

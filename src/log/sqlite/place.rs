@@ -11,11 +11,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use rusqlite::ErrorCode;
-
 use super::{
     alone,
     connection::Checkpoint,
+    fault,
     trouble::{Changed, Trouble},
     wal,
 };
@@ -235,7 +234,7 @@ impl Watch {
                 self.torn = false;
             }
             // While readers hold up a checkpoint, the file need not be whole by itself.
-            Err(error) if is_damage(&error) => {
+            Err(error) if fault::is_damage(&error) => {
                 if !self.torn && (now.moved == 0 || now.moved == now.pages) {
                     return cut_short();
                 }
@@ -250,11 +249,4 @@ impl Watch {
 /// Length and modification time.
 fn stamp(log: &Metadata) -> (u64, i64, i64) {
     (log.len(), log.mtime(), log.mtime_nsec())
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
 }

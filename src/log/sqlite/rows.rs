@@ -142,11 +142,11 @@ pub(super) fn insert(insert: &mut Statement<'_>, placed: &Placed) -> rusqlite::R
         text(headers),
         ValueRef::Blob(&stored.encoded),
     ];
+    let bytes = bytes_of(&values);
     let checksum = ToSqlOutput::from(checksum::of(values));
     let values = values.map(ToSqlOutput::Borrowed);
     insert.execute(params_from_iter(values.into_iter().chain([checksum])))?;
-    let bytes = json.len() + headers.len() + stored.encoded.len();
-    Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
+    Ok(bytes)
 }
 
 fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
@@ -216,16 +216,14 @@ pub(super) fn holds(row: &Row<'_>) -> rusqlite::Result<bool> {
     Ok(row.get::<_, i64>(index)? == checksum(row)? || is_unchecked(row)?)
 }
 
-/// The bytes that count for such a row.
-pub(super) fn bytes_of(row: &Row<'_>) -> rusqlite::Result<u64> {
-    let mut bytes = 0;
-    for index in const { [column("raw_json"), column("raw_headers"), column("encoded")] } {
-        bytes += match row.get_ref(index)? {
-            ValueRef::Text(value) | ValueRef::Blob(value) => value.len() as u64,
-            _ => 0,
-        };
-    }
-    Ok(bytes)
+/// The bytes that count for a row with these values.
+pub(super) fn bytes_of(values: &Values<'_>) -> u64 {
+    let counted = const { [column("raw_json"), column("raw_headers"), column("encoded")] };
+    let lengths = counted.map(|index| match values[index] {
+        ValueRef::Text(value) | ValueRef::Blob(value) => value.len() as u64,
+        _ => 0,
+    });
+    lengths.iter().sum()
 }
 
 /// Whether such a row rightly has no checksum yet.

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use verbex_gateway::proto::{Event, EventFilter};
+use verbex_gateway::proto::{Event, EventFilter, EventType, SubscribeRequest};
 
 use super::{
+    grpc::{filtered as with_filter, from_earliest},
     history::{History, Received, Subscriber, What},
     webhook::Stored,
 };
@@ -39,6 +40,21 @@ pub(crate) const PROMISES: [(&str, Judge); 13] = [
     ("silence never lasts two progress intervals", never_silent),
     ("receive_time never decreases", received_in_order),
 ];
+
+/// Subscribers for whom all promises can be judged: one that begins now, one that begins with the
+/// earliest event, and one that wants few of the events.
+pub(crate) fn requests() -> [SubscribeRequest; 3] {
+    let failed = EventFilter {
+        event_types: vec![EventType::CallTransferred.into(), EventType::Other.into()],
+        statuses: vec!["failed".into()],
+        ..EventFilter::default()
+    };
+    [
+        SubscribeRequest::default(),
+        from_earliest(SubscribeRequest::default()),
+        from_earliest(with_filter(failed)),
+    ]
+}
 
 /// Fails with the promise that is broken, and what shows it.
 pub(crate) fn judge(history: &History) {

@@ -25,7 +25,7 @@ enum Writing {
 }
 
 impl LogFile {
-    /// Commits rows, whatever index is damaged.
+    /// Commits rows, whatever index is damaged. The caller has checked the files.
     pub(super) fn store(&mut self, rows: &[Placed]) -> Result<(), Trouble> {
         let mut works = true;
         loop {
@@ -61,14 +61,13 @@ impl LogFile {
         writing: &mut Writing,
     ) -> Result<(), Trouble> {
         let transaction = loop {
-            self.check()?;
             match Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate) {
-                // Another program writes. Nothing is lost by waiting: callers are answered.
-                Err(error) if is_busy(&error) => {
-                    tracing::warn!("another program keeps the log locked; events wait for it");
-                }
+                Err(error) if is_busy(&error) => {}
                 begun => break begun?,
             }
+            // Another program writes. Nothing is lost by waiting: callers are answered.
+            tracing::warn!("another program keeps the log locked; events wait for it");
+            self.check()?;
         };
         if last(&transaction, self.epoch)? != Some(self.last) {
             return Err(overwritten(self.watch.place()));

@@ -231,7 +231,7 @@ impl Walk<'_> {
             if self.rows.is_multiple_of(1024) && self.progress.reached(self.rows).is_err() {
                 return Ok(());
             }
-            self.bytes += rows::bytes_of(row)?;
+            self.bytes += rows::bytes_of(&rows::values(row)?);
             if sequence <= seen.says.removed {
                 let what = "was removed, and is still there";
                 let place = Place::Events(sequence, sequence);
